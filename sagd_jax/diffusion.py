@@ -67,7 +67,9 @@ class Diffusion:
         noise = self.covariance.sample(key, x0.shape, x0.dtype)
         return self.alpha(t, x0) * x0 + self.sigma(t, x0) * noise, noise
 
-    def prior_sample(self, key: jax.Array, shape: Sequence[int], offset: int = 0) -> jax.Array:
+    def prior_sample(
+        self, key: jax.Array, shape: Sequence[int], offset: int | jax.Array = 0
+    ) -> jax.Array:
         """Draws x_1 ~ N(0, sigma_1^2 Sigma), where sampling starts.
 
         Args:
@@ -207,7 +209,9 @@ class Diffusion:
 
     def _check_kind(self, name: str, kind: str, t: ArrayLike) -> None:
         if kind not in PREDICTIONS:
-            raise ValueError(f"{name}={kind!r}: expected one of {', '.join(map(repr, PREDICTIONS))}")
+            raise ValueError(
+                f"{name}={kind!r}: expected one of {', '.join(map(repr, PREDICTIONS))}"
+            )
         if isinstance(t, jax.core.Tracer):
             return
         with jax.ensure_compile_time_eval():

@@ -1,8 +1,8 @@
 """Frequencies of a DFT grid, on the half grid that a real FFT keeps.
 
-(1) r(f) = |f|, with f_i = fftfreq(n_i) in cycles per sample along each spatial axis. Units: `cycles`
-    per sample (Nyquist of one axis = 0.5), `nyquist` (Nyquist of one axis = 1), `max` (the largest r
-    of the grid = 1), `hz` (cycles per second, given the axes' sample rate).
+(1) r(f) = |f|, with f_i = fftfreq(n_i) in cycles per sample along each spatial axis. Units:
+    `cycles` per sample (Nyquist of one axis = 0.5), `nyquist` (Nyquist of one axis = 1), `max` (the
+    largest r of the grid = 1), `hz` (cycles per second, given the axes' sample rate).
 
 Arrays on the *half grid* have shape `(*spatial[:-1], spatial[-1] // 2 + 1)`: the last axis keeps
 only the non-negative frequencies, because a real signal's other half is their conjugate. Sums over
@@ -17,12 +17,13 @@ import operator
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 UNITS = ("cycles", "nyquist", "max", "hz")
 
 
 def check_spatial_shape(spatial_shape: Sequence[int]) -> tuple[int, ...]:
-    """Returns `spatial_shape` as a tuple of ints; raises ValueError unless it is 1 to 3 sizes >= 1."""
+    """`spatial_shape` as a tuple of ints; raises ValueError unless it is 1 to 3 sizes >= 1."""
     try:
         shape = tuple(operator.index(n) for n in spatial_shape)
     except TypeError:
@@ -45,7 +46,7 @@ def half_grid_shape(spatial_shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def frequency_vectors(spatial_shape: Sequence[int]) -> tuple[np.ndarray, ...]:
-    """Signed frequency along each axis in cycles per sample, each broadcastable to the half grid."""
+    """Signed frequency along each axis in cycles per sample, broadcastable to the half grid."""
     *leading, last = check_spatial_shape(spatial_shape)
     axes = [np.fft.fftfreq(n) for n in leading] + [np.fft.rfftfreq(last)]
     return tuple(np.meshgrid(*axes, indexing="ij", sparse=True))
@@ -63,7 +64,8 @@ def radial_frequency(
     Args:
       spatial_shape: one to three sizes, odd ones and 1 included.
       unit: `"cycles"`, `"nyquist"`, `"max"` or `"hz"`, as in (1).
-      sample_rate: samples per second, for `"hz"` and only there: one number, or one per axis in use.
+      sample_rate: samples per second, for `"hz"` and only there: one number, or one per axis in
+        use.
       axes: the spatial axes that count (all by default): `(0,)` of a clip (time, height, width) is
         its temporal frequency alone, `(1, 2)` its spatial one.
 
@@ -116,17 +118,15 @@ def check_rates(
     return tuple(float(rate) for rate in np.broadcast_to(rates, (count,)))
 
 
-def in_wedge(spatial_shape: Sequence[int], direction: Sequence[float], width: float) -> np.ndarray:
+def in_wedge(spatial_shape: Sequence[int], direction: ArrayLike, width: float) -> np.ndarray:
     """Which bins of the half grid lie within `width / 2` degrees of +-`direction`; never DC."""
-    axis = np.asarray(direction, np.float64) / np.linalg.norm(direction)
+    axis = np.asarray(direction, np.float64) / np.linalg.norm(np.asarray(direction, np.float64))
     vectors = frequency_vectors(spatial_shape)
     radius = radial_frequency(spatial_shape)
     selected = np.zeros(radius.shape, bool)
     # On the Nyquist planes +1/2 and -1/2 are one frequency: it is in if either of them is.
     for signs in itertools.product((1, -1), repeat=len(vectors)):
-        images = [
-            np.where(np.abs(f) == 0.5, s * f, f) for f, s in zip(vectors, signs, strict=True)
-        ]
+        images = [np.where(np.abs(f) == 0.5, s * f, f) for f, s in zip(vectors, signs, strict=True)]
         along = np.abs(sum(f * a for f, a in zip(images, axis, strict=True)))
         selected |= along >= radius * np.cos(np.radians(width / 2)) * (1 - 1e-12)
     return selected & (radius > 0)
@@ -136,8 +136,8 @@ def hermitian_multiplicity(spatial_shape: Sequence[int]) -> np.ndarray:
     """How many bins of the full grid each bin of the half grid stands for (1 or 2).
 
     Returns:
-      A float64 array of shape `(spatial_shape[-1] // 2 + 1,)`, along the last spatial axis: 1 on its
-      DC and (for even sizes) Nyquist planes, which hold both of a conjugate pair, else 2.
+      A float64 array of shape `(spatial_shape[-1] // 2 + 1,)`, along the last spatial axis: 1 on
+      its DC and (for even sizes) Nyquist planes, which hold both of a conjugate pair, else 2.
 
     >>> hermitian_multiplicity((8,)), hermitian_multiplicity((7,))
     (array([1., 2., 2., 2., 1.]), array([1., 2., 2., 2.]))
@@ -151,7 +151,8 @@ def hermitian_multiplicity(spatial_shape: Sequence[int]) -> np.ndarray:
 
 
 def conjugate(values: np.ndarray, spatial_shape: Sequence[int]) -> np.ndarray:
-    """Half-grid `values` (with a channel axis last) at -f, on the planes where -f is on the half grid.
+    """Half-grid `values` (with a channel axis last) at -f, on the planes where -f is on the half
+    grid.
 
     Elsewhere the values themselves are returned. A spectrum of real noise equals its conjugate.
     """
