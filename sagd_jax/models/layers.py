@@ -1,0 +1,231 @@
+"""Layers that both networks are built from. Channels last, parameters in float32.
+
+Each layer takes the `dtype` it computes in. Whatever that is, normalisation statistics and
+softmax are computed in float32: in bfloat16 a mean over an image loses all but 8 bits.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Dtype = Any
+
+
+def uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:
+    """Uniform on +-1/sqrt(fan_in), for kernels and biases alike: what PyTorch's layers start from.
+
+    The diffusers network is trained from these values, so a run that is to be compared with it
+    starts from the same distribution.
+    """
+    bound = 1 / math.sqrt(fan_in)
+
+    def init(key: jax.Array, shape: Any, dtype: Any = jnp.float32, *_: Any) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+class Dense(nn.Module):
+    """Affine map of the last axis, `(..., in) -> (..., features)`, starting as PyTorch's does."""
+
+    features: int
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        init = uniform_fan_in(x.shape[-1])
+        kernel = self.param("kernel", init, (x.shape[-1], self.features))
+        bias = self.param("bias", init, (self.features,))
+        x, kernel, bias = (jnp.asarray(a, self.dtype) for a in (x, kernel, bias))
+        return x @ kernel + bias
+
+
+def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: tuple[int, int]) -> jax.Array:
+    """Two-dimensional convolution by whichever of two equal ways is the faster on CPU.
+
+    XLA:CPU leaves its fast path where an image has fewer output pixels than the kernel has taps,
+    and is then 3 to 50 times slower than gathering the patches and multiplying matrices
+    (`benchmarks/conv.py`); on larger images it is the faster. Accelerators do either well.
+
+    Args:
+      x: `(batch, height, width, in)`.
+      kernel: `(size, size, in, out)`.
+      stride: step between outputs, in pixels.
+      padding: zeros before and after each spatial axis.
+
+    Returns:
+      `(batch, height', width', out)`.
+    """
+    size = kernel.shape[0]
+    pixels = math.prod((n + sum(padding) - size) // stride + 1 for n in x.shape[1:3])
+    if size == 1 or pixels < size**2:
+        return convolve_by_patches(x, kernel, stride, padding)
+    return convolve_by_xla(x, kernel, stride, padding)
+
+
+def convolve_by_xla(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: tuple[int, int]
+) -> jax.Array:
+    """`convolve` as one XLA convolution."""
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        (padding, padding),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def convolve_by_patches(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: tuple[int, int]
+) -> jax.Array:
+    """`convolve` as one matrix product with the shifted copies of x side by side (im2col)."""
+    size = kernel.shape[0]
+    x = jnp.pad(x, ((0, 0), padding, padding, (0, 0)))
+    height, width = (n - size + 1 for n in x.shape[1:3])
+    shifts = [
+        x[:, i : i + height : stride, j : j + width : stride]
+        for i in range(size)
+        for j in range(size)
+    ]
+    return jnp.concatenate(shifts, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
+
+
+class Conv(nn.Module):
+    """Two-dimensional convolution, `(batch, h, w, in) -> (batch, h', w', features)`.
+
+    Attributes:
+      features: output channels.
+      size: side of the square kernel.
+      stride: step between outputs, in pixels.
+      padding: zeros before and after each spatial axis.
+      dtype: what it computes in.
+    """
+
+    features: int
+    size: int = 3
+    stride: int = 1
+    padding: tuple[int, int] = (1, 1)
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (self.size, self.size, x.shape[-1], self.features)
+        init = uniform_fan_in(math.prod(shape[:3]))
+        kernel = self.param("kernel", init, shape)
+        bias = self.param("bias", init, (self.features,))
+        x, kernel, bias = (jnp.asarray(a, self.dtype) for a in (x, kernel, bias))
+        return convolve(x, kernel, self.stride, self.padding) + bias
+
+
+class GroupNorm(nn.Module):
+    """Group normalisation over the axes between batch and channels, and the group's channels.
+
+    The statistics are taken per channel first and merged over the channels of a group after: the
+    large reduction then runs over contiguous memory, and reshaping the image into groups (slow on
+    CPU) is avoided. The variance is that of centred values, so a large mean cancels nothing.
+    """
+
+    num_groups: int
+    epsilon: float = 1e-5
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        channels = x.shape[-1]
+        scale = self.param("scale", nn.initializers.ones, (channels,))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        x32 = jnp.asarray(x, jnp.float32)
+        axes = tuple(range(1, x.ndim - 1))
+
+        def per_group(a: jax.Array) -> jax.Array:
+            groups = a.reshape(a.shape[0], self.num_groups, -1).mean(-1)
+            groups = jnp.repeat(groups, channels // self.num_groups, axis=-1)
+            return jnp.expand_dims(groups, axes)
+
+        mean = per_group(x32.mean(axes))
+        variance = per_group(jnp.square(x32 - mean).mean(axes))
+        y = (x32 - mean) * (scale * lax.rsqrt(variance + self.epsilon)) + bias
+        return y.astype(self.dtype)
+
+
+def dot_product_attention(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+    """Softmax attention, all of shape `(batch, tokens, heads, head_dim)`.
+
+    The sums of the softmax divide the output, not the weights: with many small heads the weights
+    are by far the largest array, and each pass over them counts.
+    """
+    q, k, v = (jnp.swapaxes(a, 1, 2) for a in (q / math.sqrt(q.shape[-1]), k, v))
+    scores = jnp.einsum("bhqd,bhkd->bhqk", q, k, preferred_element_type=jnp.float32)
+    # The output does not depend on the shift, so neither does the gradient.
+    weights = jnp.exp(scores - lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
+    total = weights.sum(axis=-1, keepdims=True)
+    h = jnp.einsum(
+        "bhqk,bhkd->bhqd", weights.astype(v.dtype), v, preferred_element_type=jnp.float32
+    )
+    return jnp.swapaxes((h / total).astype(v.dtype), 1, 2)
+
+
+def sinusoidal_embedding(
+    position: jax.Array, features: int, *, freq_shift: float = 0.0, flip_sin_to_cos: bool = True
+) -> jax.Array:
+    """Sinusoids of a position, `(...) -> (..., features)`, in float32.
+
+    Angular frequencies are 10000^(-i / (features/2 - freq_shift)), i = 0 ... features/2 - 1.
+
+    Args:
+      position: any shape; may be fractional. For a diffusion time, in steps out of 1000.
+      features: length of the embedding, even.
+      freq_shift: 1 makes the last frequency exactly 1/10000 (the original DDPM), 0 stops short.
+      flip_sin_to_cos: cosines first.
+
+    Returns:
+      float32 array `(*position.shape, features)`.
+
+    Source: Vaswani et al. 2017, section 3.5; Ho et al. 2020 (arXiv:2006.11239).
+    """
+    half = features // 2
+    exponent = jnp.arange(half, dtype=jnp.float32) / (half - freq_shift)
+    frequencies = jnp.exp(-math.log(10_000.0) * exponent)
+    angles = jnp.asarray(position, jnp.float32)[..., None] * frequencies
+    waves = [jnp.cos(angles), jnp.sin(angles)]
+    return jnp.concatenate(waves if flip_sin_to_cos else waves[::-1], axis=-1)
+
+
+class TimeEmbedding(nn.Module):
+    """Two dense layers with a silu between them, `(batch, in) -> (batch, features)`."""
+
+    features: int
+    dtype: Dtype = jnp.float32
+    dense: Callable[..., nn.Module] = Dense
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = self.dense(self.features, dtype=self.dtype, name="linear_1")(x)
+        return self.dense(self.features, dtype=self.dtype, name="linear_2")(nn.silu(x))
+
+
+class ClassEmbedding(nn.Module):
+    """One row per class and a last row, index `num_classes`, that means "no class".
+
+    The extra row is what classifier-free guidance trains by dropping labels, and what `label=None`
+    selects. A label above `num_classes` gives NaN: under jit no error can be raised for it.
+    """
+
+    num_classes: int
+    features: int
+    stddev: float = 1.0
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, label: jax.Array | None, batch: int) -> jax.Array:
+        init = nn.initializers.normal(self.stddev)
+        table = self.param("embedding", init, (self.num_classes + 1, self.features))
+        if label is None:
+            label = jnp.full((batch,), self.num_classes, jnp.int32)
+        return jnp.take(table, label, axis=0, mode="fill").astype(self.dtype)
