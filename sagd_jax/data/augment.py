@@ -1,0 +1,64 @@
+"""Random flips and crops, keyed by (seed, step, index), so no order of events can change them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sagd_jax.data.order import hash_words
+from sagd_jax.data.source import DataError, Source
+
+_FLIP, _CROP = 1, 2  # tell the random words of one example apart
+
+
+class Augmented(Source):
+    """A source whose examples are mirrored left to right, or padded and cropped, at random."""
+
+    def __init__(self, source: Source, *, flip: bool = False, crop_padding: int = 0):
+        """Wraps `source`.
+
+        Args:
+          flip: mirror the last spatial axis with probability 1/2.
+          crop_padding: reflect-pad the spatial axes by this much on each side, and crop at a random
+            place. The time axis of clips is left alone.
+
+        Raises:
+          DataError: for flipping what has no left and right, or padding as wide as the example.
+        """
+        if flip and source.kind in ("audio", "latents"):
+            raise DataError(f"data.flip=True: {source.kind} cannot be mirrored")
+        self._axes = range(1 if source.kind == "video" else 0, len(source.shape) - 1)
+        smallest = min(source.shape[axis] for axis in self._axes)
+        if crop_padding >= smallest:
+            raise DataError(f"data.crop_padding={crop_padding}: expected less than {smallest}")
+        self._source, self._flip, self._padding = source, flip, crop_padding
+        for name in ("shape", "dtype", "value_range", "kind", "num_classes", "sample_rate"):
+            setattr(self, name, getattr(source, name))
+        self.in_memory = source.in_memory
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def fetch(self, indices: np.ndarray, *, seed: int = 0, step: int = 0) -> dict[str, np.ndarray]:
+        batch = self._source.fetch(indices, seed=seed, step=step)
+        indices = np.asarray(indices)
+        x = batch["x"]
+        if self._padding:
+            x = self._crop(x, indices, seed, step)
+        if self._flip:
+            mirrored = hash_words(seed, step, indices, _FLIP) >> np.uint64(63) == 1
+            x = np.where(mirrored.reshape(-1, *[1] * (x.ndim - 1)), np.flip(x, axis=-2), x)
+        return {**batch, "x": x}
+
+    def _crop(self, x: np.ndarray, indices: np.ndarray, seed: int, step: int) -> np.ndarray:
+        p = self._padding
+        around = [(p, p) if axis in self._axes else (0, 0) for axis in range(x.ndim - 1)]
+        padded = np.pad(x, [(0, 0), *around], mode="reflect")
+        corners = np.zeros((len(x), x.ndim - 1), np.int64)
+        for axis in self._axes:
+            words = hash_words(seed, step, indices, _CROP, axis)
+            corners[:, axis] = words % np.uint64(2 * p + 1)
+        result = np.empty_like(x)
+        for row, corner in enumerate(corners.tolist()):
+            window = [slice(c, c + n) for c, n in zip(corner, x.shape[1:], strict=True)]
+            result[row] = padded[row][tuple(window)]
+        return result

@@ -1,0 +1,202 @@
+"""What every data source is: a length, a shape, a value range, and random access by index.
+
+A source has no position and no random state. `fetch(indices, seed=..., step=...)` is a function of
+its arguments alone, so batch k of a run depends on (seed, k) only (see `order.py`), whatever the
+number of hosts and wherever the run was started or resumed.
+
+Raw values (uint8 or float32) stay raw up to the device: they are a quarter of the size there, and
+`normalise` maps them to the network's [-1, 1].
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
+
+_PIECE = 256  # examples that one thread decodes at a time
+ValueRange = tuple[Any, Any]  # low and high: each a number, or a tuple of one per channel
+
+
+class DataError(ValueError):
+    """Data that cannot be used; the message is one line: what, where, and what is allowed."""
+
+
+class Source:
+    """Base class of data sources.
+
+    Attributes:
+      shape: `(*spatial, channels)` of one example.
+      dtype: in which samples are written, uint8 or float32. Raw values have it too, except those of
+        a corrupted uint8 set, which are float32 in the same value range.
+      value_range: raw (low, high) that `normalise` maps to [-1, 1]; each a number, or a tuple of
+        one per channel.
+      kind: `"image"`, `"audio"`, `"video"`, `"latents"` or `"field"`: how samples are written.
+      num_classes: 0 where there are no labels.
+      sample_rate: samples per second along the first spatial axis (audio, video), else None.
+      in_memory: whether `fetch` is a plain memory look-up, which needs no prefetching.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    value_range: ValueRange
+    kind: str = "image"
+    num_classes: int = 0
+    sample_rate: float | None = None
+    in_memory: bool = True
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def fetch(self, indices: np.ndarray, *, seed: int = 0, step: int = 0) -> dict[str, np.ndarray]:
+        """The examples at `indices`.
+
+        Args:
+          indices: `(n,)` integers in [0, len(self)).
+          seed, step: key what is random about an example (flips, crops, fresh corruptions),
+            together with its index; sources without any ignore them.
+
+        Returns:
+          `{"x": (n, *shape) of dtype, "label": (n,) int32, "corrupted": (n,) bool}`. Labels are 0
+          where there are none, and nothing is corrupted unless the source says so.
+        """
+        raise NotImplementedError
+
+
+class ArraySource(Source):
+    """Examples held in one array: in memory, or a memory map that is read as it is indexed.
+
+    >>> source = ArraySource(np.zeros((10, 8, 8, 1), np.uint8), value_range=(0, 255))
+    >>> len(source), source.shape, source.fetch(np.array([3, 3]))["x"].shape
+    (10, (8, 8, 1), (2, 8, 8, 1))
+    """
+
+    def __init__(
+        self,
+        x: np.ndarray,
+        *,
+        value_range: ValueRange,
+        labels: np.ndarray | None = None,
+        num_classes: int = 0,
+        kind: str = "image",
+        sample_rate: float | None = None,
+    ):
+        self._x = x
+        self._labels = None if labels is None else np.asarray(labels, np.int32)
+        self.shape = tuple(x.shape[1:])
+        self.dtype = np.dtype(np.uint8 if x.dtype == np.uint8 else np.float32)
+        self.value_range = value_range
+        self.num_classes = num_classes
+        self.kind = kind
+        self.sample_rate = sample_rate
+        self.in_memory = not isinstance(x, np.memmap)
+
+    def __len__(self) -> int:
+        return len(self._x)
+
+    def fetch(self, indices: np.ndarray, *, seed: int = 0, step: int = 0) -> dict[str, np.ndarray]:
+        indices = np.asarray(indices)
+        x = np.asarray(self._x[indices]).astype(self.dtype, copy=False)
+        return as_batch(x, None if self._labels is None else self._labels[indices])
+
+
+class RecordSource(Source):
+    """Examples decoded one by one as they are asked for, from files that need not fit in memory."""
+
+    in_memory = False
+
+    def __init__(
+        self,
+        read: Callable[[int], tuple[np.ndarray, int]],
+        length: int,
+        shape: tuple[int, ...],
+        *,
+        value_range: ValueRange = (0, 255),
+        dtype: Any = np.uint8,
+        num_classes: int = 0,
+        kind: str = "image",
+        sample_rate: float | None = None,
+    ):
+        """`read(i)` gives example i, of `shape` and `dtype`, and its class; threads may call it."""
+        self._read = read
+        self._length = length
+        self.shape = shape
+        self.value_range = value_range
+        self.dtype = np.dtype(dtype)
+        self.num_classes = num_classes
+        self.kind = kind
+        self.sample_rate = sample_rate
+
+    def __len__(self) -> int:
+        return self._length
+
+    def fetch(self, indices: np.ndarray, *, seed: int = 0, step: int = 0) -> dict[str, np.ndarray]:
+        indices = check_indices(indices, len(self))
+        x = np.empty((len(indices), *self.shape), self.dtype)
+        labels = np.empty(len(indices), np.int32)
+        for row, index in enumerate(indices):
+            x[row], labels[row] = self._read(int(index))
+        return as_batch(x, labels)
+
+    def held(self, limit_mb: int) -> Source:
+        """All examples decoded into memory, or the source itself above `limit_mb` MiB."""
+        size = len(self) * int(np.prod(self.shape)) * self.dtype.itemsize
+        if size > limit_mb * 2**20:
+            return self
+        x = np.empty((len(self), *self.shape), self.dtype)
+        labels = np.empty(len(self), np.int32)
+
+        def read(start: int) -> None:
+            stop = min(start + _PIECE, len(self))
+            batch = self.fetch(np.arange(start, stop))
+            x[start:stop], labels[start:stop] = batch["x"], batch["label"]
+
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            list(pool.map(read, range(0, len(self), _PIECE)))
+        return ArraySource(
+            x,
+            value_range=self.value_range,
+            labels=labels,
+            num_classes=self.num_classes,
+            kind=self.kind,
+            sample_rate=self.sample_rate,
+        )
+
+
+def as_batch(x: np.ndarray, labels: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """A batch as `Source.fetch` returns it, of clean examples."""
+    if labels is None:
+        labels = np.zeros(len(x), np.int32)
+    return {"x": x, "label": labels.astype(np.int32), "corrupted": np.zeros(len(x), bool)}
+
+
+def normalise(x: ArrayLike, value_range: ValueRange) -> jax.Array:
+    """Maps raw values linearly, low to -1 and high to 1, in float32.
+
+    >>> normalise(np.array([0, 255], np.uint8), (0, 255))
+    Array([-1.,  1.], dtype=float32)
+    """
+    low, high = (np.asarray(edge, np.float32) for edge in value_range)
+    return (jnp.asarray(x).astype(jnp.float32) - low) * (2 / (high - low)) - 1
+
+
+def denormalise(x: ArrayLike, value_range: ValueRange, dtype: Any) -> jax.Array:
+    """The inverse of `normalise`; for uint8, clipped to the range and rounded."""
+    low, high = (np.asarray(edge, np.float32) for edge in value_range)
+    raw = (jnp.asarray(x).astype(jnp.float32) + 1) * ((high - low) / 2) + low
+    if np.dtype(dtype) == np.uint8:
+        raw = jnp.round(jnp.clip(raw, low, high))
+    return raw.astype(dtype)
+
+
+def check_indices(indices: Sequence[int] | np.ndarray, length: int) -> np.ndarray:
+    """`indices` as int64; raises IndexError outside [0, length)."""
+    result = np.asarray(indices, np.int64)
+    if np.any((result < 0) | (result >= length)):
+        raise IndexError(f"indices: expected integers in [0, {length}), got {result!r}")
+    return result

@@ -1,0 +1,78 @@
+"""The batches of a run, from any step on, and the share of each host.
+
+Batch k of the whole run is `order.batch_indices` of (seed, k), of which each host fetches its rows.
+Sources in memory are read as they are needed; others are decoded ahead by Grain's threads, whole
+batches at a time. The only state is the number of the next step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from sagd_jax.data.order import batch_indices
+from sagd_jax.data.source import DataError, Source
+
+_ENDLESS = 2**62
+
+
+def batches(
+    source: Source,
+    *,
+    seed: int,
+    batch_size: int,
+    start_step: int = 0,
+    stop_step: int | None = None,
+    rows: slice = slice(None),
+    num_threads: int = 8,
+    prefetch: int = 8,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Iterates over some rows of batches `start_step`, `start_step + 1`, ...
+
+    Args:
+      batch_size: of the whole batch, over all hosts.
+      stop_step: where to end; never by default.
+      rows: of the whole batch, that this host needs: see `host_rows`.
+      num_threads, prefetch: threads and batches ahead, for sources that are not in memory; there
+        are at least as many batches ahead as threads.
+
+    Raises:
+      DataError: for a batch larger than the data set.
+
+    >>> from sagd_jax.data import DataConfig, load
+    >>> first = next(batches(load(DataConfig()), seed=0, batch_size=4))
+    >>> first["x"].shape, first["label"].shape
+    ((4, 8, 8, 1), (4,))
+    """
+
+    def fetch(step: int) -> dict[str, np.ndarray]:
+        indices = batch_indices(seed, len(source), batch_size, step)[rows]
+        return source.fetch(indices, seed=seed, step=step)
+
+    batch_indices(seed, len(source), batch_size, start_step)  # Bad arguments: now, not later.
+    stop = _ENDLESS if stop_step is None else stop_step
+    if source.in_memory:
+        return map(fetch, range(start_step, stop))
+    import grain
+
+    options = grain.ReadOptions(
+        num_threads=num_threads, prefetch_buffer_size=max(prefetch, num_threads)
+    )
+    steps = grain.MapDataset.range(start_step, stop).map(lambda step: fetch(int(step)))
+    return iter(steps.to_iter_dataset(options))
+
+
+def host_rows(batch_size: int, host: int, num_hosts: int) -> slice:
+    """The rows of host `host` of `num_hosts`; raises DataError unless they divide the batch.
+
+    >>> host_rows(8, host=1, num_hosts=4)
+    slice(2, 4, None)
+    """
+    if not 0 <= host < num_hosts or batch_size % num_hosts:
+        raise DataError(
+            f"batch_size={batch_size}, host={host}: expected a multiple of num_hosts={num_hosts} "
+            "and a host below it"
+        )
+    share = batch_size // num_hosts
+    return slice(host * share, (host + 1) * share)

@@ -1,0 +1,46 @@
+"""Gaussian fields with a known power-law spectrum, for tests and for trying things out.
+
+Example i is a draw of `power_law(spatial_shape, alpha)` (amplitude r^alpha, power r^(2 alpha)), of
+unit variance per site on average, keyed by `fold_in(key(field_seed), i)`. Its values are unbounded:
+the declared range (-4, 4) means four standard deviations, so the network sees fields of standard
+deviation 1/4, and values beyond map outside [-1, 1]; nothing is clipped. The split `test` holds
+as many further examples, with indices after those of `train`.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sagd_jax import spectra
+from sagd_jax.data.config import DataConfig
+from sagd_jax.data.source import ArraySource, DataError
+
+VALUE_RANGE = (-4.0, 4.0)
+
+
+def load_synthetic(config: DataConfig) -> ArraySource:
+    """The source `synthetic`; raises DataError for an unknown split or shape."""
+    if config.split not in ("train", "test"):
+        raise DataError(f"data.split={config.split!r}: synthetic has the splits 'train', 'test'")
+    try:
+        covariance = spectra.power_law(config.field_shape, config.field_alpha)
+    except ValueError as error:
+        raise DataError(f"data.field_shape, data.field_alpha: {error}") from None
+    shape = (*config.field_shape, config.channels or 1)
+    first = 0 if config.split == "train" else config.num_examples
+    key = jax.random.key(config.field_seed)
+
+    @jax.jit
+    def draw(indices):
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(indices)
+        return jax.vmap(lambda k: covariance.sample(k, shape))(keys)
+
+    # In pieces of one size, so that one compilation serves and memory stays bounded.
+    piece = min(256, config.num_examples)
+    x = np.empty((config.num_examples, *shape), np.float32)
+    for start in range(0, config.num_examples, piece):
+        stop = min(start + piece, config.num_examples)
+        x[start:stop] = draw(first + start + jnp.arange(piece))[: stop - start]
+    return ArraySource(x, value_range=VALUE_RANGE, kind="field")

@@ -1,0 +1,125 @@
+"""Image sets of tensorflow-datasets, read through ArrayRecord without TensorFlow.
+
+Only sets already prepared in the ArrayRecord format can be read (TFDS's `data_source`); the stock
+builders need TensorFlow once, to prepare. Any set with an image feature will do, with any of TFDS's
+splits and slices. MNIST is zero-padded from 28 x 28 to 32 x 32, as usual for U-Nets.
+
+Sets that fit in memory are decoded once; larger ones are decoded as they are read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import logging
+import os
+from typing import Any
+
+import numpy as np
+
+from sagd_jax.data.config import DataConfig
+from sagd_jax.data.files import reason
+from sagd_jax.data.images import resize_and_crop
+from sagd_jax.data.source import DataError, RecordSource, Source
+
+
+def load_tfds(config: DataConfig) -> Source:
+    """The sources `mnist`, `cifar10` and `tfds`.
+
+    Raises:
+      DataError: for an unknown set (the nearest name is suggested), one that is not prepared (with
+        the command that prepares it), an unknown split, or a set without such an image feature.
+    """
+    name = config.tfds_name if config.name == "tfds" else config.name
+    if not name:
+        raise DataError("data.tfds_name: expected the name of a tensorflow-datasets set")
+    builder = _builder(name, config.dir)
+    features = builder.info.features
+    if config.tfds_image not in features or len(features[config.tfds_image].shape) != 3:
+        raise DataError(
+            f"data.tfds_image={config.tfds_image!r}: {name} has no such image; its features are "
+            f"{', '.join(features)}"
+        )
+    with _quiet():
+        records = _records(builder, config.split, name)
+        if not len(records):
+            raise DataError(f"data.split={config.split!r}: holds no example of {name}")
+        num_classes = 0
+        if config.tfds_label in features:
+            num_classes = int(getattr(features[config.tfds_label], "num_classes", 0) or 0)
+
+        def read(index: int) -> tuple[np.ndarray, int]:
+            record = records[index]
+            label = int(record[config.tfds_label]) if num_classes else 0
+            return _fit(np.asarray(record[config.tfds_image]), config), label
+
+        shape = read(0)[0].shape
+        source = RecordSource(read, len(records), shape, num_classes=num_classes)
+        return source.held(config.memory_limit_mb)
+
+
+def _builder(name: str, directory: str) -> Any:
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError:
+        raise DataError(
+            f"data.name={name!r}: needs tensorflow-datasets: pip install tensorflow-datasets"
+        ) from None
+    where = os.path.expanduser(directory) or None
+    try:
+        with _quiet():
+            builder = tfds.builder(name, data_dir=where)
+            prepared = bool(builder.info.splits)
+    except Exception as error:  # TFDS raises many kinds for a name it cannot read.
+        known = tfds.list_builders(with_community_datasets=False)
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]!r}?" if close else reason(error)
+        raise DataError(f"data: tensorflow-datasets has no set {name!r}; {hint}") from None
+    found = builder.info.file_format.value if prepared else None
+    if found not in ("array_record", "parquet"):
+        state = f"prepared as {found}" if found else "not prepared"
+        arguments = f"{name!r}, data_dir={str(builder.data_dir_root)!r}, file_format='array_record'"
+        raise DataError(
+            f"data: {name} is {state} in {builder.data_dir_root}; prepare it once with: "
+            f'pip install tensorflow-cpu && python -c "import tensorflow_datasets as tfds; '
+            f'tfds.builder({arguments}).download_and_prepare()"'
+        )
+    return builder
+
+
+def _records(builder: Any, split: str, name: str) -> Any:
+    try:
+        return builder.as_data_source(split=split)
+    except ValueError:
+        allowed = ", ".join(map(repr, builder.info.splits))
+        raise DataError(
+            f"data.split={split!r}: {name} has the splits {allowed}, or slices of them such as "
+            "'train[:90%]'"
+        ) from None
+
+
+def _fit(image: np.ndarray, config: DataConfig) -> np.ndarray:
+    if image.dtype != np.uint8:
+        raise DataError(f"data: images of dtype {image.dtype}; expected uint8")
+    if config.channels and config.channels != image.shape[-1]:
+        raise DataError(f"data.channels={config.channels}: the images have {image.shape[-1]}")
+    size = config.image_size or (32 if config.name == "mnist" else 0)
+    if config.name == "mnist" and size >= image.shape[0]:
+        extra = size - image.shape[0]
+        before = extra // 2
+        return np.pad(image, [(before, extra - before)] * 2 + [(0, 0)])
+    if size in (0, image.shape[0]) and image.shape[0] == image.shape[1]:
+        return image
+    return resize_and_crop(image, size or min(image.shape[:2]))
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Hides TFDS's advice on which image decoder to install."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,47 @@
+"""Samples as files that people can open: WAV for audio, GIF for clips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+
+def write_wav(path: str | Path, x: np.ndarray, sample_rate: float) -> None:
+    """Writes audio of shape `(time, channels)`, floats in [-1, 1] (clipped), as 16-bit WAV.
+
+    Raises:
+      ValueError: for another shape, or a sample rate that is not a whole number.
+    """
+    import soundfile
+
+    x = np.asarray(x, np.float32)
+    if x.ndim != 2:
+        raise ValueError(f"x.shape={x.shape}: expected (time, channels)")
+    if sample_rate != int(sample_rate) or sample_rate <= 0:
+        raise ValueError(f"sample_rate={sample_rate}: expected a whole number > 0")
+    soundfile.write(str(path), np.clip(x, -1, 1), int(sample_rate), subtype="PCM_16")
+
+
+def write_gif(path: str | Path, x: np.ndarray, frame_rate: float) -> None:
+    """Writes a clip of shape `(time, height, width, 1 or 3)`, uint8, as an endless GIF.
+
+    GIF counts in hundredths of a second, to which the time of a frame is rounded.
+
+    Raises:
+      ValueError: for another shape or dtype, or a frame rate that is not positive.
+    """
+    from PIL import Image
+
+    x = np.asarray(x)
+    if x.ndim != 4 or x.shape[-1] not in (1, 3) or x.dtype != np.uint8:
+        raise ValueError(
+            f"x: {x.dtype} of shape {x.shape}; expected uint8 (time, height, width, 1 or 3)"
+        )
+    if not frame_rate > 0:
+        raise ValueError(f"frame_rate={frame_rate}: expected a number > 0")
+    frames = [Image.fromarray(frame[..., 0] if x.shape[-1] == 1 else frame) for frame in x]
+    duration = max(1, round(100 / frame_rate)) * 10
+    frames[0].save(
+        path, save_all=True, append_images=frames[1:], duration=duration, loop=0, disposal=2
+    )
