@@ -1,0 +1,101 @@
+"""Flags and errors of the programs: every fault of the input is one line and exit status 2."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import NoReturn
+
+EXIT_BAD_INPUT = 2
+_OVERRIDE = "--config."
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that takes no abbreviations and complains in one line."""
+
+    def __init__(self, **options) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message} (--help lists the flags)", file=sys.stderr)
+        raise SystemExit(EXIT_BAD_INPUT)
+
+    def parse_args(self, args=None, namespace=None):  # type: ignore[override]
+        flags, rest = self.parse_known_args(args, namespace)
+        self._refuse(rest)
+        return flags
+
+    def parse_with_overrides(
+        self, argv: Sequence[str] | None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """The flags, and the `--config.field=value` ones as they are."""
+        flags, rest = self.parse_known_args(argv)
+        self._refuse([flag for flag in rest if not flag.startswith(_OVERRIDE)])
+        return flags, [flag for flag in rest if flag.startswith(_OVERRIDE)]
+
+    def _refuse(self, rest: Sequence[str]) -> None:
+        if not rest:
+            return
+        known = [flag for action in self._actions for flag in action.option_strings]
+        name = rest[0].partition("=")[0]
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        if not name.startswith("-") and "=" in rest[0]:
+            hint = f"; did you mean {_OVERRIDE}{rest[0]}?" if "--config" in known else ""
+        self.error(f"unknown argument {rest[0]!r}{hint}")
+
+
+def at_least(low: int) -> Callable[[str], int]:
+    """A flag's type: a whole number from `low` on."""
+
+    def whole_number(text: str) -> int:
+        value = int(text)
+        if value < low:
+            raise argparse.ArgumentTypeError(f"{text}: expected a whole number from {low} on")
+        return value
+
+    return whole_number
+
+
+def number(low: float = -math.inf, high: float = math.inf) -> Callable[[str], float]:
+    """A flag's type: a finite number in [low, high]."""
+
+    def finite_number(text: str) -> float:
+        value = float(text)
+        if not (math.isfinite(value) and low <= value <= high):
+            raise argparse.ArgumentTypeError(f"{text}: expected a number in [{low:g}, {high:g}]")
+        return value
+
+    return finite_number
+
+
+@contextlib.contextmanager
+def one_line_errors(program: str) -> Iterator[None]:
+    """Turns the errors that say what to do into one line on stderr and exit status 2."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        raise SystemExit(1) from None
+    except Exception as error:
+        if not _is_for_people(error):
+            raise
+        print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(EXIT_BAD_INPUT) from None
+
+
+def _is_for_people(error: Exception) -> bool:
+    from sagd_jax.data.source import DataError
+    from sagd_jax.schema import ConfigError
+    from sagd_jax.training.checkpoint import CheckpointError, NoCheckpointError
+    from sagd_jax.training.lock import LockedError
+    from sagd_jax.training.loop import TrainingError
+
+    kinds = (ConfigError, DataError, CheckpointError, NoCheckpointError, LockedError, TrainingError)
+    return isinstance(error, kinds)

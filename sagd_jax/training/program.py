@@ -1,0 +1,45 @@
+"""The command line of `train.py`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sagd_jax.commandline import Parser, one_line_errors
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Trains as the flags say; returns the exit status (0, 2 for bad input, 75, 130)."""
+    parser = Parser(
+        prog="train.py",
+        description="Train a diffusion model under noise with any spectrum. Running the same "
+        "command again continues the run.",
+        epilog="Any field of the config can be set: --config.train.num_steps=1000. Exit status: 0 "
+        "finished, 2 bad input, 75 saved after SIGTERM (requeue it), 130 saved after Ctrl-C.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", required=True, help="a file such as configs/digits.py")
+    parser.add_argument("--workdir", required=True, help="directory of the run")
+    parser.add_argument("--init_from", help="start from the weights of this other workdir")
+    parser.add_argument(
+        "--dry_run", action="store_true", help="say what would be trained, and stop"
+    )
+    with one_line_errors("train.py"):
+        flags, overrides = parser.parse_with_overrides(argv)
+        logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+        # Imported late: a misspelt flag should not wait for jax.
+        from sagd_jax.training.config import load
+        from sagd_jax.training.loop import train
+
+        config = load(flags.config, overrides)
+        workdir = Path(flags.workdir).expanduser().resolve()
+        if workdir.exists() and not workdir.is_dir():
+            parser.error(f"--workdir={flags.workdir}: this is a file, expected a directory")
+        return train(config, workdir, init_from=flags.init_from, dry_run=flags.dry_run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

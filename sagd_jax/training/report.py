@@ -1,0 +1,155 @@
+"""Numbers for people: a progress bar, log lines, `metrics.jsonl` and TensorBoard.
+
+`metrics.jsonl` holds one JSON object per log line. A run that resumes from an older checkpoint
+drops the lines beyond it, since it will write them again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from tqdm import tqdm
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class Report:
+    """Writes a run's progress; a silent one (`active=False`) for processes other than the first.
+
+    Args:
+      workdir: directory of the run.
+      start, stop: first step of this part of the run, and the step at which it ends.
+      tensorboard: whether to write TensorBoard files.
+      active: whether to write anything.
+    """
+
+    def __init__(
+        self, workdir: Path, start: int, stop: int, *, tensorboard: bool, active: bool
+    ) -> None:
+        self._active = active
+        self._stop = stop
+        self._last = (start, time.monotonic(), 0.0)
+        self._board: Any = None
+        # On a terminal only: in a log file the lines below say the same.
+        self._bar = tqdm(
+            total=stop,
+            initial=start,
+            unit="step",
+            disable=None if active else True,
+            dynamic_ncols=True,
+            smoothing=0.1,
+        )
+        if not active:
+            return
+        self._file = _open_from(workdir / METRICS_FILE, start)
+        if tensorboard:
+            from tensorboardX import SummaryWriter
+
+            self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=start)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._bar.close()
+        if self._active:
+            self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+    def say(self, line: str) -> None:
+        """Prints a line, above the progress bar if there is one."""
+        if self._active:
+            tqdm.write(line)
+            sys.stdout.flush()  # a log file should show it now
+
+    def advance(self, step: int) -> None:
+        """Moves the progress bar."""
+        self._bar.update(step - self._bar.n)
+
+    def restart_clock(self, step: int, waited: float) -> None:
+        """Leaves what went before out of the rates (compilation, a preview)."""
+        self._last = (step, time.monotonic(), waited)
+
+    def log(self, step: int, values: dict[str, float], *, images: int, waited: float) -> None:
+        """Writes one log line.
+
+        Args:
+          step: optimiser steps done.
+          values: metrics by name.
+          images: examples per step.
+          waited: seconds that the loop has waited for data since it began.
+        """
+        if not self._active:
+            return
+        import jax
+
+        last_step, last_time, last_waited = self._last
+        seconds = max(time.monotonic() - last_time, 1e-9)
+        steps = step - last_step
+        self._last = (step, time.monotonic(), waited)
+        if steps > 0:
+            rate = steps * images / seconds
+            values = {
+                **values,
+                "images_per_second": rate,
+                "images_per_second_per_device": rate / jax.device_count(),
+                "data_wait_share": (waited - last_waited) / seconds,
+            }
+        line = {"step": step, **{k: _finite(v) for k, v in values.items()}}
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
+        left = (self._stop - step) * seconds / steps if steps > 0 else math.nan
+        self.say(_words(step, self._stop, values, left))
+
+    def image(self, name: str, step: int, picture: np.ndarray) -> None:
+        """Shows a picture `(height, width, 3)`, uint8, in TensorBoard."""
+        if self._board is not None:
+            self._board.add_image(name, picture, step, dataformats="HWC")
+
+
+def _words(step: int, stop: int, values: dict[str, float], left: float) -> str:
+    quarters = [v for k, v in values.items() if k.startswith("loss_t")]
+    parts = [
+        f"step {step}/{stop}",
+        f"loss {values['loss']:.4f}",
+        "by quarter of t " + " ".join(f"{v:.3f}" for v in quarters),
+        f"grad {values['gradient_norm']:.3f}",
+    ]
+    if "images_per_second" in values:
+        parts.append(f"{values['images_per_second']:.0f} images/s")
+        parts.append(f"waiting for data {values['data_wait_share']:.1%}")
+    if math.isfinite(left):
+        parts.append(f"{int(left) // 60}:{int(left) % 60:02d} left")
+    if values.get("skipped"):
+        parts.append(f"SKIPPED {values['skipped']:.0f} steps that were not finite")
+    return "  ".join(parts)
+
+
+def _finite(value: float) -> float | None:
+    # JSON has no NaN; a reader of the file should not have to know Python's.
+    return float(value) if math.isfinite(value) else None
+
+
+def _open_from(path: Path, step: int) -> Any:
+    kept = []
+    if path.exists():
+        for line in path.read_text().splitlines():
+            try:
+                if json.loads(line)["step"] <= step and step > 0:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError, TypeError):
+                continue  # a line cut by a kill
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text("".join(kept))
+    temporary.replace(path)
+    return path.open("a")

@@ -1,0 +1,72 @@
+"""Devices: one mesh with two named axes, and the rule by which arrays are laid over it.
+
+The mesh has the axes `data` and `fsdp`. A batch is split over both, so every device works on its
+own examples. A parameter (and its average and its optimiser moments, which have its shape) is split
+over `fsdp` along its largest dimension that this axis divides, and replicated over `data`; small
+ones are replicated whole, since a gather would cost more than the memory. With `fsdp = 1` this is
+plain data parallelism.
+
+The compiler does the rest from these layouts: with `Auto` axes it inserts the gradient reductions
+and the gathers and scatters of the parameters. (`Explicit` axes, the default of `jax.make_mesh`,
+refuse convolutions with split kernels.)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from sagd_jax.schema import ConfigError
+from sagd_jax.training.config import MeshConfig
+
+BATCH_AXES = ("data", "fsdp")
+SMALLEST_SPLIT = 2**14  # entries; below this a parameter is replicated
+
+
+def make_mesh(config: MeshConfig, batch_size: int) -> Mesh:
+    """The mesh of `config.mesh` over all devices of all processes.
+
+    Raises:
+      ConfigError: if the axes do not fill the devices, or the batch does not divide over them.
+    """
+    devices = jax.device_count()
+    data = devices // config.fsdp if config.data == -1 else config.data
+    if data < 1 or data * config.fsdp != devices:
+        raise ConfigError(
+            f"config.mesh: data={config.data} x fsdp={config.fsdp} does not make the {devices} "
+            "devices there are; use data=-1 and an fsdp that divides them"
+        )
+    if batch_size % devices:
+        raise ConfigError(
+            f"config.train.batch_size={batch_size}: expected a multiple of the {devices} devices"
+        )
+    return jax.make_mesh((data, config.fsdp), BATCH_AXES, axis_types=(AxisType.Auto,) * 2)
+
+
+def batch_sharding(mesh: Mesh, leading: int = 0) -> NamedSharding:
+    """Splits the batch axis, the one after `leading` others, over the whole mesh."""
+    return NamedSharding(mesh, PartitionSpec(*(None,) * leading, BATCH_AXES))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The whole array on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def state_sharding(mesh: Mesh, state: Any) -> Any:
+    """The layout of every array of a training state, by the rule above."""
+    return jax.tree.map(lambda leaf: NamedSharding(mesh, _split(leaf.shape, mesh)), state)
+
+
+def _split(shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
+    size = mesh.shape["fsdp"]
+    if size == 1 or np.prod(shape, dtype=np.int64) < SMALLEST_SPLIT:
+        return PartitionSpec()
+    candidates = [(n, axis) for axis, n in enumerate(shape) if n % size == 0]
+    if not candidates:
+        return PartitionSpec()
+    _, axis = max(candidates)
+    return PartitionSpec(*("fsdp" if i == axis else None for i in range(axis + 1)))

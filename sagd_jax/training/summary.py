@@ -1,0 +1,84 @@
+"""What a run is about to do, in a few lines: shown before training, and by `--dry_run`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from sagd_jax.covariance import FourierCovariance
+from sagd_jax.data.source import Source, normalise
+from sagd_jax.diffusion import Diffusion
+from sagd_jax.frequencies import hermitian_multiplicity, radial_frequency
+from sagd_jax.training.config import RunConfig
+
+_EXAMPLES = 1024
+_MEBI = 2**20
+
+
+def summarise(
+    config: RunConfig,
+    source: Source,
+    model: nn.Module,
+    diffusion: Diffusion,
+    state: Any,
+    mesh: jax.sharding.Mesh,
+) -> str:
+    """The lines that open a run: data, network, memory, noise."""
+    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state["params"]))
+    devices = ", ".join(f"{name} {size}" for name, size in mesh.shape.items())
+    platform = jax.devices()[0].platform
+    lines = [
+        f"data      {config.data.name}: {len(source)} examples of shape {tuple(source.shape)}",
+        f"network   {type(model).__name__}, {count:,} parameters, predicts "
+        f"{config.model.prediction}",
+        f"devices   {mesh.size} x {platform} (mesh: {devices})",
+        f"memory    {_memory(config, source, state, mesh)}",
+        f"noise     {describe_covariance(diffusion.covariance, source.shape[-1], config.noise.kind)}",
+    ]
+    if not diffusion.covariance.is_full_rank:
+        share = hidden_energy(diffusion.covariance, source)
+        lines.append(f"hole      holds {share:.2%} of the data's energy (mean image left out)")
+    return "\n".join(lines)
+
+
+def describe_covariance(covariance: FourierCovariance, channels: int, kind: str) -> str:
+    """Rank, range and the energy in each quarter of the radius, on one line."""
+    variance = np.asarray(covariance.variance, np.float64)
+    weights = hermitian_multiplicity(covariance.spatial_shape)[:, None] * np.ones_like(variance)
+    radius = radial_frequency(covariance.spatial_shape, "max")[..., None]
+    bins = np.broadcast_to(np.minimum((radius * 4).astype(int), 3), variance.shape)
+    energy = np.bincount(bins.ravel(), (weights * variance).ravel(), minlength=4)
+    shares = " ".join(f"{e:.1%}" for e in energy / energy.sum())
+    positive = variance[variance > 0]
+    size = math.prod(covariance.spatial_shape) * channels
+    return (
+        f"{kind}, rank {covariance.rank(channels)} of {size}, variance {positive.min():.3g} to "
+        f"{positive.max():.3g}, energy by quarter of the radius {shares}"
+    )
+
+
+def hidden_energy(covariance: FourierCovariance, source: Source) -> float:
+    """Share of the data's energy off the range of Sigma, about the mean, from up to 1024 examples."""
+    count = min(len(source), _EXAMPLES)
+    indices = np.linspace(0, len(source) - 1, count).astype(np.int64)
+    x = np.asarray(normalise(source.fetch(indices)["x"], source.value_range))
+    x = x - x.mean(axis=0)
+    hidden = x - np.asarray(covariance.project(x))
+    return float(np.sum(np.square(hidden, dtype=np.float64)) / max(np.sum(np.square(x)), 1e-30))
+
+
+def _memory(config: RunConfig, source: Source, state: Any, mesh: jax.sharding.Mesh) -> str:
+    size = sum(leaf.dtype.itemsize * math.prod(leaf.shape) for leaf in jax.tree.leaves(state))
+    params = sum(
+        leaf.dtype.itemsize * math.prod(leaf.shape) for leaf in jax.tree.leaves(state["params"])
+    )
+    per_device = (size + params) / mesh.shape["fsdp"] / _MEBI
+    batch = config.train.batch_size * math.prod(source.shape) * 4 / mesh.size / _MEBI
+    return (
+        f"about {per_device:.0f} MiB per device for weights, average, optimiser and gradients; "
+        f"{batch:.1f} MiB for each copy of its share of a batch; activations come on top"
+    )

@@ -1,0 +1,43 @@
+"""What importing costs and needs: jax, flax and numpy, and nothing heavy."""
+
+import subprocess
+import sys
+
+HEAVY = (
+    "tensorflow", "torch", "grain", "tensorflow_datasets", "matplotlib", "sklearn",
+    "ml_collections", "orbax", "optax", "PIL", "soundfile", "tensorboardX", "safetensors",
+)  # fmt: skip
+
+
+def test_importing_the_package_and_the_mathematics_imports_nothing_heavy():
+    code = f"""
+import sys
+import sagd_jax
+from sagd_jax import (
+    covariance, diffusion, editing, frequencies, guidance, likelihood, losses, oracle, samplers,
+    schedules, spectra, times, transform,
+)
+print([name for name in {HEAVY} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr + done.stdout
+
+
+def test_training_never_imports_tensorflow_or_torch(tmp_path):
+    code = """
+import sys
+from sagd_jax.training import program
+from sagd_jax.training.config import load
+import sagd_jax.training.loop, sagd_jax.generate, sagd_jax.inspect, sagd_jax.loading
+print([name for name in ("tensorflow", "torch") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr + done.stdout
+
+
+def test_every_public_name_is_there():
+    import sagd_jax
+
+    for name in sagd_jax.__all__:
+        assert getattr(sagd_jax, name) is not None
+    assert set(sagd_jax.__all__) <= set(dir(sagd_jax))
