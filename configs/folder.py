@@ -1,0 +1,26 @@
+"""Your own images: a folder of PNG, JPEG or WebP files of any size, nested or not.
+
+    python train.py --config=configs/folder.py --workdir=runs/mine --config.data.dir=PATH
+
+Images are resized and centre-cropped to 64x64 RGB; --config.data.image_size and
+--config.data.channels (1: grey) change that. Sets that fit in memory are decoded once, larger ones
+stream.
+
+@MEASURED_FOLDER@
+"""
+
+from sagd_jax.training.config import default
+
+
+def get_config():
+    config = default()
+    config.data.name = "folder"
+    config.data.image_size = 64
+    config.data.channels = 3
+    config.data.flip = True
+
+    config.train.batch_size = 64
+    config.train.num_steps = 200_000
+    config.optimizer.learning_rate = 1e-4
+    config.optimizer.decay = "cosine"
+    return config

@@ -1,0 +1,31 @@
+"""Precomputed latents of an autoencoder: an .npy of shape (n, h, w, c), with a 2-D DiT.
+
+    python train.py --config=configs/latents.py --workdir=runs/latents --config.data.dir=FILE
+
+Every channel is scaled by its own statistics. The paper's ImageNet runs are of this kind: a
+rectified flow in latent space, with --config.noise.kind=power_law --config.noise.alpha=-0.04.
+
+@MEASURED_LATENTS@
+"""
+
+from sagd_jax.training.config import default
+
+
+def get_config():
+    config = default()
+    config.data.name = "latents"
+
+    config.model.kind = "dit"
+    config.model.prediction = "velocity"
+    config.model.dit.patch_size = (1,)
+    config.model.dit.hidden_size = 768
+    config.model.dit.depth = 12
+    config.model.dit.num_heads = 12
+    config.model.dtype = "bfloat16"
+    config.schedule.kind = "rectified_flow"
+
+    config.train.batch_size = 256
+    config.train.num_steps = 400_000
+    config.train.times = "logit_normal"
+    config.optimizer.learning_rate = 1e-4
+    return config

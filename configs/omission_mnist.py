@@ -1,0 +1,29 @@
+"""Selective omission on MNIST: the band [0.4, 0.5) is corrupted in all examples, and left out.
+
+    python train.py --config=configs/omission_mnist.py --workdir=runs/omission
+
+The corruption is the paper's, x + gamma e with band noise of its section 3.3 and gamma = 1, frozen
+per example; the noise of the process has a hole there, so the network never learns it. The rival
+with white noise is --config.noise.kind=white --config.noise.bands="()".
+docs/selective_omission.md says what to expect of the omitted band.
+
+@MEASURED_OMISSION@
+"""
+
+from sagd_jax.training.config import default
+
+
+def get_config():
+    config = default()
+    config.data.name = "mnist"
+    config.data.corruption = "band"
+    config.data.corruption_band = (0.4, 0.5)
+    config.noise.kind = "band_pass"
+    config.noise.bands = ((0.0, 0.4), (0.5, 1.0))
+
+    config.train.batch_size = 128
+    config.train.num_steps = 100_000
+    config.optimizer.learning_rate = 1e-4
+    config.optimizer.decay = "cosine"
+    config.optimizer.warmup_steps = 500
+    return config

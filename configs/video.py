@@ -1,0 +1,32 @@
+"""Your own clips: a folder of frame folders (or one .npy of shape (n, time, h, w, c)), 3-D DiT.
+
+    python train.py --config=configs/video.py --workdir=runs/clips --config.data.dir=PATH
+
+The noise has one spectrum over time and space; sample.py writes GIFs.
+
+@MEASURED_VIDEO@
+"""
+
+from sagd_jax.training.config import default
+
+
+def get_config():
+    config = default()
+    config.data.name = "video"
+    config.data.num_frames = 16
+    config.data.image_size = 32
+    config.data.channels = 3
+
+    config.model.kind = "dit"
+    config.model.prediction = "v"
+    config.model.dit.patch_size = (2, 4, 4)
+    config.model.dit.hidden_size = 384
+    config.model.dit.depth = 8
+    config.model.dit.num_heads = 6
+    config.schedule.kind = "cosine"
+
+    config.train.batch_size = 16
+    config.train.num_steps = 200_000
+    config.optimizer.learning_rate = 2e-4
+    config.optimizer.decay = "cosine"
+    return config
