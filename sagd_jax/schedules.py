@@ -86,8 +86,8 @@ class LinearBeta(Schedule):
 
     def time(self, log_snr):
         minus_log_alpha_bar = jax.nn.softplus(-_as_float(log_snr))
-        times, table = self._table
-        return jnp.interp(minus_log_alpha_bar, -table, times).astype(minus_log_alpha_bar.dtype)
+        times, table = (a.astype(minus_log_alpha_bar.dtype) for a in self._table)
+        return jnp.interp(minus_log_alpha_bar, -table, times)
 
     def sigma_prime(self, t):
         # sigma^2 = 1 - alpha^2, so sigma' = -alpha alpha' / sigma.
@@ -99,8 +99,8 @@ class LinearBeta(Schedule):
 
     def _log_alpha_bar(self, t):
         t = _as_float(t)
-        times, table = self._table
-        return jnp.interp(t, times, table).astype(t.dtype)
+        times, table = (a.astype(t.dtype) for a in self._table)
+        return jnp.interp(t, times, table)
 
     @property
     def _table(self) -> tuple[np.ndarray, np.ndarray]:
@@ -123,6 +123,14 @@ class Cosine(Schedule):
         # tan(angle) = sigma / alpha
         angle = jnp.arctan(jnp.exp(-0.5 * _as_float(log_snr)))
         return jnp.minimum(angle, self._largest_angle) * (2 / math.pi)
+
+    # The slope of the unclipped curve, also beyond the clip: there the clipped one stands still, and
+    # a velocity of zero would say nothing of the data.
+    def alpha_prime(self, t):
+        return -(math.pi / 2) * self.sigma(t)
+
+    def sigma_prime(self, t):
+        return (math.pi / 2) * self.alpha(t)
 
     def _angle(self, t):
         return jnp.minimum(_as_float(t) * (math.pi / 2), self._largest_angle)

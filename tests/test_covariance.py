@@ -280,7 +280,7 @@ def test_signals_of_another_shape_are_refused(shape):
 
 
 def test_another_number_of_channels_is_refused():
-    covariance = per_channel((8,))
+    covariance = per_channel((8,), channels=3)
     for call in (
         lambda: covariance.apply(jnp.zeros((2, 8, 4))),
         lambda: covariance.sample(jax.random.key(0), (2, 8, 1)),

@@ -270,6 +270,17 @@ def test_velocity_does_not_exist_where_sigma_grows_like_a_root():
             call()
 
 
+def test_a_velocity_gives_the_data_also_where_the_cosine_is_clipped():
+    diffusion = sagd.Diffusion(SCHEDULES["cosine"], COVARIANCES["tilted"])
+    x0 = signals(0)
+    for t in (0.995, 1.0):
+        x_t, noise = diffusion.diffuse(jax.random.key(0), x0, t)
+        velocity = diffusion.target(x0, noise, t, "velocity")
+        x0_hat, noise_hat = diffusion.predict(velocity, x_t, t, "velocity")
+        np.testing.assert_allclose(x0_hat, x0, atol=1e-4)
+        np.testing.assert_allclose(noise_hat, noise, atol=1e-4)
+
+
 def test_unknown_kinds_are_refused():
     diffusion = sagd.Diffusion(SCHEDULES["cosine"], COVARIANCES["tilted"])
     x = signals(0)

@@ -36,7 +36,8 @@ def exact_denoiser(diffusion, data=DATA):
             sigma_matrix, x.dtype
         )
         gain = sigma * jnp.asarray(sigma_matrix, x.dtype) @ jnp.linalg.inv(marginal)
-        return (x.reshape(-1, SIZE) @ gain.T).reshape(x.shape)
+        # At alpha = 0 the marginal is that of the noise, singular where Sigma is.
+        return jnp.where(alpha > 0, (x.reshape(-1, SIZE) @ gain.T).reshape(x.shape), x / sigma)
 
     return denoiser
 

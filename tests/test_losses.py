@@ -227,6 +227,14 @@ def test_weights_are_finite_at_alpha_zero_where_the_loss_is():
     assert losses.loss_weight(diffusion, 1.0, "epsilon", "min_snr") == 1
 
 
+def test_weights_are_finite_where_the_cosine_is_clipped():
+    diffusion = sagd.Diffusion(SCHEDULES["cosine"], TILTED)
+    for weighting in losses.WEIGHTINGS:
+        for kind in PREDICTIONS:
+            weight = losses.loss_weight(diffusion, jnp.array([0.995, 1.0]), kind, weighting)
+            assert np.all(np.isfinite(weight) & (weight > 0)), (kind, weighting)
+
+
 def test_the_loss_goes_through_jit_and_grad():
     diffusion = sagd.Diffusion(SCHEDULES["linear_beta"], HOLE)
     x0, t = signals(0), jnp.asarray(T, jnp.float32)

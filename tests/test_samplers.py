@@ -86,7 +86,6 @@ def pairwise(factors, seed=0):
     for index, case in enumerate(cases):
         kinds = {
             "rectified_flow": PREDICTIONS[:3],  # the others do not determine x_0 at alpha = 0
-            "cosine": [kind for kind in PREDICTIONS if kind != "velocity"],  # 0 on its clipped end
         }.get(case["schedule"], PREDICTIONS)
         case["prediction"] = kinds[index % len(kinds)]
     return cases

@@ -44,7 +44,7 @@ def losses(config, devices_used):
     kinds = ("all-gather", "all-to-all", "collective-permute", "all-reduce", "reduce-scatter")
     found = {}
     for kind in kinds:
-        lines = [l for l in text.splitlines() if re.search(rf"= \\S+ {kind}(-start)?\\(", l)]
+        lines = [l for l in text.splitlines() if re.search(rf" {kind}(-start)?\\(", l)]
         found[kind] = lines
     return {
         "losses": result,

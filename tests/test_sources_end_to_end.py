@@ -128,7 +128,10 @@ def test_selective_omission_leaves_the_band_of_the_samples_empty(tmp_path, capsy
         *UNET,
     )
     out = capsys.readouterr().out
-    assert "hole      holds" in out and "rank 48 of 64" in out
+    f = np.fft.fftfreq(8)
+    radius = np.hypot(f[:, None], f) / np.hypot(0.5, 0.5)
+    rank = np.sum((radius < 0.5) | (radius >= 0.7))
+    assert "hole      holds" in out and f"rank {rank} of 64" in out
     assert samples.shape == (4, 8, 8, 1)
     denoiser, diffusion, metadata = load(tmp_path / "run")
     x = sample(
@@ -140,7 +143,8 @@ def test_selective_omission_leaves_the_band_of_the_samples_empty(tmp_path, capsy
         prediction=metadata["prediction"],
     )
     assert float(abs(x).max()) > 0.1
-    np.testing.assert_allclose(x, diffusion.covariance.project(x), atol=1e-5)
+    largest = float(abs(x).max())
+    np.testing.assert_allclose(x, diffusion.covariance.project(x), atol=1e-5 * largest)
 
 
 def test_clean_examples_keep_the_full_covariance(tmp_path, capsys):

@@ -78,9 +78,9 @@ def load_diffusers(folder: str | Path) -> tuple[UNet, dict[str, Any]]:
     Example:
       >>> import tempfile, jax, jax.numpy as jnp
       >>> from sagd_jax.models import UNet, load_diffusers, save_diffusers
-      >>> model = UNet(block_out_channels=(8,), norm_num_groups=4)
+      >>> model = UNet((8,), layers_per_block=1, mid_attention=False, norm_num_groups=4)
       >>> x, timestep = jnp.ones((1, 8, 8, 3)), jnp.zeros(1)
-      >>> params = jax.jit(model.init)(jax.random.key(0), x, timestep)["params"]
+      >>> params = model.init(jax.random.key(0), x, timestep)["params"]
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     save_diffusers(folder, model, params)
       ...     model2, params2 = load_diffusers(folder)
@@ -168,9 +168,9 @@ def to_diffusers(
       >>> import jax, jax.numpy as jnp
       >>> from sagd_jax.models import UNet
       >>> from sagd_jax.models.diffusers_weights import from_diffusers, to_diffusers
-      >>> model = UNet(block_out_channels=(8,), norm_num_groups=4)
+      >>> model = UNet((8,), layers_per_block=1, mid_attention=False, norm_num_groups=4)
       >>> x, timestep = jnp.ones((1, 8, 8, 1)), jnp.zeros(1)
-      >>> params = jax.jit(model.init)(jax.random.key(0), x, timestep)["params"]
+      >>> params = model.init(jax.random.key(0), x, timestep)["params"]
       >>> config, tensors = to_diffusers(model, params)
       >>> tensors["conv_in.weight"].shape
       (8, 1, 3, 3)

@@ -170,8 +170,8 @@ class DiT(nn.Module):
       >>> from sagd_jax.models import DiT
       >>> model = DiT(patch_size=(4, 2), hidden_size=32, depth=2, num_heads=4)
       >>> x, timestep = jnp.ones((2, 8, 6, 1)), jnp.array([0.0, 999.0])
-      >>> params = jax.jit(model.init)(jax.random.key(0), x, timestep)["params"]
-      >>> jax.jit(model.apply)({"params": params}, x, timestep).shape
+      >>> params = model.init(jax.random.key(0), x, timestep)["params"]
+      >>> model.apply({"params": params}, x, timestep).shape
       (2, 8, 6, 1)
     """
 

@@ -135,10 +135,10 @@ class UNet(nn.Module):
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from sagd_jax.models import UNet
-      >>> model = UNet(block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4)
+      >>> model = UNet(block_out_channels=(8,), layers_per_block=1, norm_num_groups=4)
       >>> x, timestep = jnp.zeros((2, 8, 8, 1)), jnp.array([0.0, 999.0])
-      >>> params = jax.jit(model.init)(jax.random.key(0), x, timestep)["params"]
-      >>> jax.jit(model.apply)({"params": params}, x, timestep).shape
+      >>> params = model.init(jax.random.key(0), x, timestep)["params"]
+      >>> model.apply({"params": params}, x, timestep).shape
       (2, 8, 8, 1)
     """
 

@@ -233,7 +233,17 @@ class RunConfig:
 
 
 # What may differ between the parts of one run; anything else makes it another run.
-MAY_CHANGE = ("train.num_steps", "data.dir", "log", "checkpoint", "preview", "mesh")
+MAY_CHANGE = (
+    "train.num_steps",
+    "data.dir",
+    "data.num_threads",
+    "data.prefetch",
+    "data.memory_limit_mb",
+    "log",
+    "checkpoint",
+    "preview",
+    "mesh",
+)
 
 
 def default() -> Any:

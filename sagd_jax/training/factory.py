@@ -32,16 +32,19 @@ from sagd_jax.training.config import (
 )
 
 
-def covariance(config: NoiseConfig, spatial_shape: tuple[int, ...]) -> FourierCovariance:
-    """The covariance of `config.noise` on this grid."""
+def covariance(
+    config: NoiseConfig, spatial_shape: tuple[int, ...], sample_rate: float | None = None
+) -> FourierCovariance:
+    """The covariance of `config.noise` on this grid; Hz are those of its first axis, time."""
+    unit: dict[str, Any] = {"unit": config.unit}
+    if config.unit == "hz":
+        unit |= {"sample_rate": sample_rate, "axes": (0,)}
     builders: dict[str, Callable[[], FourierCovariance]] = {
         "white": lambda: spectra.white(spatial_shape),
         "power_law": lambda: spectra.power_law(spatial_shape, config.alpha, config.dc),
         "exponential": lambda: spectra.exponential(spatial_shape, config.beta),
-        "band_pass": lambda: spectra.band_pass(spatial_shape, config.bands, config.unit),
-        "two_band": lambda: spectra.two_band(
-            spatial_shape, config.gamma_low, config.split, config.unit
-        ),
+        "band_pass": lambda: spectra.band_pass(spatial_shape, config.bands, **unit),
+        "two_band": lambda: spectra.two_band(spatial_shape, config.gamma_low, config.split, **unit),
         "file": lambda: spectra.from_variance(_load_spectrum(config.file), spatial_shape),
     }
     with _naming("config.noise"):
@@ -49,7 +52,7 @@ def covariance(config: NoiseConfig, spatial_shape: tuple[int, ...]) -> FourierCo
 
 
 def corrupted_covariance(
-    config: RunConfig, spatial_shape: tuple[int, ...]
+    config: RunConfig, spatial_shape: tuple[int, ...], sample_rate: float | None = None
 ) -> FourierCovariance | None:
     """The covariance of `config.corrupted_noise`, for examples flagged as corrupted; None: no other.
 
@@ -68,7 +71,7 @@ def corrupted_covariance(
                 f"{' or '.join(map(repr, allowed))}, which do not depend on the covariance"
             )
     with _naming("config.corrupted_noise"):
-        return covariance(config.corrupted_noise, spatial_shape)
+        return covariance(config.corrupted_noise, spatial_shape, sample_rate)
 
 
 def schedule(config: ScheduleConfig) -> schedules.Schedule:

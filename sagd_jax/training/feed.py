@@ -1,8 +1,7 @@
-"""Batches for the loop: fetched in a background thread and laid over the devices.
+"""Batches for the loop: stacked in a background thread and laid over the devices.
 
-Batch k is `source.fetch(batch_indices(seed, n, B, k), seed, k)`, a function of (seed, k). Each
-process fetches only the rows that its own devices hold, so all of them together make the one
-global batch, whatever their number.
+Batch k is a function of (seed, k), see `data/stream.py`. Each process fetches only the rows that its
+own devices hold, so all of them together make the one global batch, whatever their number.
 """
 
 from __future__ import annotations
@@ -10,15 +9,16 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
 import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
-from sagd_jax.data.order import batch_indices
+from sagd_jax import data
 from sagd_jax.data.source import Source
+from sagd_jax.training.config import RunConfig
 
 FIELDS = ("x", "label", "corrupted")
 _PATIENCE = 10.0  # seconds for the batch being fetched when the loop ends
@@ -29,8 +29,7 @@ class Feed:
 
     Args:
       source: the data.
-      seed: of the order.
-      batch_size: of the global batch.
+      config: of the run.
       sharding: of a stack; its second axis is the batch.
       spans: the steps (start, stop) of each stack, in order.
 
@@ -41,15 +40,13 @@ class Feed:
     def __init__(
         self,
         source: Source,
-        seed: int,
-        batch_size: int,
+        config: RunConfig,
         sharding: NamedSharding,
         spans: Iterable[tuple[int, int]],
     ) -> None:
         self.waited = 0.0
-        self._source, self._seed, self._batch_size = source, seed, batch_size
+        self._source, self._config = source, config
         self._sharding = sharding
-        self._rows = _local_rows(sharding, batch_size)
         self._queue: queue.Queue[Any] = queue.Queue(maxsize=2)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(iter(spans),), daemon=True)
@@ -72,14 +69,29 @@ class Feed:
             raise stack
         return stack
 
-    def _run(self, spans: Iterable[tuple[int, int]]) -> None:
+    def _run(self, spans: Iterator[tuple[int, int]]) -> None:
         try:
+            batches: Iterator[dict[str, np.ndarray]] | None = None
             for start, stop in spans:
                 if self._closed.is_set():
                     return
-                self._put(self._stack(start, stop))
+                batches = batches or self._batches(start)
+                self._put(self._stack([next(batches) for _ in range(start, stop)]))
         except BaseException as error:  # handed to the loop, which alone can end the run
             self._put(error)
+
+    def _batches(self, start: int) -> Iterator[dict[str, np.ndarray]]:
+        config = self._config
+        return data.batches(
+            self._source,
+            seed=config.seed,
+            batch_size=config.train.batch_size,
+            start_step=start,
+            stop_step=config.train.num_steps,
+            rows=_local_rows(self._sharding, config.train.batch_size),
+            num_threads=config.data.num_threads,
+            prefetch=config.data.prefetch,
+        )
 
     def _put(self, item: Any) -> None:
         while not self._closed.is_set():
@@ -88,18 +100,13 @@ class Feed:
             except queue.Full:
                 continue
 
-    def _stack(self, start: int, stop: int) -> dict[str, jax.Array]:
-        batches = [self._fetch(step) for step in range(start, stop)]
+    def _stack(self, batches: list[dict[str, np.ndarray]]) -> dict[str, jax.Array]:
         stack = {}
         for name in FIELDS:
             local = np.stack([batch[name] for batch in batches])
-            shape = (stop - start, self._batch_size, *local.shape[2:])
+            shape = (len(batches), self._config.train.batch_size, *local.shape[2:])
             stack[name] = jax.make_array_from_process_local_data(self._sharding, local, shape)
         return stack
-
-    def _fetch(self, step: int) -> dict[str, np.ndarray]:
-        indices = batch_indices(self._seed, len(self._source), self._batch_size, step)
-        return self._source.fetch(indices[self._rows], seed=self._seed, step=step)
 
 
 def _local_rows(sharding: NamedSharding, batch_size: int) -> slice:

@@ -71,8 +71,8 @@ def train(
     mesh = sharding.make_mesh(config.mesh, config.train.batch_size)
     model = factory.network(config.model, source.num_classes)
     spatial = tuple(source.shape[:-1])
-    covariance = factory.covariance(config.noise, spatial)
-    corrupted = factory.corrupted_covariance(config, spatial)
+    covariance = factory.covariance(config.noise, spatial, source.sample_rate)
+    corrupted = factory.corrupted_covariance(config, spatial, source.sample_rate)
     diffusion = Diffusion(factory.schedule(config.schedule), covariance)
     optimizer = factory.optimizer(config.optimizer, config.train)
     shapes = factory.parameter_shapes(model, tuple(source.shape))
@@ -120,7 +120,7 @@ def train(
         preview = _Preview(config, model, diffusion, source, mesh, workdir)
         schedule = factory.learning_rate(config.optimizer, config.train.num_steps)
         spans = _spans(step, config.train.num_steps, config.train.steps_per_call)
-        feed = Feed(source, config.seed, config.train.batch_size, batches_layout, spans)
+        feed = Feed(source, config, batches_layout, spans)
         report = Report(
             workdir,
             step,

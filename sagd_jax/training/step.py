@@ -92,6 +92,12 @@ def make_steps(
             project_input=config.model.project_input,
             dropout_key=dropout_key,
         )
+        if corrupted is not None:
+            # What a corrupted example holds in the hole, and what is predicted there, teaches nothing.
+            target = diffusion.target(x0, noise, t, config.model.prediction)
+            prediction = jnp.where(
+                flags, target + corrupted.project(prediction - target), prediction
+            )
         per_example = losses.denoising_loss(
             diffusion,
             prediction,
