@@ -21,7 +21,7 @@ def get_config():
     config.model.unet.attention_head_dim = 16
     config.model.unet.norm_num_groups = 8
 
-    config.train.num_steps = 3_000
+    config.train.num_steps = 2_800
     config.train.batch_size = 64
     config.train.times = "stratified"
     config.train.ema_decay = 0.999
@@ -31,5 +31,5 @@ def get_config():
 
     config.log.every = 250
     config.checkpoint.every = 1_000
-    config.preview.every = 1_500
+    config.preview.every = 1_400
     return config

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sagd_jax.commandline import Parser, one_line_errors
+from sagd_jax.training.malloc import keep_freed_memory
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with one_line_errors("train.py"):
         flags, overrides = parser.parse_with_overrides(argv)
         logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+        keep_freed_memory()
         # Imported late: a misspelt flag should not wait for jax.
         from sagd_jax.training.config import load
         from sagd_jax.training.loop import train
