@@ -2,7 +2,10 @@
 
     python train.py --config=configs/digits.py --workdir=runs/digits
 
-@MEASURED_DIGITS@
+Measured on two cores of an AMD EPYC, one of them busy: 3 min 21 s for this and the 64 samples of the
+README's first command; loss 0.212 over the last 50 steps. To expect of 512 samples: an SVM trained
+on the real digits gives each class 9 to 11 % of them and a mean largest probability of 0.957, where
+held-out digits get 0.948 (results/digits.json, by benchmarks/digits_quality.py).
 """
 
 from sagd_jax.training.config import default

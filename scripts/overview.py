@@ -58,7 +58,7 @@ def draw(result: dict, path: Path) -> None:
     """Three rows: a draw of the noise, its spectrum, samples; a column for each run."""
     runs = result["runs"]
     figure, axes = plt.subplots(
-        3, len(runs), figsize=(9, 8.2), height_ratios=(1, 0.75, 1.05), layout="constrained"
+        3, len(runs), figsize=(9, 7.8), height_ratios=(1, 0.7, 0.85), layout="constrained"
     )
     radius = sagd.radial_frequency(SIZE)
     for column, run in zip(axes.T, runs, strict=True):
@@ -78,7 +78,9 @@ def draw(result: dict, path: Path) -> None:
         exact = np.asarray(covariance.variance)[..., 0].ravel()
         column[1].loglog(radius.ravel()[order], exact[order], "-", color="tab:blue")
         column[1].loglog(centres, means, "o", color="tab:orange", markersize=4)
-        column[1].set_ylim(0.1, 20)
+        column[1].set_ylim(0.03, 30)
+        column[1].set_xticks(ticks := [0.02, 0.05, 0.1, 0.2, 0.5], map(str, ticks))
+        column[1].minorticks_off()
         column[1].set_xlabel("radial frequency (cycles per pixel)")
 
         images = np.asarray(run["samples"], np.uint8)
