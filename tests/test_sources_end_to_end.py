@@ -80,8 +80,13 @@ def test_audio_in_and_wav_files_of_the_same_rate_out(tmp_path, rng):
         tmp_path,
         f"--config.data.dir={folder}",
         "--config.data.window=1024",
+        "--config.noise.kind=band_pass",
+        "--config.noise.bands=((0,995),(1005,4000))",
+        "--config.noise.unit=hz",
         *DIT,
     )
+    # 1000 Hz is bin 128 of 1024 at 8000 Hz: its sine and cosine are left out.
+    assert load(tmp_path / "run")[1].covariance.rank(1) == 1022
     assert samples.shape == (4, 1024, 1) and samples.dtype == np.float32
     played, rate = soundfile.read(out / "wav" / "0003.wav")
     assert rate == 8000 and len(played) == 1024
