@@ -74,7 +74,7 @@ def shaped_noise(
     >>> bool(jnp.allclose(band.project(y), y, atol=1e-5))
     True
     """
-    noise = jax.vmap(lambda key: covariance.sample(key, x.shape[1:], x.dtype))(keys)
+    noise = covariance.sample(keys, x.shape[1:], x.dtype)
     return x + amplitude * noise
 
 

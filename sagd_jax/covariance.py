@@ -66,11 +66,18 @@ class FourierCovariance:
         should. All noise of training and sampling comes from here.
 
         Args:
-          key: a `jax.random.key`.
-          shape: `(..., *spatial, channels)`.
+          key: a `jax.random.key`, or an array `(n,)` of them for n independent draws, stacked.
+          shape: of one draw, `(..., *spatial, channels)`.
           dtype: of the result; the draw and the filter are float32 whatever it is.
         """
-        white = jax.random.normal(key, tuple(shape), jnp.promote_types(dtype, jnp.float32))
+
+        def draw(key: jax.Array) -> jax.Array:
+            return jax.random.normal(key, tuple(shape), jnp.promote_types(dtype, jnp.float32))
+
+        # Only the white draw is mapped over keys: a filter inside vmap would hide the batch from
+        # the route by FFT, which has to see it to keep it sharded.
+        axes_of_one = 0 if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else 1
+        white = jax.vmap(draw)(key) if key.ndim > axes_of_one else draw(key)
         return self.sqrt(white).astype(dtype)
 
     def apply(self, x: jax.Array) -> jax.Array:

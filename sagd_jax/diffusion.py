@@ -246,7 +246,7 @@ def sample_per_key(
     covariance: FourierCovariance, keys: jax.Array, shape: Sequence[int], dtype=jnp.float32
 ) -> jax.Array:
     """One draw of shape `(*spatial, channels)` from N(0, Sigma) for each of `keys`, stacked."""
-    return jax.vmap(lambda key: covariance.sample(key, shape, dtype))(keys)
+    return covariance.sample(keys, shape, dtype)
 
 
 def _broadcast(coefficient: ArrayLike, x: jax.Array) -> jax.Array:

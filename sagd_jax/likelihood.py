@@ -130,8 +130,6 @@ def log_likelihood(
         return (alpha * e_hat - sigma * x0_hat) / norm
 
     y = jnp.asarray(x0).astype(jnp.result_type(float))
-    if on_range:
-        y = covariance.project(y)
     if divergence == "exact":
         trace = _exact_trace
     else:

@@ -117,7 +117,9 @@ def test_everything_is_as_with_the_dense_matrix(shape, build):
     expected = np.sum(dense.on_support(values, np.log))
     np.testing.assert_allclose(log_det, expected, rtol=2e-6, atol=2e-4)
     assert covariance.is_full_rank == bool(np.all(values > 1e-9))
-    np.testing.assert_allclose(covariance.log_prob(x), dense.log_prob(flat, sigma), rtol=1e-5)
+    square = (flat @ vectors) ** 2 @ dense.on_support(values, lambda v: 1 / v)
+    density = -0.5 * (square + rank * np.log(2 * np.pi) + expected)
+    np.testing.assert_allclose(covariance.log_prob(x), density, rtol=1e-5)
 
 
 def test_log_prob_of_white_noise_is_that_of_independent_normals():

@@ -12,7 +12,7 @@ from sagd_jax.diffusion import NEEDS_ALPHA, PREDICTIONS
 from sagd_jax.frequencies import conjugate, half_grid_shape
 
 # Compilation of a new shape takes most of the time: few examples, no deadline.
-few = settings(max_examples=25, deadline=None, derandomize=True, database=None)
+few = settings(max_examples=15, deadline=None, derandomize=True, database=None)
 many = settings(few, max_examples=100)
 
 shapes = st.one_of(

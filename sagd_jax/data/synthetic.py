@@ -35,7 +35,7 @@ def load_synthetic(config: DataConfig) -> ArraySource:
     @jax.jit
     def draw(indices):
         keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(indices)
-        return jax.vmap(lambda k: covariance.sample(k, shape))(keys)
+        return covariance.sample(keys, shape)
 
     # In pieces of one size, so that one compilation serves and memory stays bounded.
     piece = min(256, config.num_examples)

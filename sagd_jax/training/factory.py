@@ -47,7 +47,7 @@ def covariance(
         "two_band": lambda: spectra.two_band(spatial_shape, config.gamma_low, config.split, **unit),
         "file": lambda: spectra.from_variance(_load_spectrum(config.file), spatial_shape),
     }
-    with _naming("config.noise"):
+    with naming("config.noise"):
         return builders[config.kind]()
 
 
@@ -70,13 +70,13 @@ def corrupted_covariance(
                 f"config.{name}={value!r} with config.corrupted_noise: expected "
                 f"{' or '.join(map(repr, allowed))}, which do not depend on the covariance"
             )
-    with _naming("config.corrupted_noise"):
+    with naming("config.corrupted_noise"):
         return covariance(config.corrupted_noise, spatial_shape, sample_rate)
 
 
 def schedule(config: ScheduleConfig) -> schedules.Schedule:
     """The schedule of `config.schedule`."""
-    with _naming("config.schedule"):
+    with naming("config.schedule"):
         if config.kind == "linear_beta":
             return schedules.linear_beta(config.beta_min, config.beta_max, config.num_steps)
         if config.kind == "cosine":
@@ -96,7 +96,7 @@ def network(config: ModelConfig, num_classes: int) -> nn.Module:
         "remat": config.remat,
     }
     options = as_dict(getattr(config, config.kind))
-    with _naming(f"config.model.{config.kind}"):
+    with naming(f"config.model.{config.kind}"):
         if config.kind == "unet":
             return UNet(**options, **common)
         patch_size = options.pop("patch_size")
@@ -114,7 +114,7 @@ def initial_parameters(model: nn.Module, key: jax.Array, shape: tuple[int, ...])
 
 def parameter_shapes(model: nn.Module, shape: tuple[int, ...]) -> Any:
     """The parameters as shapes; refuses, in one line, a network that does not fit the signal."""
-    with _naming("config.model"):
+    with naming("config.model"):
         return jax.eval_shape(lambda key: initial_parameters(model, key, shape), jax.random.key(0))
 
 
@@ -200,7 +200,8 @@ def _load_spectrum(file: str | None) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _naming(where: str) -> Iterator[None]:
+def naming(where: str) -> Iterator[None]:
+    """Turns a ValueError of the parts into a ConfigError that says `where`."""
     try:
         yield
     except ConfigError:

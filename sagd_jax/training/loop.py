@@ -25,7 +25,7 @@ from sagd_jax.schema import ConfigError
 from sagd_jax.training import factory, sharding
 from sagd_jax.training.checkpoint import Checkpoints, NoCheckpointError
 from sagd_jax.training.config import RunConfig, differences
-from sagd_jax.training.feed import Feed
+from sagd_jax.training.feed import FIELDS, Feed
 from sagd_jax.training.record import Record, describe, parse
 from sagd_jax.training.report import Report
 from sagd_jax.training.signals import StopRequest
@@ -91,6 +91,12 @@ def train(
         out_shardings=(layout, sharding.replicated(mesh)),
         donate_argnums=0,
     )
+    preview = _Preview(config, model, diffusion, source, mesh, workdir)
+    with factory.naming("config"), jax.set_mesh(mesh):
+        # Tracing finds what does not fit together (a prediction that does not exist at t = 1, a
+        # norm of a whitened quantity); the calls below use the same traces.
+        steps.eval_shape(abstract, _batch_shapes(config, source))
+        preview.check(abstract["ema"])
     main = jax.process_index() == 0
     if main:
         print(summarise(config, source, model, diffusion, abstract, mesh), flush=True)
@@ -117,7 +123,6 @@ def train(
             return 0
 
         # --- The loop.
-        preview = _Preview(config, model, diffusion, source, mesh, workdir)
         schedule = factory.learning_rate(config.optimizer, config.train.num_steps)
         spans = _spans(step, config.train.num_steps, config.train.steps_per_call)
         feed = Feed(source, config, batches_layout, spans)
@@ -249,6 +254,15 @@ def _other_weights(folder: str, shapes: Any) -> tuple[Any, str]:
     return params, words
 
 
+def _batch_shapes(config: RunConfig, source: Source) -> dict[str, jax.ShapeDtypeStruct]:
+    batches = (config.train.steps_per_call, config.train.batch_size)
+    one = source.fetch(np.zeros(1, np.int64))
+    return {
+        name: jax.ShapeDtypeStruct((*batches, *one[name].shape[1:]), one[name].dtype)
+        for name in FIELDS
+    }
+
+
 def _with_layout(abstract: Any, layout: Any) -> Any:
     return jax.tree.map(
         lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
@@ -351,6 +365,10 @@ class _Preview:
             )
 
         self._draw = jax.jit(draw, out_shardings=sharding.replicated(mesh))
+
+    def check(self, ema: Any) -> None:
+        """Raises ValueError, before anything is compiled, for a sampler that cannot run."""
+        self._draw.eval_shape(ema)
 
     def draw(self, ema: Any, step: int) -> np.ndarray:
         raw = denormalise(self._draw(ema), self._range, self._dtype)
