@@ -4,7 +4,8 @@
 
 The noise has one spectrum over time and space; sample.py writes GIFs.
 
-@MEASURED_VIDEO@
+Run at a small size in tests/test_sources_end_to_end.py; not trained in full here. 21,896,160
+parameters.
 """
 
 from sagd_jax.training.config import default
