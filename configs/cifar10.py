@@ -5,7 +5,9 @@
 The set is prepared once by tensorflow-datasets (the program prints the command); --config.data.dir
 says where it is, if not in ~/tensorflow_datasets.
 
-@MEASURED_CIFAR@
+Not trained in full here: that wants an accelerator. Measured on two CPU cores with
+--config.train.batch_size=16 --config.train.num_steps=40 --config.optimizer.warmup_steps=20: 17
+images per second, loss 1.005 over the first 20 steps and 0.650 over the next.
 """
 
 from sagd_jax.training.config import default

@@ -6,7 +6,9 @@ The set is prepared once by tensorflow-datasets (the program prints the command)
 says where it is, if not in ~/tensorflow_datasets. The covariance of the paper's best run is
 --config.noise.kind=power_law --config.noise.alpha=-0.06 (its Table F.1).
 
-@MEASURED_MNIST@
+Not trained in full here: that wants an accelerator. Measured on two CPU cores with
+--config.train.batch_size=16 --config.train.num_steps=100 --config.optimizer.warmup_steps=20: 16
+images per second (100,000 steps of 128 would take nine days), loss 0.113 over steps 81 to 100.
 """
 
 from sagd_jax.training.config import default
@@ -17,7 +19,7 @@ def get_config():
     config.data.name = "mnist"
 
     # The U-Net of the paper is the default. What the paper leaves open (optimiser, rate, batch,
-    # length) is from the code base that its authors used before: see the README's sources.
+    # length) is a guess from the code base that its authors used before.
     config.train.batch_size = 128
     config.train.num_steps = 100_000
     config.optimizer.learning_rate = 1e-4
