@@ -170,8 +170,8 @@ def test_samplers_follow_the_linear_recursion_on_gaussian_data(case):
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("spatial", FACTORS["spatial"], ids=str)
 def test_samplers_follow_the_linear_recursion_everywhere(spatial, schedule, variant):
-    # Churn goes to times of its own, which float32 rounds too (see above): up to 2.2e-4 was seen.
-    atol = 3e-4 if (schedule, variant) == ("rectified_flow", "sde") else 2e-4
+    # Close to t = 1, alpha = 1 - t has few digits in float32: up to 2.3e-4 was seen, with the wedge.
+    atol = 3e-4 if schedule == "rectified_flow" else 2e-4
     for channels, grid in itertools.product(FACTORS["channels"], FACTORS["grid"]):
         case = {"spatial": spatial, "channels": channels, "schedule": schedule}
         case |= {"variant": variant, "grid": grid, "prediction": "x0"}
