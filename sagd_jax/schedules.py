@@ -13,6 +13,7 @@ Karras et al. 2022 (arXiv 2206.00364), equation 5 read as a schedule.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import functools
 import math
@@ -23,7 +24,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 
-class Schedule:
+class Schedule(abc.ABC):
     """Base of all schedules; `t` is an array of times in [0, 1], results have its shape.
 
     >>> import sagd_jax as sagd
@@ -32,21 +33,21 @@ class Schedule:
     (0.75, 0.25)
     """
 
+    @abc.abstractmethod
     def alpha(self, t: ArrayLike) -> jax.Array:
         """Scale of the data in x_t."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def sigma(self, t: ArrayLike) -> jax.Array:
         """Scale of the noise in x_t."""
-        raise NotImplementedError
 
     def log_snr(self, t: ArrayLike) -> jax.Array:
         """log(alpha^2 / sigma^2): infinite at t = 0, decreasing."""
         return 2 * (jnp.log(self.alpha(t)) - jnp.log(self.sigma(t)))
 
+    @abc.abstractmethod
     def time(self, log_snr: ArrayLike) -> jax.Array:
         """The t with this log-SNR; values beyond the schedule's range give its nearest end."""
-        raise NotImplementedError
 
     def alpha_prime(self, t: ArrayLike) -> jax.Array:
         """d alpha / dt."""

@@ -10,6 +10,7 @@ Raw values (uint8 or float32) stay raw up to the device: they are a quarter of t
 
 from __future__ import annotations
 
+import abc
 import concurrent.futures
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,7 +28,7 @@ class DataError(ValueError):
     """Data that cannot be used; the message is one line: what, where, and what is allowed."""
 
 
-class Source:
+class Source(abc.ABC):
     """Base class of data sources.
 
     Attributes:
@@ -50,9 +51,11 @@ class Source:
     sample_rate: float | None = None
     in_memory: bool = True
 
+    @abc.abstractmethod
     def __len__(self) -> int:
-        raise NotImplementedError
+        """The number of examples."""
 
+    @abc.abstractmethod
     def fetch(self, indices: np.ndarray, *, seed: int = 0, step: int = 0) -> dict[str, np.ndarray]:
         """The examples at `indices`.
 
@@ -65,7 +68,6 @@ class Source:
           `{"x": (n, *shape) of dtype, "label": (n,) int32, "corrupted": (n,) bool}`. Labels are 0
           where there are none, and nothing is corrupted unless the source says so.
         """
-        raise NotImplementedError
 
 
 class ArraySource(Source):
