@@ -152,7 +152,7 @@ def test_the_timestep_of_a_continuous_schedule_counts_to_a_thousand():
 
 
 def test_a_schedule_without_its_functions_cannot_be_made():
-    with pytest.raises(TypeError, match="alpha, sigma, time|'alpha', 'sigma', 'time'"):
+    with pytest.raises(TypeError, match="abstract"):
         schedules.Schedule()
 
 
