@@ -88,7 +88,12 @@ class Diffusion:
         return self.covariance.log_prob(x / sigma) - rank * jnp.log(sigma)
 
     def predict(
-        self, prediction: jax.Array, x_t: jax.Array, t: ArrayLike, source: str = "epsilon"
+        self,
+        prediction: jax.Array,
+        x_t: jax.Array,
+        t: ArrayLike,
+        source: str = "epsilon",
+        clean: jax.Array | float | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Reads a network's prediction as `(x0_hat, e_hat)`, equations (7), (13) and (14).
 
@@ -97,6 +102,8 @@ class Diffusion:
           x_t: `(batch, *spatial, channels)`.
           t: times, a scalar or `(batch,)`.
           source: kind of the prediction, one of `PREDICTIONS`.
+          clean: x_0 off the range of a singular Sigma, where it is known (zero in its range); by
+            default it is read from x_t, whose rounding is then divided by alpha.
 
         Returns:
           `(x0_hat, e_hat)` with x_t = alpha x0_hat + sigma e_hat and e_hat in the range of Sigma.
@@ -115,7 +122,10 @@ class Diffusion:
                 noise = -sigma * covariance.apply(prediction)
             else:
                 noise = covariance.sqrt(prediction)
-            return (x_t - sigma * noise) / alpha, noise
+            x0 = (x_t - sigma * noise) / alpha
+            if clean is None or covariance.is_full_rank:
+                return x0, noise
+            return clean + covariance.project(x0), noise
         if source == "x0":
             x0, noise = prediction, (x_t - alpha * prediction) / sigma
         elif source == "v":
@@ -130,9 +140,18 @@ class Diffusion:
             noise = (alpha_prime * x_t - alpha * prediction) / determinant
         if covariance.is_full_rank:
             return x0, noise
-        # Equation (14). At alpha = 0 nothing of the data is left off the range: zero, as there.
-        clean = jnp.where(alpha > 0, x_t / jnp.where(alpha > 0, alpha, 1), 0)
-        return clean + covariance.project(x0 - clean), covariance.project(noise)
+        if clean is None:
+            clean = self.off_range(x_t, t)
+        return clean + covariance.project(x0), covariance.project(noise)
+
+    def off_range(self, x_t: jax.Array, t: ArrayLike) -> jax.Array:
+        """x_0 off the range of Sigma, which x_t determines: (1 - Pi) x_t / alpha, equation (14).
+
+        At alpha = 0 nothing of the data is left there, and it is zero.
+        """
+        alpha = self.alpha(t, x_t)
+        off = x_t - self.covariance.project(x_t)
+        return jnp.where(alpha > 0, off / jnp.where(alpha > 0, alpha, 1), 0)
 
     def convert(
         self, prediction: jax.Array, x_t: jax.Array, t: ArrayLike, source: str, target: str

@@ -115,7 +115,10 @@ def sample(
         x = jnp.asarray(start).astype(dtype)
         if x.shape != shape:
             raise ValueError(f"start: its shape {x.shape} is not shape={shape}")
-    predict = predictor(denoiser, diffusion, prediction)
+    # A singular Sigma never changes the data off its range: read there once, at the start, since
+    # reading it anew would divide the rounding of every state by a small alpha.
+    clean = 0.0 if start is None else diffusion.off_range(x, grid[0])
+    predict = predictor(denoiser, diffusion, prediction, clean)
     keys = fold_in_range(key, offset, shape[0])
     steps = len(grid) - 1
 
@@ -150,13 +153,19 @@ def sample(
     return jnp.concatenate([x[None], states]) if trajectory else final
 
 
-def predictor(denoiser: Denoiser, diffusion: Diffusion, prediction: str = "epsilon") -> Predict:
+def predictor(
+    denoiser: Denoiser,
+    diffusion: Diffusion,
+    prediction: str = "epsilon",
+    clean: jax.Array | float | None = None,
+) -> Predict:
     """Turns a denoiser into the `predict` of the step functions: `(x, t) -> (x0_hat, e_hat)`.
 
     Args:
       denoiser: `(x_t, t) -> prediction`, t of shape `(batch,)`.
       diffusion: the process.
       prediction: kind of the denoiser's output, as in `Diffusion.predict`.
+      clean: x_0 off the range of a singular Sigma, where it is known, as there.
 
     Returns:
       A function of the state and a scalar time, whose results have the dtype of the state.
@@ -169,7 +178,7 @@ def predictor(denoiser: Denoiser, diffusion: Diffusion, prediction: str = "epsil
                 f"denoiser: it returned shape {jnp.shape(output)} for an input of shape {x.shape}; "
                 "expected the same"
             )
-        return diffusion.predict(output.astype(x.dtype), x, t, prediction)
+        return diffusion.predict(output.astype(x.dtype), x, t, prediction, clean)
 
     return predict
 
