@@ -86,7 +86,10 @@ def one_line_errors(program: str) -> Iterator[None]:
     except Exception as error:
         if not _is_for_people(error):
             raise
-        print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        from sagd_jax.processes import leave_alone
+
+        leave_alone(EXIT_BAD_INPUT)
         raise SystemExit(EXIT_BAD_INPUT) from None
 
 

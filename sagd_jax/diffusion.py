@@ -123,9 +123,7 @@ class Diffusion:
             else:
                 noise = covariance.sqrt(prediction)
             x0 = (x_t - sigma * noise) / alpha
-            if clean is None or covariance.is_full_rank:
-                return x0, noise
-            return clean + covariance.project(x0), noise
+            return (x0 if clean is None else clean + covariance.project(x0)), noise
         if source == "x0":
             x0, noise = prediction, (x_t - alpha * prediction) / sigma
         elif source == "v":

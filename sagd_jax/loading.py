@@ -16,6 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from sagd_jax import schema, spectra
 from sagd_jax.covariance import FourierCovariance
@@ -23,6 +24,7 @@ from sagd_jax.diffusion import Diffusion
 from sagd_jax.training import factory
 from sagd_jax.training.checkpoint import CheckpointError, Checkpoints
 from sagd_jax.training.record import Record, parse
+from sagd_jax.training.sharding import with_layout
 
 _TOLERANCE = 1e-4
 
@@ -58,8 +60,17 @@ class Run:
         )
 
 
-def load_run(workdir: str | os.PathLike[str], step: int | None = None, ema: bool = True) -> Run:
-    """Reads a checkpoint of `workdir`; arguments and errors are those of `load`."""
+def load_run(
+    workdir: str | os.PathLike[str],
+    step: int | None = None,
+    ema: bool = True,
+    mesh: Mesh | None = None,
+) -> Run:
+    """Reads a checkpoint of `workdir`; arguments and errors are those of `load`.
+
+    With a `mesh` the weights are laid over it by the rule of `training/sharding.py`; otherwise they
+    go to the first device.
+    """
     saved = Checkpoints(workdir, read_only=True).open(step)
     try:
         record = parse(saved.record)
@@ -69,6 +80,8 @@ def load_run(workdir: str | os.PathLike[str], step: int | None = None, ema: bool
         schedule = factory.schedule(record.config.schedule)
     except schema.ConfigError as error:
         raise CheckpointError(f"{saved.path}: {error}") from error
+    if mesh is not None:
+        shapes = with_layout(shapes, mesh)
     name = "ema" if ema else "params"
     params = saved.restore({name: shapes})[name]
     return Run(model, params, Diffusion(schedule, covariance), record, saved.step)

@@ -232,6 +232,21 @@ def test_predictions_at_the_start_of_rectified_flow():
         np.testing.assert_allclose(noise_hat, noise, atol=1e-5)
 
 
+@pytest.mark.parametrize("source", PREDICTIONS)
+def test_data_that_are_known_off_the_range_are_not_read_from_the_state(source):
+    covariance = COVARIANCES["hole"]
+    diffusion = sagd.Diffusion(SCHEDULES["cosine"], covariance)
+    x_t, prediction, other = signals(1), signals(2), signals(3)
+    known = other - covariance.project(other)
+    x0, noise = diffusion.predict(prediction, x_t, T, source, clean=known)
+    read, same_noise = diffusion.predict(prediction, x_t, T, source)
+    np.testing.assert_allclose(x0 - covariance.project(x0), known, atol=1e-5)
+    np.testing.assert_allclose(covariance.project(x0), covariance.project(read), atol=2e-5)
+    np.testing.assert_array_equal(noise, same_noise)
+    off = diffusion.off_range(x_t, T)
+    np.testing.assert_allclose(read - covariance.project(read), off, atol=2e-5)
+
+
 @pytest.mark.parametrize("kind", NEEDS_ALPHA)
 def test_noise_says_nothing_of_the_data_at_alpha_zero(kind):
     diffusion = sagd.Diffusion(SCHEDULES["rectified_flow"], COVARIANCES["tilted"])

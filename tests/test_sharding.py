@@ -25,7 +25,7 @@ def losses(config, devices_used):
     def fresh(key):
         return step.initial_state(factory.initial_parameters(model, key, shape), optimizer)
     abstract = jax.eval_shape(fresh, jax.random.key(0))
-    layout = sharding.state_sharding(mesh, abstract)
+    layout = jax.tree.map(lambda leaf: leaf.sharding, sharding.with_layout(abstract, mesh))
     split = {jax.tree_util.keystr(p): str(s.spec) for p, s in jax.tree.leaves_with_path(layout["params"])}
     steps = jax.jit(
         step.make_steps(config, model, diffusion, optimizer, (0.0, 255.0)),

@@ -2,14 +2,18 @@
 
 Writes one line per example to `likelihood.jsonl`; run again with the same flags, it goes on after
 the last whole line. Example i's dequantisation and probes are keyed by (seed, i), so neither the
-batch size nor an interruption changes any number.
+batch size nor an interruption nor the number of devices changes any number (beyond rounding). A batch
+is split over all devices of all processes, of which the first writes.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import logging
 import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +21,10 @@ from typing import Any
 
 import numpy as np
 
+from sagd_jax import compilation_cache, processes
 from sagd_jax.commandline import Parser, at_least, one_line_errors
 from sagd_jax.schema import ConfigError
+from sagd_jax.training.signals import EXIT_PREEMPTED, StopRequest
 
 SETTINGS = (
     "step",
@@ -33,15 +39,30 @@ SETTINGS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Computes as the flags say; returns the exit status (0, 2, 130)."""
+    """Computes as the flags say; returns the exit status (0, 2, 75, 130)."""
     parser = _parser()
-    with one_line_errors(parser.prog):
+    with (
+        one_line_errors(parser.prog),
+        StopRequest(parser.prog, nothing_to_save=True) as stop,
+        compilation_cache.protected(),
+    ):
         flags = parser.parse_args(argv)
+        processes.start(flags)
+        import jax
+
         from sagd_jax import data
         from sagd_jax.loading import load_run
+        from sagd_jax.training.sharding import whole_mesh
 
-        run = load_run(flags.workdir, flags.step)
+        logging.basicConfig(format="%(levelname)s: %(message)s", level=processes.log_level())
+        mesh = whole_mesh()
+        run = load_run(flags.workdir, flags.step, mesh=mesh)
         flags.step = run.step
+        if run.record.config.data.dir and not flags.dir:
+            raise ConfigError(
+                f"this checkpoint says that its data is in {run.record.config.data.dir}: pass "
+                "--dir with the place to read it from"
+            )
         changes = {"split": flags.split, **({"dir": flags.dir} if flags.dir else {})}
         source = data.load(dataclasses.replace(run.record.config.data, **changes))
         if tuple(source.shape) != run.record.data.shape:
@@ -56,28 +77,47 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         count = min(flags.num_examples or len(source), len(source))
         out = Path(flags.out or flags.workdir).expanduser()
-        file = _open(out / "likelihood.jsonl", {n: getattr(flags, n) for n in SETTINGS})
-        with file:
-            done = _evaluate(run, source, count, flags, file)
-        print(_words(done, run, flags))
+        # The first process alone reads and writes the results.
+        path = out / "likelihood.jsonl" if jax.process_index() == 0 else Path(os.devnull)
+        settings = {name: getattr(flags, name) for name in SETTINGS}
+        stop.nothing_to_save = False
+        with _open(path, settings) as file, jax.set_mesh(mesh):
+            done = _evaluate(run, source, count, flags, file, mesh, stop)
+        if stop.exit_status is not None:
+            print(
+                f"stopped {stop.seconds_since():.1f} s after the signal with {len(done)} of {count} "
+                "examples; run the same command to go on",
+                flush=True,
+            )
+        if len(done) < count:
+            return stop.exit_status or EXIT_PREEMPTED
+        if jax.process_index() == 0:
+            print(_words(done, run, flags))
         return 0
 
 
-def _evaluate(run: Any, source: Any, count: int, flags: Any, file: Any) -> list[float]:
+def _evaluate(
+    run: Any, source: Any, count: int, flags: Any, file: Any, mesh: Any, stop: StopRequest
+) -> list[float]:
     import jax
     import jax.numpy as jnp
+    from jax.experimental import multihost_utils
     from tqdm import tqdm
 
     from sagd_jax.data.source import normalise
     from sagd_jax.likelihood import dequantize, log_likelihood
+    from sagd_jax.training import sharding
 
     record = run.record
-    batch = min(flags.batch_size, count)
+    batch = -(-min(flags.batch_size, count) // mesh.size) * mesh.size
+    split = sharding.batch_sharding(mesh)
+    rows = sharding.local_rows(split, batch)
+    agree = processes.Agreement(lag=0)
     noise_key, probe_key = jax.random.split(jax.random.key(flags.seed))
     width = bin_width(record.data)
     dtype = np.dtype(record.data.dtype)
 
-    @jax.jit
+    @functools.partial(jax.jit, out_shardings=sharding.replicated(mesh))
     def evaluate(params: Any, raw: jax.Array, label: jax.Array, offset: jax.Array) -> jax.Array:
         x = normalise(raw, record.data.value_range)
         if dtype == np.uint8:
@@ -97,12 +137,22 @@ def _evaluate(run: Any, source: Any, count: int, flags: Any, file: Any) -> list[
         )
 
     values = _read(file)
-    with tqdm(total=count, initial=len(values), unit="example", disable=None) as bar:
+    if jax.process_count() > 1:  # the others have no file: how far it goes is all that they need
+        begin = int(multihost_utils.broadcast_one_to_all(np.int32(len(values))))
+        values = values or [math.nan] * begin
+    quiet = None if jax.process_index() == 0 else True
+    with tqdm(total=count, initial=len(values), unit="example", disable=quiet) as bar:
         for first in range(len(values), count, batch):
+            if agree(stop.exit_status or 0):
+                break
             # Always a whole batch, so that one shape is compiled; what is beyond is dropped.
-            indices = np.minimum(np.arange(first, first + batch), len(source) - 1)
+            indices = np.minimum(np.arange(first, first + batch), len(source) - 1)[rows]
             examples = source.fetch(indices)
-            nats = evaluate(run.params, examples["x"], examples["label"], jnp.int32(first))
+            x, label = (
+                jax.make_array_from_process_local_data(split, examples[name])
+                for name in ("x", "label")
+            )
+            nats = evaluate(run.params, x, label, jnp.int32(first))
             own = np.asarray(nats, np.float64)[: count - first]
             for index, value in enumerate(own, start=first):
                 file.write(json.dumps({"index": index, "nats": value}) + "\n")
@@ -140,6 +190,8 @@ def _words(values: list[float], run: Any, flags: Any) -> str:
 
 def _open(path: Path, settings: dict[str, Any]) -> Any:
     """Opens the file to go on after its last whole line; its first line holds the settings."""
+    if path == Path(os.devnull):
+        return path.open("r+")
     path.parent.mkdir(parents=True, exist_ok=True)
     header = json.dumps(settings)
     whole: list[str] = []
@@ -179,7 +231,7 @@ def _parser() -> Parser:
     parser.add_argument("--workdir", required=True, help="directory of a training run")
     parser.add_argument("--out", help="directory for likelihood.jsonl (default: the workdir)")
     parser.add_argument("--split", default="test", help="of the run's data; default test")
-    parser.add_argument("--dir", help="where the data is now, if it has moved")
+    parser.add_argument("--dir", help="where the data is, if the run read a folder or file")
     parser.add_argument("--num_examples", type=at_least(1), help="default: all")
     parser.add_argument("--batch_size", type=at_least(1), default=16, help="default 16")
     parser.add_argument("--num_steps", type=at_least(1), default=32, help="default 32")
@@ -196,6 +248,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--seed", type=at_least(0), default=0, help="default 0")
     parser.add_argument("--step", type=at_least(0), help="checkpoint (default: the newest)")
+    processes.add_flags(parser)
     return parser
 
 

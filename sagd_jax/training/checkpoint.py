@@ -29,6 +29,7 @@ import dataclasses
 import json
 import logging
 import math
+import os
 import threading
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Self
@@ -52,6 +53,7 @@ _RECORD = "record"
 _RESERVED = (_ARRAYS, _RECORD, "default", "metrics")  # the last two are special to Orbax
 _MAX_RECORD_BYTES = 16 << 20
 _MAX_ARRAYS_BYTES = 256 << 20
+_LARGEST_COMPRESSION = 1000  # of weights and moments that were trained at all
 
 _log = logging.getLogger(__name__)
 
@@ -417,6 +419,7 @@ class Checkpoint:
         with contextlib.closing(ocp.StandardCheckpointHandler()) as handler:
             for name, target in targets.items():
                 _check_matches(name, target, self._stored(handler, name))
+                _check_size(self.path / name, target)
             for name, target in targets.items():
                 try:
                     args = ocp.args.StandardRestore(target)
@@ -544,6 +547,24 @@ def _check_matches(name: str, target: PyTree, stored: PyTree) -> None:
         wanted, found = (side.get(leaf, "no such leaf") for side in (expected, actual))
         if wanted != found:
             raise CheckpointError(f"{name}/{leaf}: the checkpoint has {found}, expected {wanted}")
+
+
+def _check_size(path: epath.Path, target: PyTree) -> None:
+    """Refuses a few bytes on disk that claim to be more than this machine can hold."""
+    claimed = sum(
+        math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize
+        for leaf in jax.tree.leaves(target)
+        if hasattr(leaf, "shape") and not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    )
+    if claimed < _MAX_ARRAYS_BYTES:
+        return
+    stored = sum(file.stat().length for file in path.rglob("*") if not file.is_dir())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * jax.process_count()
+    if claimed > memory or claimed > _LARGEST_COMPRESSION * stored:
+        raise CheckpointError(
+            f"{path} claims {claimed / 2**30:.1f} GiB of arrays in {stored / 2**30:.3g} GiB of files; "
+            f"this machine has {memory / 2**30:.0f} GiB of memory"
+        )
 
 
 def _signature(tree: PyTree) -> dict[str, str]:

@@ -176,7 +176,19 @@ class TrainConfig:
     norm: str = field("l2", "norm of the loss", choices=NORMS)
     weighting: str = field("uniform", "weight over t", choices=WEIGHTINGS)
     times: str = field("uniform", "distribution of t", choices=TIME_DRAWS)
-    steps_per_call: int = field(1, "steps in one compiled call", low=1, high=1000)
+    steps_per_call: int = field(1, "steps in one compiled call, on accelerators", low=1, high=1000)
+    accumulate: int = field(
+        1, "parts of a batch whose gradients are added up, to save memory", low=1, high=65536
+    )
+    max_skipped: int = field(
+        10, "steps in a row with a loss or gradient that is not finite, until it stops", low=1
+    )
+    rollbacks: int = field(
+        0, "times to go back to the last checkpoint instead, with a smaller learning rate", low=0
+    )
+    rollback_factor: float = field(
+        0.5, "by which a rollback multiplies the learning rate", above=0, high=1
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,6 +206,9 @@ class CheckpointConfig:
     every: int = field(5_000, "steps between checkpoints", low=1)
     keep: int = field(3, "newest checkpoints kept", low=1)
     keep_every: int | None = field(None, "steps whose multiples are kept for good", low=1)
+    on_error: str = field(
+        "stop", "when one cannot be saved (disk full)", choices=("stop", "continue")
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,6 +219,18 @@ class PreviewConfig:
     num_samples: int = field(64, "samples in a grid", low=1, high=4096)
     method: str = field("ddim", "sampler", choices=METHODS)
     num_steps: int = field(50, "sampling steps", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class WatchdogConfig:
+    """When a run that hangs says what it waits for."""
+
+    warn_after: float | None = field(
+        300.0, "seconds without progress until that is named; None: never", above=0
+    )
+    exit_after: float | None = field(
+        None, "seconds without progress until it ends, with status 75; None: never", above=0
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,12 +256,16 @@ class RunConfig:
     log: LogConfig = section(LogConfig)
     checkpoint: CheckpointConfig = section(CheckpointConfig)
     preview: PreviewConfig = section(PreviewConfig)
+    watchdog: WatchdogConfig = section(WatchdogConfig)
     mesh: MeshConfig = section(MeshConfig)
 
 
 # What may differ between the parts of one run; anything else makes it another run.
 MAY_CHANGE = (
     "train.num_steps",
+    "train.max_skipped",
+    "train.rollbacks",
+    "train.rollback_factor",
     "data.dir",
     "data.num_threads",
     "data.prefetch",
@@ -242,6 +273,7 @@ MAY_CHANGE = (
     "log",
     "checkpoint",
     "preview",
+    "watchdog",
     "mesh",
 )
 

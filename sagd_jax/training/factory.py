@@ -161,7 +161,10 @@ def learning_rate(config: OptimizerConfig, num_steps: int) -> optax.Schedule:
 
 
 def optimizer(config: OptimizerConfig, train: TrainConfig) -> optax.GradientTransformation:
-    """Gradient clipping by global norm, then the optimiser of `config.optimizer`."""
+    """Gradient clipping by global norm, the optimiser of `config.optimizer`, and a scale.
+
+    The scale of the update is 1 and part of the state, where a rollback makes it smaller.
+    """
     rate = learning_rate(config, train.num_steps)
     core = {
         "adam": lambda: optax.adam(rate, config.b1, config.b2),
@@ -169,9 +172,19 @@ def optimizer(config: OptimizerConfig, train: TrainConfig) -> optax.GradientTran
         "lion": lambda: optax.lion(rate, config.b1, config.b2, weight_decay=config.weight_decay),
         "sgd": lambda: optax.sgd(rate, momentum=config.b1),
     }[config.name]()
-    if config.clip_norm is None:
-        return core
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), core)
+    clip = (
+        optax.identity()
+        if config.clip_norm is None
+        else optax.clip_by_global_norm(config.clip_norm)
+    )
+    return optax.chain(clip, core, optax.inject_hyperparams(optax.scale)(step_size=1.0))
+
+
+def rescale(opt_state: Any, factor: float) -> Any:
+    """The state of `optimizer` with the scale of its updates multiplied by `factor`."""
+    *others, last = opt_state
+    scale = last.hyperparams["step_size"]
+    return (*others, last._replace(hyperparams={"step_size": scale * jnp.float32(factor)}))
 
 
 def denoiser(

@@ -6,10 +6,11 @@ own devices hold, so all of them together make the one global batch, whatever th
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self
 
 import jax
@@ -19,8 +20,10 @@ from jax.sharding import NamedSharding
 from sagd_jax import data
 from sagd_jax.data.source import Source
 from sagd_jax.training.config import RunConfig
+from sagd_jax.training.sharding import local_rows
 
 FIELDS = ("x", "label", "corrupted")
+_POLL = 0.2  # seconds
 _PATIENCE = 10.0  # seconds for the batch being fetched when the loop ends
 
 
@@ -60,10 +63,13 @@ class Feed:
         self._closed.set()
         self._thread.join(timeout=_PATIENCE)
 
-    def next(self) -> dict[str, jax.Array]:
-        """The next stack; raises what fetching it raised."""
+    def next(self, interrupted: Callable[[], bool] = lambda: False) -> dict[str, jax.Array] | None:
+        """The next stack, or None if `interrupted` while waiting; raises what fetching it raised."""
         start = time.monotonic()
-        stack = self._queue.get()
+        stack = None
+        while stack is None and not interrupted():
+            with contextlib.suppress(queue.Empty):
+                stack = self._queue.get(timeout=_POLL)
         self.waited += time.monotonic() - start
         if isinstance(stack, BaseException):
             raise stack
@@ -88,7 +94,7 @@ class Feed:
             batch_size=config.train.batch_size,
             start_step=start,
             stop_step=config.train.num_steps,
-            rows=_local_rows(self._sharding, config.train.batch_size),
+            rows=local_rows(self._sharding, config.train.batch_size),
             num_threads=config.data.num_threads,
             prefetch=config.data.prefetch,
         )
@@ -96,7 +102,7 @@ class Feed:
     def _put(self, item: Any) -> None:
         while not self._closed.is_set():
             try:
-                return self._queue.put(item, timeout=0.2)
+                return self._queue.put(item, timeout=_POLL)
             except queue.Full:
                 continue
 
@@ -107,9 +113,3 @@ class Feed:
             shape = (len(batches), self._config.train.batch_size, *local.shape[2:])
             stack[name] = jax.make_array_from_process_local_data(self._sharding, local, shape)
         return stack
-
-
-def _local_rows(sharding: NamedSharding, batch_size: int) -> slice:
-    shards = sharding.addressable_devices_indices_map((1, batch_size)).values()
-    bounds = [index[1].indices(batch_size)[:2] for index in shards if index is not None]
-    return slice(min(low for low, _ in bounds), max(high for _, high in bounds))

@@ -1,42 +1,69 @@
 """The training loop: from a configuration and a work directory to a trained network.
 
-One linear function, `train`. A run is a function of its configuration: batch k and the key of step
-k follow from the seed, so stopping anywhere and running the same command again gives the same
-weights, bit for bit, on the same machine.
+A run is a function of its configuration: batch k and the key of step k follow from the seed, so
+stopping anywhere and running the same command again gives the same weights, bit for bit, on the same
+machine and mesh.
+
+With several processes every one runs this same loop. What the loop decides by, it decides from
+numbers that are the same on all (the metrics, an agreement on the signals), so that none ever waits
+for a step that another does not take. It looks at them two calls late: by then they are there, and
+the devices are never idle.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import json
+import logging
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from sagd_jax import data, pictures, samplers, schema
-from sagd_jax.data.source import Source, denormalise, normalise
-from sagd_jax.diffusion import Diffusion
+from sagd_jax import compilation_cache, data, pictures, processes, schema
+from sagd_jax.data.order import batch_indices
+from sagd_jax.data.source import Source
 from sagd_jax.loading import load_run
+from sagd_jax.processes import Agreement
 from sagd_jax.schema import ConfigError
-from sagd_jax.training import factory, sharding
-from sagd_jax.training.checkpoint import Checkpoints, NoCheckpointError
+from sagd_jax.training import factory
+from sagd_jax.training.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    Checkpoints,
+    NoCheckpointError,
+)
 from sagd_jax.training.config import RunConfig, differences
-from sagd_jax.training.feed import FIELDS, Feed
-from sagd_jax.training.record import Record, describe, parse
+from sagd_jax.training.feed import Feed
+from sagd_jax.training.prepare import Prepared, prepare
+from sagd_jax.training.record import parse
 from sagd_jax.training.report import Report
 from sagd_jax.training.signals import StopRequest
-from sagd_jax.training.step import QUARTERS, State, initial_state, make_steps
+from sagd_jax.training.step import QUARTERS, State, initial_state, steps_per_call
 from sagd_jax.training.summary import summarise
+from sagd_jax.training.watchdog import Watchdog
 
 STATE_ITEMS = ("params", "ema", "opt_state")
+LAG = 2  # calls between a step and the look at its metrics
+DIVERGED_FILE = "diverged.json"
+
+_log = logging.getLogger(__name__)
 
 
 class TrainingError(RuntimeError):
     """Training cannot go on; the message is one line."""
+
+
+class _Diverged(Exception):
+    """Too many steps in a row were not finite."""
+
+    def __init__(self, steps: list[int]) -> None:
+        super().__init__(steps)
+        self.steps = steps
 
 
 def train(
@@ -45,6 +72,7 @@ def train(
     *,
     init_from: str | None = None,
     dry_run: bool = False,
+    stop: StopRequest | None = None,
 ) -> int:
     """Trains until `config.train.num_steps`, from the newest checkpoint in `workdir` if there is one.
 
@@ -54,6 +82,7 @@ def train(
       init_from: another work directory, or a diffusers folder, whose (EMA) weights a new run starts
         from; a resumed run does not read it again.
       dry_run: print what would be trained, and train nothing.
+      stop: entered already, for a caller that catches signals from its own start on.
 
     Returns:
       The exit status: 0 when finished, else that of `signals.py`.
@@ -61,131 +90,267 @@ def train(
     Raises:
       ConfigError, DataError, CheckpointError, TrainingError: one line each.
     """
-    # --- What is trained: everything that can be refused is refused before anything is compiled.
+    if stop is None:
+        with StopRequest("train") as own:
+            return train(config, workdir, init_from=init_from, dry_run=dry_run, stop=own)
     source = data.load(config.data)
-    if config.train.batch_size > len(source):
-        raise ConfigError(
-            f"config.train.batch_size={config.train.batch_size}: the data has only {len(source)} "
-            "examples"
-        )
-    mesh = sharding.make_mesh(config.mesh, config.train.batch_size)
-    model = factory.network(config.model, source.num_classes)
-    spatial = tuple(source.shape[:-1])
-    covariance = factory.covariance(config.noise, spatial, source.sample_rate)
-    corrupted = factory.corrupted_covariance(config, spatial, source.sample_rate)
-    diffusion = Diffusion(factory.schedule(config.schedule), covariance)
-    optimizer = factory.optimizer(config.optimizer, config.train)
-    shapes = factory.parameter_shapes(model, tuple(source.shape))
-    record = describe(config, source)
-    arrays = {"variance": np.asarray(covariance.variance)}
-    if corrupted is not None:
-        arrays["corrupted_variance"] = np.asarray(corrupted.variance)
-    _check_channels(arrays, source)
-
-    abstract = jax.eval_shape(lambda params: initial_state(params, optimizer), shapes)
-    layout = sharding.state_sharding(mesh, abstract)
-    batches_layout = sharding.batch_sharding(mesh, leading=1)
-    steps = jax.jit(
-        make_steps(config, model, diffusion, optimizer, record.data.value_range, corrupted),
-        in_shardings=(layout, batches_layout),
-        out_shardings=(layout, sharding.replicated(mesh)),
-        donate_argnums=0,
-    )
-    preview = _Preview(config, model, diffusion, source, mesh, workdir)
-    with factory.naming("config"), jax.set_mesh(mesh):
-        # Tracing finds what does not fit together (a prediction that does not exist at t = 1, a
-        # norm of a whitened quantity); the calls below use the same traces.
-        steps.eval_shape(abstract, _batch_shapes(config, source))
-        preview.check(abstract["ema"])
+    prepared = prepare(config, source)
     main = jax.process_index() == 0
     if main:
-        print(summarise(config, source, model, diffusion, abstract, mesh), flush=True)
+        words = summarise(
+            config, source, prepared.model, prepared.diffusion, prepared.state, prepared.mesh
+        )
+        print(words, flush=True)
     if dry_run:
         return 0
-
     with (
-        jax.set_mesh(mesh),
-        StopRequest() as stop,
+        jax.set_mesh(prepared.mesh),
         Checkpoints(
             workdir, keep=config.checkpoint.keep, keep_every=config.checkpoint.keep_every
         ) as checkpoints,
     ):
-        # --- Where it starts.
-        target = _with_layout(abstract, layout)
-        state, origin = _resume(checkpoints, target, record, arrays)
+        state, origin = _resume(checkpoints, prepared)
         if state is None:
-            state, origin = _start(config, model, source, optimizer, layout, init_from)
-        step = int(state["step"])
+            state, origin = _start(prepared, source, init_from)
         if main:
             print(f"{origin}; {workdir}", flush=True)
-        if step >= config.train.num_steps:
-            print(f"nothing to do: step {step} of {config.train.num_steps} is reached", flush=True)
-            return 0
+        try:
+            return _Loop(config, source, prepared, checkpoints, workdir, stop).run(state)
+        except jax.errors.JaxRuntimeError as error:
+            processes.leave_if_peers_are_lost(error)
+            raise
 
-        # --- The loop.
-        schedule = factory.learning_rate(config.optimizer, config.train.num_steps)
-        spans = _spans(step, config.train.num_steps, config.train.steps_per_call)
-        feed = Feed(source, config, batches_layout, spans)
+
+class _Loop:
+    """The steps of one run in this process, from a state on."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        source: Source,
+        prepared: Prepared,
+        checkpoints: Checkpoints,
+        workdir: Path,
+        stop: StopRequest,
+    ) -> None:
+        self.config, self.source, self.prepared = config, source, prepared
+        self.checkpoints, self.workdir, self.stop = checkpoints, workdir, stop
+        self.main = jax.process_index() == 0
+        self.alone = jax.process_count() == 1
+        self.last = config.train.num_steps
+        self.rollbacks = config.train.rollbacks
+
+    def run(self, state: State) -> int:
+        """Trains to the end, or until a signal; returns the exit status."""
+        step = int(state["step"])
+        if step >= self.last:
+            if self.main:
+                print(f"nothing to do: step {step} of {self.last} is reached", flush=True)
+            return 0
+        options = self.config.watchdog
         report = Report(
-            workdir,
+            self.workdir,
             step,
-            config.train.num_steps,
-            tensorboard=config.log.tensorboard,
-            active=main,
+            self.last,
+            tensorboard=self.config.log.tensorboard,
+            active=self.main,
         )
+        with report, Watchdog(options.warn_after, options.exit_after) as self.watchdog:
+            while True:
+                try:
+                    return self._steps(state, report)
+                except _Diverged as diverged:
+                    del state
+                    state = self._roll_back(diverged, report)
+
+    def _steps(self, state: State, report: Report) -> int:
+        config = self.config
+        start = step = saved = int(state["step"])
+        schedule = factory.learning_rate(config.optimizer, self.last)
+        size = steps_per_call(config.train)
+        feed = Feed(
+            self.source,
+            config,
+            self.prepared.batches["x"].sharding,
+            _spans(step, self.last, size),
+        )
+        agree = Agreement(LAG)
+        guard = _Guard(config.train.max_skipped, step)
         pending: list[Any] = []
-        saved = step
-        with feed, report:
-            while step < config.train.num_steps and stop.exit_status is None:
+        status = 0
+        with feed:
+            while step < self.last and not status:
+                self.watchdog.begin(f"waiting for the data of step {step}")
+                batches = feed.next(lambda: self.alone and self.stop.exit_status is not None)
+                if batches is None:
+                    status = self.stop.exit_status or 0
+                    break
                 previous = step
-                first = not pending and previous == saved
-                state, metrics = steps(state, feed.next())
-                pending.append(metrics)
-                step = min(
-                    config.train.num_steps,
-                    (previous // config.train.steps_per_call + 1) * config.train.steps_per_call,
+                first = previous == start
+                self.watchdog.begin(
+                    f"{'compiling and ' if first else ''}running step {step} (waiting for this "
+                    "process's devices, or for another process)"
                 )
+                state, metrics = self.prepared.steps(state, batches)
+                step = min(self.last, (previous // size + 1) * size)
+                pending.append(metrics)
+                guard.watch(metrics)
                 if first:  # compilation is over once this returns
                     jax.block_until_ready(metrics)
+                    self.stop.nothing_to_save = False
+                    compilation_cache.publish()
                     report.restart_clock(step, feed.waited)
                 report.advance(step)
-                if _due(config.log.every, previous, step, config.train.num_steps):
+                status = agree(self.stop.exit_status or 0)
+                guard.check(LAG)
+                if _due(config.log.every, previous, step, self.last):
+                    guard.check(0)
                     values = _averages(pending)
                     pending = []
                     values["learning_rate"] = float(schedule(step - 1))
                     report.log(step, values, images=config.train.batch_size, waited=feed.waited)
-                    _check_finite(values, step)
-                if _due(config.checkpoint.every, previous, step, config.train.num_steps):
-                    _save(checkpoints, state, record, arrays)
-                    saved = step
-                if _due(config.preview.every, previous, step, config.train.num_steps):
-                    jax.block_until_ready(state["params"])
-                    picture = preview.draw(state["ema"], step)
-                    report.image("samples", step, picture)
+                if _due(config.checkpoint.every, previous, step, self.last):
+                    guard.check(0)
+                    saved = self._save(state, step, saved)
+                if _due(config.preview.every, previous, step, self.last) and not status:
+                    status = self._preview(state, step, agree, report)
                     report.restart_clock(step, feed.waited)
-        if stop.exit_status is not None and saved < step:
-            _save(checkpoints, state, record, arrays)
-        checkpoints.wait()
-        if stop.exit_status is not None:
-            if main:
-                print(
-                    f"stopped at step {step} of {config.train.num_steps}, saved "
-                    f"{stop.seconds_since():.1f} s after the signal; run the same command to go on",
-                    flush=True,
+            guard.check(0)
+        self.watchdog.begin("saving")
+        if status and saved < step:
+            saved = self._save(state, step, saved)
+        try:
+            self.checkpoints.wait()
+        except CheckpointError as error:
+            raise CheckpointError(f"stopped at step {step}: {error}") from error
+        if saved < step:
+            raise CheckpointError(f"step {step} is reached but could not be saved; see above")
+        self._say_goodbye(step, status)
+        return status
+
+    def _say_goodbye(self, step: int, status: int) -> None:
+        seconds = self.stop.seconds_since()  # 0: another process got the signal
+        after = f"{seconds:.1f} s after the signal" if seconds else "after another process's signal"
+        if not status:
+            words = f"finished {step} steps; checkpoint in {self.workdir}"
+        elif self.main:
+            words = f"stopped at step {step} of {self.last}, saved {after}; run the same command to go on"
+        else:
+            words = f"process {jax.process_index()}: stopped at step {step}, saved {after}"
+        if self.main or (status and seconds):
+            print(words, flush=True)
+
+    def _preview(self, state: State, step: int, agree: Agreement, report: Report) -> int:
+        """Draws a grid; returns the exit status if a signal ended that."""
+        self.watchdog.begin(f"drawing the samples of step {step}")
+        status = 0
+
+        def interrupted() -> bool:
+            nonlocal status
+            status = agree(self.stop.exit_status or 0)
+            return bool(status)
+
+        jax.block_until_ready(state["params"])
+        picture = self.prepared.preview.draw(state["ema"], interrupted)
+        if picture is not None and self.main:
+            file = self.workdir / "previews" / f"step_{step:08d}.png"
+            try:
+                pictures.write_png(file, picture)
+            except OSError as error:
+                _log.warning("%s could not be written: %s", file, error)
+            report.image("samples", step, picture)
+        return status
+
+    def _save(self, state: State, step: int, saved: int) -> int:
+        """Starts saving; returns the newest step that is saved or on its way."""
+        self.watchdog.begin(f"saving step {step}")
+        # The first error may be that of the save before, which only shows now: so it is tried twice.
+        for _ in range(2):
+            try:
+                self.checkpoints.save(
+                    step,
+                    {name: state[name] for name in STATE_ITEMS},
+                    arrays=self.prepared.arrays,
+                    record=schema.as_dict(self.prepared.record),
                 )
-            return stop.exit_status
-        if main:
-            print(f"finished {step} steps; checkpoint in {workdir}", flush=True)
-    return 0
+                return step
+            except CheckpointError as error:
+                if self.config.checkpoint.on_error == "stop":
+                    raise
+                if self.main:
+                    print(f"going on in spite of an error: {error}", flush=True)
+        return saved
+
+    def _roll_back(self, diverged: _Diverged, report: Report) -> State:
+        """The newest checkpoint with a smaller learning rate; TrainingError if there is none left."""
+        steps = diverged.steps
+        with_indices = {
+            str(step): batch_indices(
+                self.config.seed, len(self.source), self.config.train.batch_size, step
+            ).tolist()
+            for step in steps
+        }
+        first = with_indices[str(steps[0])]
+        shown = ", ".join(map(str, first[:8])) + (", ..." if len(first) > 8 else "")
+        try:
+            self.checkpoints.wait()
+            saved = self.checkpoints.open()
+            good = f"the last checkpoint is {saved.path}"
+        except (NoCheckpointError, CheckpointError) as error:
+            saved, good = None, f"there is no checkpoint to go back to ({error})"
+        if self.main:
+            entry = {"steps": steps, "indices": with_indices, "checkpoint": saved and saved.step}
+            (self.workdir / DIVERGED_FILE).write_text(json.dumps(entry) + "\n")
+        words = (
+            f"steps {steps[0]} to {steps[-1]} in a row had a loss or gradient that is not finite; "
+            f"step {steps[0]} was on examples {shown} (all in {self.workdir / DIVERGED_FILE}); {good}"
+        )
+        if saved is None or not self.rollbacks:
+            raise TrainingError(
+                f"{words}; lower config.optimizer.learning_rate or clip_norm, or let it go back by "
+                "itself: config.train.rollbacks"
+            )
+        self.rollbacks -= 1
+        state = _restore(saved, self.prepared)
+        factor = self.config.train.rollback_factor
+        state["opt_state"] = jax.jit(
+            lambda opt_state: factory.rescale(opt_state, factor),
+            out_shardings=self.prepared.layout["opt_state"],
+        )(state["opt_state"])
+        report.rewind(saved.step)
+        if self.main:
+            print(f"{words}; going on from there, learning rate times {factor:g}", flush=True)
+        return state
 
 
-def _resume(
-    checkpoints: Checkpoints, target: State, record: Record, arrays: dict[str, np.ndarray]
-) -> tuple[State | None, str]:
+class _Guard:
+    """Finds `limit` steps in a row that were skipped, in metrics that are looked at late."""
+
+    def __init__(self, limit: int, step: int) -> None:
+        self._limit, self._step = limit, step
+        self._unseen: collections.deque[Any] = collections.deque()
+        self._bad: list[int] = []
+
+    def watch(self, metrics: Any) -> None:
+        """Adds the metrics of the next call."""
+        self._unseen.append(metrics["skipped"])
+
+    def check(self, leave: int) -> None:
+        """Looks at all calls but the last `leave`; raises _Diverged."""
+        while len(self._unseen) > leave:
+            for skipped in np.asarray(self._unseen.popleft()):
+                self._bad = [*self._bad, self._step] if skipped else []
+                self._step += 1
+                if len(self._bad) >= self._limit:
+                    raise _Diverged(self._bad)
+
+
+def _resume(checkpoints: Checkpoints, prepared: Prepared) -> tuple[State | None, str]:
     try:
         saved = checkpoints.open()
     except NoCheckpointError:
         return None, ""
+    record, arrays = prepared.record, prepared.arrays
     before = parse(saved.record)
     changed = differences(before.config, record.config)
     if before.data != record.data:
@@ -202,19 +367,17 @@ def _resume(
             f"{saved.path.parent.parent} holds another run: {'; '.join(changed)}; "
             "use another --workdir, or --init_from to start a new run from its weights"
         )
-    state = saved.restore({name: target[name] for name in STATE_ITEMS})
-    counter = jax.device_put(np.int32(saved.step), target["step"].sharding)
-    return {**state, "step": counter}, f"resuming at step {saved.step}"
+    return _restore(saved, prepared), f"resuming at step {saved.step}"
 
 
-def _start(
-    config: RunConfig,
-    model: Any,
-    source: Source,
-    optimizer: Any,
-    layout: Any,
-    init_from: str | None,
-) -> tuple[State, str]:
+def _restore(saved: Checkpoint, prepared: Prepared) -> State:
+    state = saved.restore({name: prepared.state[name] for name in STATE_ITEMS})
+    counter = jax.device_put(np.int32(saved.step), prepared.state["step"].sharding)
+    return {**state, "step": counter}
+
+
+def _start(prepared: Prepared, source: Source, init_from: str | None) -> tuple[State, str]:
+    model, optimizer, layout = prepared.model, prepared.optimizer, prepared.layout
     shape = tuple(source.shape)
     if init_from is None:
 
@@ -222,7 +385,7 @@ def _start(
             return initial_state(factory.initial_parameters(model, key, shape), optimizer)
 
         # A stream of its own: the steps' keys are fold_in(key(seed), step) with step >= 0.
-        key = jax.random.fold_in(jax.random.key(config.seed), 2**32 - 1)
+        key = jax.random.fold_in(jax.random.key(prepared.record.config.seed), 2**32 - 1)
         return jax.jit(fresh, out_shardings=layout)(key), "starting a new run"
     params, words = _other_weights(init_from, factory.parameter_shapes(model, shape))
     start = jax.jit(lambda p: initial_state(p, optimizer), out_shardings=layout)
@@ -254,34 +417,6 @@ def _other_weights(folder: str, shapes: Any) -> tuple[Any, str]:
     return params, words
 
 
-def _batch_shapes(config: RunConfig, source: Source) -> dict[str, jax.ShapeDtypeStruct]:
-    batches = (config.train.steps_per_call, config.train.batch_size)
-    one = source.fetch(np.zeros(1, np.int64))
-    return {
-        name: jax.ShapeDtypeStruct((*batches, *one[name].shape[1:]), one[name].dtype)
-        for name in FIELDS
-    }
-
-
-def _with_layout(abstract: Any, layout: Any) -> Any:
-    return jax.tree.map(
-        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
-        abstract,
-        layout,
-    )
-
-
-def _save(
-    checkpoints: Checkpoints, state: State, record: Record, arrays: dict[str, np.ndarray]
-) -> None:
-    checkpoints.save(
-        int(state["step"]),
-        {name: state[name] for name in STATE_ITEMS},
-        arrays=arrays,
-        record=schema.as_dict(record),
-    )
-
-
 def _spans(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
     # Boundaries are multiples of `size` wherever a run was cut, so that it is cut into the same
     # compiled calls.
@@ -311,70 +446,3 @@ def _averages(pending: list[Any]) -> dict[str, float]:
         "skipped": float(np.sum(~finite)),
     }
     return result
-
-
-def _check_finite(values: dict[str, float], step: int) -> None:
-    if math.isnan(values["loss"]):
-        raise TrainingError(
-            f"every step up to step {step} since the last log line had a loss or gradient that is "
-            "not finite, and was skipped; lower config.optimizer.learning_rate or "
-            "config.optimizer.clip_norm"
-        )
-
-
-def _check_channels(arrays: dict[str, np.ndarray], source: Source) -> None:
-    for name, array in arrays.items():
-        if array.shape[-1] not in (1, source.shape[-1]):
-            raise ConfigError(
-                f"config.{'noise' if name == 'variance' else 'corrupted_noise'}.file: its spectrum "
-                f"has {array.shape[-1]} channels, the data has {source.shape[-1]}"
-            )
-
-
-class _Preview:
-    """Draws the same grid of samples from the EMA weights, for `config.preview`."""
-
-    def __init__(
-        self,
-        config: RunConfig,
-        model: Any,
-        diffusion: Diffusion,
-        source: Source,
-        mesh: Any,
-        workdir: Path,
-    ) -> None:
-        self._folder = workdir / "previews"
-        self._range, self._dtype = source.value_range, source.dtype
-        options, count = config.preview, config.preview.num_samples
-        label = None
-        if config.model.class_conditional:
-            label = jnp.arange(count, dtype=jnp.int32) % source.num_classes
-
-        def draw(params: Any) -> jax.Array:
-            denoise = factory.denoiser(
-                model, params, diffusion, label, project_input=config.model.project_input
-            )
-            return samplers.sample(
-                jax.random.key(config.seed),
-                denoise,
-                diffusion,
-                (count, *source.shape),
-                method=options.method,
-                num_steps=options.num_steps,
-                prediction=config.model.prediction,
-            )
-
-        self._draw = jax.jit(draw, out_shardings=sharding.replicated(mesh))
-
-    def check(self, ema: Any) -> None:
-        """Raises ValueError, before anything is compiled, for a sampler that cannot run."""
-        self._draw.eval_shape(ema)
-
-    def draw(self, ema: Any, step: int) -> np.ndarray:
-        raw = denormalise(self._draw(ema), self._range, self._dtype)
-        # Floats are shown in the network's range, integers as they are.
-        shown = raw if self._dtype == np.uint8 else normalise(raw, self._range)
-        picture = pictures.grid(np.asarray(shown))
-        if jax.process_index() == 0:
-            pictures.write_png(self._folder / f"step_{step:08d}.png", picture)
-        return picture

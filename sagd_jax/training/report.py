@@ -6,10 +6,13 @@ drops the lines beyond it, since it will write them again.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import math
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +20,8 @@ import numpy as np
 from tqdm import tqdm
 
 METRICS_FILE = "metrics.jsonl"
+
+_log = logging.getLogger(__name__)
 
 
 class Report:
@@ -47,21 +52,22 @@ class Report:
         )
         if not active:
             return
-        self._file = _open_from(workdir / METRICS_FILE, start)
-        if tensorboard:
-            from tensorboardX import SummaryWriter
-
-            self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=start)
+        self._workdir, self._tensorboard = workdir, tensorboard
+        self._open(start)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._bar.close()
+        self._close()
+
+    def rewind(self, step: int) -> None:
+        """Forgets what was written beyond `step`, from which the run goes on."""
+        self._bar.update(step - self._bar.n)
         if self._active:
-            self._file.close()
-        if self._board is not None:
-            self._board.close()
+            self._close()
+            self._open(step)
 
     def say(self, line: str) -> None:
         """Prints a line, above the progress bar if there is one."""
@@ -103,18 +109,45 @@ class Report:
                 "data_wait_share": (waited - last_waited) / seconds,
             }
         line = {"step": step, **{k: _finite(v) for k, v in values.items()}}
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
-        if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(name, value, step)
+        with _no_error_but_a_warning():
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+            if self._board is not None:
+                for name, value in values.items():
+                    self._board.add_scalar(name, value, step)
         left = (self._stop - step) * seconds / steps if steps > 0 else math.nan
         self.say(_words(step, self._stop, values, left))
 
     def image(self, name: str, step: int, picture: np.ndarray) -> None:
         """Shows a picture `(height, width, 3)`, uint8, in TensorBoard."""
         if self._board is not None:
-            self._board.add_image(name, picture, step, dataformats="HWC")
+            with _no_error_but_a_warning():
+                self._board.add_image(name, picture, step, dataformats="HWC")
+
+    def _open(self, step: int) -> None:
+        self._file = _open_from(self._workdir / METRICS_FILE, step)
+        if self._tensorboard:
+            from tensorboardX import SummaryWriter
+
+            self._board = SummaryWriter(str(self._workdir / "tensorboard"), purge_step=step)
+
+    def _close(self) -> None:
+        if not self._active:
+            return
+        with _no_error_but_a_warning():
+            self._file.close()
+        if self._board is not None:
+            with _no_error_but_a_warning():
+                self._board.close()
+
+
+@contextlib.contextmanager
+def _no_error_but_a_warning() -> Iterator[None]:
+    # Numbers for people must not end a run: that is for the checkpoints to decide.
+    try:
+        yield
+    except OSError as error:
+        _log.warning("metrics could not be written: %s", error)
 
 
 def _words(step: int, stop: int, values: dict[str, float], left: float) -> str:

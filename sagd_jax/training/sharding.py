@@ -26,7 +26,7 @@ BATCH_AXES = ("data", "fsdp")
 SMALLEST_SPLIT = 2**14  # entries; below this a parameter is replicated
 
 
-def make_mesh(config: MeshConfig, batch_size: int) -> Mesh:
+def make_mesh(config: MeshConfig, batch_size: int, accumulate: int = 1) -> Mesh:
     """The mesh of `config.mesh` over all devices of all processes.
 
     Raises:
@@ -39,11 +39,27 @@ def make_mesh(config: MeshConfig, batch_size: int) -> Mesh:
             f"config.mesh: data={config.data} x fsdp={config.fsdp} does not make the {devices} "
             "devices there are; use data=-1 and an fsdp that divides them"
         )
-    if batch_size % devices:
+    if batch_size % (devices * accumulate):
+        parts = "" if accumulate == 1 else f" times config.train.accumulate={accumulate}"
         raise ConfigError(
             f"config.train.batch_size={batch_size}: expected a multiple of the {devices} devices"
+            + parts
         )
     return jax.make_mesh((data, config.fsdp), BATCH_AXES, axis_types=(AxisType.Auto,) * 2)
+
+
+def local_mesh(fsdp: int = 1) -> Mesh:
+    """A mesh over the devices of this process alone, for work in which processes do not meet."""
+    devices = jax.local_devices()
+    if len(devices) % fsdp:
+        raise ConfigError(f"--fsdp={fsdp}: expected a divisor of the {len(devices)} devices here")
+    grid = np.asarray(devices).reshape(-1, fsdp)
+    return Mesh(grid, BATCH_AXES, axis_types=(AxisType.Auto,) * 2)
+
+
+def whole_mesh() -> Mesh:
+    """All devices of all processes, for a batch alone."""
+    return make_mesh(MeshConfig(), jax.device_count())
 
 
 def batch_sharding(mesh: Mesh, leading: int = 0) -> NamedSharding:
@@ -51,14 +67,28 @@ def batch_sharding(mesh: Mesh, leading: int = 0) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(*(None,) * leading, BATCH_AXES))
 
 
+def local_rows(sharding: NamedSharding, batch_size: int) -> slice:
+    """The rows of a batch that this process' devices hold; the batch is the last sharded axis."""
+    axis = len(sharding.spec) - 1
+    shape = (1,) * axis + (batch_size,)
+    shards = sharding.addressable_devices_indices_map(shape).values()
+    bounds = [index[axis].indices(batch_size)[:2] for index in shards if index is not None]
+    return slice(min(low for low, _ in bounds), max(high for _, high in bounds))
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """The whole array on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
-def state_sharding(mesh: Mesh, state: Any) -> Any:
-    """The layout of every array of a training state, by the rule above."""
-    return jax.tree.map(lambda leaf: NamedSharding(mesh, _split(leaf.shape, mesh)), state)
+def with_layout(state: Any, mesh: Mesh) -> Any:
+    """The shapes of a training state, or a part of it, each with its sharding by the rule above."""
+
+    def place(leaf: Any) -> jax.ShapeDtypeStruct:
+        sharding = NamedSharding(mesh, _split(leaf.shape, mesh))
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    return jax.tree.map(place, state)
 
 
 def _split(shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:

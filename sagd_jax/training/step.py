@@ -4,6 +4,9 @@ A state is a dictionary of arrays only: `params`, `ema`, `opt_state` and `step`.
 fold_in(key(seed), k) and batch k, so a run is a function of its configuration alone and can be cut
 anywhere between two steps.
 
+With `accumulate`, the gradients of parts of the batch are added up, each from the draws that the
+whole batch would have had: only memory and rounding (and dropout) differ.
+
 The loss is (6), E |e - e_theta(x_t, t)|^2, or the options of `losses.py`. The EMA starts at the
 parameters; with decay d its update number n is ema += (1 - d_n) (params - ema), where d_n = d or,
 with a warm-up, min(d, (1 + n) / (10 + n)).
@@ -30,6 +33,7 @@ from sagd_jax.training.config import RunConfig, TrainConfig
 State = dict[str, Any]
 Metrics = dict[str, jax.Array]
 QUARTERS = 4
+_LONGEST_LOOP = 8  # parts of a batch; more of them would take too long to compile
 
 
 def initial_state(params: Any, optimizer: optax.GradientTransformation) -> State:
@@ -66,14 +70,15 @@ def make_steps(
     given, made from the same white draw.
     """
 
-    def loss_of(params: Any, batch: dict[str, jax.Array], key: jax.Array) -> tuple[Any, Any]:
-        time_key, noise_key, dropout_key, label_key = jax.random.split(key, 4)
+    def draw(batch: dict[str, jax.Array], keys: tuple[jax.Array, ...]) -> dict[str, Any]:
+        """Everything random but dropout, for the whole batch: its parts see what it would see."""
+        time_key, noise_key, label_key = keys
         x0 = normalise(batch["x"], value_range)
         t = losses.sample_times(time_key, x0.shape[0], method=config.train.times)
         x_t, noise = diffusion.diffuse(noise_key, x0, t)
         if corrupted is not None:
             other = dataclasses.replace(diffusion, covariance=corrupted)
-            flags = batch["corrupted"].reshape(-1, *(1,) * (x0.ndim - 1))
+            flags = _like(batch["corrupted"], x0)
             x_t, noise = (
                 jnp.where(flags, hidden, shown)
                 for hidden, shown in zip(other.diffuse(noise_key, x0, t), (x_t, noise), strict=True)
@@ -82,22 +87,26 @@ def make_steps(
         if config.model.class_conditional:
             hidden = jax.random.bernoulli(label_key, config.model.class_dropout, t.shape)
             label = jnp.where(hidden, model.num_classes, batch["label"])
+        flags = batch["corrupted"]
+        return {"x0": x0, "x_t": x_t, "noise": noise, "t": t, "label": label, "corrupted": flags}
+
+    def loss_of(params: Any, drawn: dict[str, Any], dropout_key: jax.Array) -> tuple[Any, Any]:
+        x0, noise, t = drawn["x0"], drawn["noise"], drawn["t"]
         prediction = factory.apply_network(
             model,
             params,
             diffusion,
-            x_t,
+            drawn["x_t"],
             t,
-            label,
+            drawn["label"],
             project_input=config.model.project_input,
             dropout_key=dropout_key,
         )
         if corrupted is not None:
             # What a corrupted example holds in the hole, and what is predicted there, teaches nothing.
             target = diffusion.target(x0, noise, t, config.model.prediction)
-            prediction = jnp.where(
-                flags, target + corrupted.project(prediction - target), prediction
-            )
+            taught = target + corrupted.project(prediction - target)
+            prediction = jnp.where(_like(drawn["corrupted"], x0), taught, prediction)
         per_example = losses.denoising_loss(
             diffusion,
             prediction,
@@ -112,10 +121,29 @@ def make_steps(
         sums = {"quarter_loss": per_example @ quarter, "quarter_count": jnp.sum(quarter, axis=0)}
         return jnp.mean(per_example), sums
 
+    gradient_of = jax.value_and_grad(loss_of, has_aux=True)
+
+    def accumulated(params: Any, drawn: dict[str, Any], dropout_key: jax.Array) -> Any:
+        """What `gradient_of` returns, part by part."""
+        parts = config.train.accumulate
+        # Row r goes to part r mod parts: each device splits its own rows, and none moves.
+        split = jax.tree.map(
+            lambda a: jnp.moveaxis(a.reshape(-1, parts, *a.shape[1:]), 1, 0), drawn
+        )
+        keys = jax.random.split(dropout_key, parts)
+        result = _sum_over(lambda part, key: gradient_of(params, part, key), (split, keys))
+        (loss, sums), gradients = result
+        share = 1 / parts
+        return (loss * share, sums), jax.tree.map(lambda g: g * share, gradients)
+
     def step(state: State, batch: dict[str, jax.Array]) -> tuple[State, Metrics]:
         key = jax.random.fold_in(jax.random.key(config.seed), state["step"])
-        gradient_of = jax.value_and_grad(loss_of, has_aux=True)
-        (loss, sums), gradients = gradient_of(state["params"], batch, key)
+        time_key, noise_key, dropout_key, label_key = jax.random.split(key, 4)
+        drawn = draw(batch, (time_key, noise_key, label_key))
+        whole = config.train.accumulate == 1
+        (loss, sums), gradients = (gradient_of if whole else accumulated)(
+            state["params"], drawn, dropout_key
+        )
         norm = optax.global_norm(gradients)
         updates, opt_state = optimizer.update(gradients, state["opt_state"], state["params"])
         params = optax.apply_updates(state["params"], updates)
@@ -132,10 +160,8 @@ def make_steps(
         return {**new, "step": state["step"] + 1}, metrics
 
     def steps(state: State, batches: dict[str, jax.Array]) -> tuple[State, Metrics]:
-        if jax.default_backend() != "cpu":
+        if not _loops():
             return jax.lax.scan(step, state, batches)
-        # XLA:CPU runs the gradients of convolutions some 40 times slower in a scan, even one that
-        # it unrolls.
         metrics = []
         for i in range(batches["x"].shape[0]):
             state, last = step(state, jax.tree.map(lambda stack, i=i: stack[i], batches))
@@ -143,3 +169,38 @@ def make_steps(
         return state, jax.tree.map(lambda *values: jnp.stack(values), *metrics)
 
     return steps
+
+
+def steps_per_call(config: TrainConfig) -> int:
+    """How many steps one compiled call makes: `config.steps_per_call`, but 1 on CPU."""
+    return 1 if _loops() else config.steps_per_call
+
+
+def _loops() -> bool:
+    # XLA:CPU runs the gradients of convolutions some 40 times slower in a scan, even one that it
+    # unrolls.
+    return jax.default_backend() == "cpu"
+
+
+def _sum_over(function: Callable[..., Any], stacked: tuple[Any, ...]) -> Any:
+    """The sum of `function` over the leading axis of its arguments."""
+    count = jax.tree.leaves(stacked)[0].shape[0]
+
+    def part(i: Any) -> Any:
+        return function(*jax.tree.map(lambda stack: stack[i], stacked))
+
+    def add(total: Any, i: Any) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, part(i)), None
+
+    total = part(0)
+    if not _loops() or count > _LONGEST_LOOP:
+        return jax.lax.scan(add, total, jnp.arange(1, count))[0]
+    for i in range(1, count):
+        # Without the barrier all parts may be in memory at once.
+        total, stacked = jax.lax.optimization_barrier((total, stacked))
+        total, _ = add(total, i)
+    return total
+
+
+def _like(flags: jax.Array, x: jax.Array) -> jax.Array:
+    return flags.reshape(-1, *(1,) * (x.ndim - 1))

@@ -1,0 +1,126 @@
+"""Everything that a configuration determines before anything is compiled.
+
+All that can be refused is refused here, in one line: the parts are built, and the whole step and the
+preview are traced with shapes alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from sagd_jax.data.source import Source
+from sagd_jax.diffusion import Diffusion
+from sagd_jax.schema import ConfigError
+from sagd_jax.training import factory, sharding
+from sagd_jax.training.config import RunConfig
+from sagd_jax.training.feed import FIELDS
+from sagd_jax.training.preview import Preview
+from sagd_jax.training.record import Record, describe
+from sagd_jax.training.step import Metrics, State, initial_state, make_steps, steps_per_call
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A run that can start.
+
+    Attributes:
+      mesh: all devices of all processes.
+      steps: `(state, batches) -> (state, metrics)`, compiled at its first call.
+      state: shapes, dtypes and layout of the training state.
+      batches: likewise of a stack of batches.
+      record: what a checkpoint says of the run.
+      arrays: the spectra, which a checkpoint stores.
+    """
+
+    mesh: Mesh
+    model: nn.Module
+    diffusion: Diffusion
+    optimizer: optax.GradientTransformation
+    steps: Callable[[State, dict[str, jax.Array]], tuple[State, Metrics]]
+    state: Any
+    batches: dict[str, jax.ShapeDtypeStruct]
+    preview: Preview
+    record: Record
+    arrays: dict[str, np.ndarray]
+
+    @property
+    def layout(self) -> Any:
+        """The sharding of every array of the state."""
+        return jax.tree.map(lambda leaf: leaf.sharding, self.state)
+
+
+def prepare(config: RunConfig, source: Source) -> Prepared:
+    """Builds a run of `config` on `source`.
+
+    Raises:
+      ConfigError: one line saying what does not fit together.
+    """
+    if config.train.batch_size > len(source):
+        raise ConfigError(
+            f"config.train.batch_size={config.train.batch_size}: the data has only {len(source)} "
+            "examples"
+        )
+    mesh = sharding.make_mesh(config.mesh, config.train.batch_size, config.train.accumulate)
+    model = factory.network(config.model, source.num_classes)
+    spatial = tuple(source.shape[:-1])
+    covariance = factory.covariance(config.noise, spatial, source.sample_rate)
+    corrupted = factory.corrupted_covariance(config, spatial, source.sample_rate)
+    diffusion = Diffusion(factory.schedule(config.schedule), covariance)
+    optimizer = factory.optimizer(config.optimizer, config.train)
+    shapes = factory.parameter_shapes(model, tuple(source.shape))
+    record = describe(config, source)
+    arrays = {"variance": np.asarray(covariance.variance)}
+    if corrupted is not None:
+        arrays["corrupted_variance"] = np.asarray(corrupted.variance)
+    _check_channels(arrays, source)
+
+    abstract = jax.eval_shape(lambda params: initial_state(params, optimizer), shapes)
+    state = sharding.with_layout(abstract, mesh)
+    layout = jax.tree.map(lambda leaf: leaf.sharding, state)
+    batches_layout = sharding.batch_sharding(mesh, leading=1)
+    batches = _batch_shapes(config, source, batches_layout)
+    steps = jax.jit(
+        make_steps(config, model, diffusion, optimizer, record.data.value_range, corrupted),
+        in_shardings=(layout, batches_layout),
+        out_shardings=(layout, sharding.replicated(mesh)),
+        donate_argnums=0,
+    )
+    preview = Preview(record, model, diffusion, mesh)
+    with factory.naming("config"), jax.set_mesh(mesh):
+        # Tracing finds what does not fit together (a prediction that does not exist at t = 1, a
+        # norm of a whitened quantity); the calls of the loop use the same traces.
+        steps.eval_shape(state, batches)
+        preview.check(state["ema"])
+    return Prepared(
+        mesh, model, diffusion, optimizer, steps, state, batches, preview, record, arrays
+    )
+
+
+def _batch_shapes(
+    config: RunConfig, source: Source, layout: jax.sharding.Sharding
+) -> dict[str, jax.ShapeDtypeStruct]:
+    leading = (steps_per_call(config.train), config.train.batch_size)
+    one = source.fetch(np.zeros(1, np.int64))
+    return {
+        name: jax.ShapeDtypeStruct(
+            (*leading, *one[name].shape[1:]), one[name].dtype, sharding=layout
+        )
+        for name in FIELDS
+    }
+
+
+def _check_channels(arrays: dict[str, np.ndarray], source: Source) -> None:
+    for name, array in arrays.items():
+        if array.shape[-1] not in (1, source.shape[-1]):
+            raise ConfigError(
+                f"config.{'noise' if name == 'variance' else 'corrupted_noise'}.file: its spectrum "
+                f"has {array.shape[-1]} channels, the data has {source.shape[-1]}"
+            )
