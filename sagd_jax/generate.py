@@ -58,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ):
         flags = parser.parse_args(argv)
         processes.start(flags)
+        stop.install()
         # Imported late: a misspelt flag should not wait for jax.
         import jax
 

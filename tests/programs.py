@@ -1,8 +1,10 @@
 """Runs the real programs on a network small enough to compile in seconds."""
 
 import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -39,7 +41,9 @@ def environment(cache: Path, devices: int = 1) -> dict[str, str]:
 
 
 def command(program: str, *flags: str) -> list[str]:
-    return [sys.executable, str(ROOT / program), *flags]
+    """Of a file of this repository or a module."""
+    start = [str(ROOT / program)] if program.endswith(".py") else ["-m", program]
+    return [sys.executable, *start, *flags]
 
 
 def run(
@@ -52,3 +56,48 @@ def run(
         text=True,
         timeout=300,
     )
+
+
+def start_two(program: str, *flags: str, cache: Path, devices: int) -> list[subprocess.Popen[str]]:
+    """Two processes of one program over loopback, with this many devices each."""
+    port = free_port()
+    return [
+        subprocess.Popen(
+            command(
+                program,
+                *flags,
+                f"--coordinator=127.0.0.1:{port}",
+                "--num_processes=2",
+                f"--process_id={i}",
+            ),
+            env=environment(cache, devices),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(2)
+    ]
+
+
+def finish(processes: list[subprocess.Popen[str]], seconds: float = 300) -> list[tuple[str, str]]:
+    """What each has printed to stdout and stderr; none is left running."""
+    try:
+        return [process.communicate(timeout=seconds) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def wait_for(condition, *processes: subprocess.Popen[str], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        for process in processes:
+            assert process.poll() is None, "the process ended"
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.02)

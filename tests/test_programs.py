@@ -3,12 +3,11 @@
 import json
 import signal
 import subprocess
-import time
 
 import jax
 import numpy as np
 import pytest
-from programs import TINY, command, environment, run
+from programs import TINY, command, environment, run, wait_for
 
 from sagd_jax.loading import load_run
 
@@ -226,11 +225,3 @@ def test_two_writers_in_one_workdir_the_second_is_refused(config, cache, tmp_pat
     assert str(first.pid) in second.stderr
     third = run("train.py", config, f"--workdir={workdir}", "--dry_run", cache=cache)
     assert third.returncode == 0
-
-
-def wait_for(condition, process, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, "the process ended"
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.02)

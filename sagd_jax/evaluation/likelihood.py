@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ):
         flags = parser.parse_args(argv)
         processes.start(flags)
+        stop.install()
         import jax
 
         from sagd_jax import data

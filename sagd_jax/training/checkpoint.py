@@ -48,6 +48,7 @@ PyTree = Any
 
 _STAGING = "staging"
 _DAMAGED = ".damaged"
+_DIVERGED = ".diverged"
 _ARRAYS = "arrays"
 _RECORD = "record"
 _RESERVED = (_ARRAYS, _RECORD, "default", "metrics")  # the last two are special to Orbax
@@ -242,6 +243,30 @@ class Checkpoints:
         except Exception as error:
             raise _unreadable(path, error) from error
 
+    def go_back(self, before: int) -> "Checkpoint":
+        """Opens the newest sound step below `before`, or the oldest there is, as `open` does.
+
+        Newer ones are moved aside to `<step>.diverged`, so that the run can reach those steps again.
+
+        Raises:
+          NoCheckpointError, CheckpointError: as `open`; or this is a reader.
+        """
+        if self._read_only:
+            raise CheckpointError(f"{self._root} was opened to be read only")
+        self.wait()
+
+        def choose() -> int:
+            sound = [step for step in self._present() if self._problem(step) is None]
+            if not sound:
+                return self._choose(None)  # which says why
+            chosen = max((step for step in sound if step < before), default=sound[0])
+            for step in self._present():
+                if step > chosen:
+                    self._set_aside(step, _DIVERGED)
+            return chosen
+
+        return self.open(_on_first_process(choose))
+
     def _new_manager(self) -> ocp.CheckpointManager:
         # Which steps to keep and what counts as one is decided here, not by Orbax, to which any
         # directory with a number for a name is a checkpoint.
@@ -338,12 +363,16 @@ class Checkpoints:
         return True
 
     def _move_aside(self, step: int, reason: str) -> None:
+        aside = self._set_aside(step, _DAMAGED)
+        _log.warning("moved a damaged checkpoint to %s: %s", aside, reason)
+
+    def _set_aside(self, step: int, why: str) -> epath.Path:
         path = self._root / str(step)
-        aside = path.with_name(path.name + _DAMAGED)
+        aside = path.with_name(path.name + why)
         while aside.exists():
             aside = aside.with_name(aside.name + "+")
         path.rename(aside)
-        _log.warning("moved a damaged checkpoint to %s: %s", aside, reason)
+        return aside
 
     def _finish(self, step: int) -> None:
         """Runs in the background: completes the step once Orbax has committed it, then prunes."""

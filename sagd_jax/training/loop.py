@@ -139,6 +139,7 @@ class _Loop:
         self.alone = jax.process_count() == 1
         self.last = config.train.num_steps
         self.rollbacks = config.train.rollbacks
+        self.went_back: list[int] = []
 
     def run(self, state: State) -> int:
         """Trains to the end, or until a signal; returns the exit status."""
@@ -211,26 +212,30 @@ class _Loop:
                     report.log(step, values, images=config.train.batch_size, waited=feed.waited)
                 if _due(config.checkpoint.every, previous, step, self.last):
                     guard.check(0)
-                    saved = self._save(state, step, saved)
+                    # In a row of skipped steps the weights are those that a rollback must not find.
+                    if guard.healthy or step == self.last:
+                        saved = self._save(state, step, saved)
                 if _due(config.preview.every, previous, step, self.last) and not status:
                     status = self._preview(state, step, agree, report)
                     report.restart_clock(step, feed.waited)
             guard.check(0)
         self.watchdog.begin("saving")
-        if status and saved < step:
+        if status and saved < step and guard.healthy:
             saved = self._save(state, step, saved)
         try:
             self.checkpoints.wait()
         except CheckpointError as error:
             raise CheckpointError(f"stopped at step {step}: {error}") from error
-        if saved < step:
+        if saved < step and guard.healthy:
             raise CheckpointError(f"step {step} is reached but could not be saved; see above")
-        self._say_goodbye(step, status)
+        self._say_goodbye(step, saved, status)
         return status
 
-    def _say_goodbye(self, step: int, status: int) -> None:
+    def _say_goodbye(self, step: int, saved: int, status: int) -> None:
         seconds = self.stop.seconds_since()  # 0: another process got the signal
         after = f"{seconds:.1f} s after the signal" if seconds else "after another process's signal"
+        if saved < step:
+            after = f"up to step {saved} (the steps since then were not finite), {after}"
         if not status:
             words = f"finished {step} steps; checkpoint in {self.workdir}"
         elif self.main:
@@ -293,9 +298,9 @@ class _Loop:
         first = with_indices[str(steps[0])]
         shown = ", ".join(map(str, first[:8])) + (", ..." if len(first) > 8 else "")
         try:
-            self.checkpoints.wait()
-            saved = self.checkpoints.open()
-            good = f"the last checkpoint is {saved.path}"
+            # The one from which the first of these steps was made may be beyond saving already.
+            saved = self.checkpoints.go_back(before=steps[0])
+            good = f"the last good checkpoint is {saved.path}"
         except (NoCheckpointError, CheckpointError) as error:
             saved, good = None, f"there is no checkpoint to go back to ({error})"
         if self.main:
@@ -311,8 +316,10 @@ class _Loop:
                 "itself: config.train.rollbacks"
             )
         self.rollbacks -= 1
+        self.went_back.append(saved.step)
         state = _restore(saved, self.prepared)
-        factor = self.config.train.rollback_factor
+        # A second time to the same checkpoint, which knows nothing of the first.
+        factor = self.config.train.rollback_factor ** self.went_back.count(saved.step)
         state["opt_state"] = jax.jit(
             lambda opt_state: factory.rescale(opt_state, factor),
             out_shardings=self.prepared.layout["opt_state"],
@@ -330,6 +337,11 @@ class _Guard:
         self._limit, self._step = limit, step
         self._unseen: collections.deque[Any] = collections.deque()
         self._bad: list[int] = []
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the newest step that was looked at was not skipped."""
+        return not self._bad
 
     def watch(self, metrics: Any) -> None:
         """Adds the metrics of the next call."""

@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         flags, overrides = parser.parse_with_overrides(argv)
         keep_freed_memory()
         processes.start(flags)
+        stop.install()
         # Imported late: a misspelt flag should not wait for jax.
         import jax
 

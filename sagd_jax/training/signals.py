@@ -53,7 +53,8 @@ class StopRequest:
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
         self._fd = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        self._previous = {n: signal.signal(n, lambda *_: None) for n in _EXIT_STATUS}
+        self._previous = {n: signal.getsignal(n) for n in _EXIT_STATUS}
+        self.install()
         self._thread = threading.Thread(target=self._listen, name="signals", daemon=True)
         self._thread.start()
         return self
@@ -65,6 +66,11 @@ class StopRequest:
         self._writer.close()  # which ends the thread
         self._thread.join()
         self._reader.close()
+
+    def install(self) -> None:
+        """Takes the signals, again if somebody else has taken them (JAX's distributed runtime does)."""
+        for number in _EXIT_STATUS:
+            signal.signal(number, lambda *_: None)
 
     def wait(self, seconds: float) -> int | None:
         """Sleeps for so long, or until a signal arrives; returns `exit_status`."""

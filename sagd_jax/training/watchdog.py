@@ -3,8 +3,8 @@
 The loop says what it is about to do (`begin`). A thread compares how long that has been going on
 with a limit, and then prints a line: this process and its step, and with several processes what each
 of the others was last known to be doing. They tell each other through the key-value store of JAX's
-coordinator, which works while a collective hangs. One that waits for its data, or has stopped
-saying anything, holds up the rest.
+coordinator, which works while a collective hangs. One that waits for its data holds up
+the rest. One that has said nothing for a minute is lost, and the others leave with status 75.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from typing import Any, Self
 from sagd_jax.processes import EXIT_TRY_AGAIN
 
 _FOLDER = "sagd_jax/progress/"
+LOST_AFTER = 60.0  # seconds without a sign of life; JAX aborts the process after 100
+_SILENT = 10.0
 
 
 class Watchdog:
@@ -49,13 +51,13 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def __enter__(self) -> Self:
-        if self._limits:
+        if self._limits or self._client is not None:
             self._thread.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._closed.set()
-        if self._limits:
+        if self._thread.is_alive():
             self._thread.join()
 
     def begin(self, what: str) -> None:
@@ -63,12 +65,13 @@ class Watchdog:
         self._phase = (what, time.monotonic())
 
     def _watch(self) -> None:
-        pause = min(1.0, min(self._limits) / 4)
+        pause = min([1.0, *(limit / 4 for limit in self._limits)])
         warned: tuple[str, float] | None = None
         while not self._closed.wait(pause):
             phase = self._phase
             age = time.monotonic() - phase[1]
             self._exchange(phase[0], age)
+            self._leave_if_one_is_lost()
             if self._warn_after is not None and age > self._warn_after and warned != phase:
                 self._say(phase[0], age)
                 warned = phase
@@ -78,6 +81,15 @@ class Watchdog:
                 self._print(
                     f"giving up after {age:.0f} s (config.watchdog.exit_after); run the same "
                     "command to go on from the newest checkpoint"
+                )
+                os._exit(EXIT_TRY_AGAIN)
+
+    def _leave_if_one_is_lost(self) -> None:
+        for peer, (_, when) in self._heard.items():
+            if peer != self._me and time.monotonic() - when > LOST_AFTER:
+                self._print(
+                    f"{self._describe(peer).strip()}; it is lost. Run the same command on all to go "
+                    "on from the newest checkpoint"
                 )
                 os._exit(EXIT_TRY_AGAIN)
 
@@ -95,7 +107,7 @@ class Watchdog:
         words = (
             f"  process {peer} on {told['host']}: {told['what']}, for {told['age'] + silent:.0f} s"
         )
-        return words + (f"; no sign of life for {silent:.0f} s" if silent > 10 else "")
+        return words + (f"; no sign of life for {silent:.0f} s" if silent > _SILENT else "")
 
     def _print(self, words: str) -> None:
         who = f"process {self._me} of {self._count}" if self._count > 1 else "watchdog"

@@ -1,0 +1,68 @@
+"""A run that hangs says what it waits for."""
+
+import re
+import subprocess
+import sys
+import time
+
+from programs import TINY, environment
+
+from sagd_jax.training.watchdog import Watchdog
+
+# A source whose data stops coming, under the real loop.
+STUCK = """
+import sys, time
+from pathlib import Path
+from sagd_jax import data
+from sagd_jax.training import loop
+from sagd_jax.training.config import load
+
+def stuck_load(config, load=data.load):
+    source = load(config)
+    fetch = type(source).fetch
+    def slow(self, indices, seed=0, step=0):
+        if step == 6:
+            time.sleep(1000)
+        return fetch(self, indices, seed=seed, step=step)
+    type(source).fetch = slow
+    return source
+
+loop.data.load = stuck_load
+sys.exit(loop.train(load(sys.argv[1], sys.argv[3:]), Path(sys.argv[2])))
+"""
+
+
+def test_a_phase_that_takes_too_long_is_named_once(capsys):
+    with Watchdog(warn_after=0.2, exit_after=None) as watchdog:
+        watchdog.begin("waiting for the data of step 3")
+        time.sleep(0.9)
+        watchdog.begin("running step 3")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert re.fullmatch(
+        r"watchdog: no progress for [01] s: waiting for the data of step 3", lines[0]
+    )
+
+
+def test_progress_is_not_named(capsys):
+    with Watchdog(warn_after=0.4, exit_after=None) as watchdog:
+        for step in range(8):
+            watchdog.begin(f"running step {step}")
+            time.sleep(0.1)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_stuck_input_is_named_and_the_run_ends_if_told_so(tmp_path):
+    (tmp_path / "tiny.py").write_text(TINY)
+    done = subprocess.run(
+        [sys.executable, "-c", STUCK, str(tmp_path / "tiny.py"), str(tmp_path / "run"),
+         "--config.watchdog.warn_after=12", "--config.watchdog.exit_after=14"],
+        env=environment(tmp_path / "cache"),
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 75
+    assert "waiting for the data of step 6" in done.stderr
+    assert "giving up" in done.stderr and "newest checkpoint" in done.stderr
+    assert (tmp_path / "run" / "checkpoints" / "4").exists()
