@@ -33,7 +33,8 @@ import numpy as np
 
 UTILISATION = 0.4  # of the peak, assumed wherever the flops are the limit
 DEVICE_COUNTS = (8, 256, 4096)
-SLOWEST_LINK_DISK = 1e9  # bytes per second and host to the checkpoints' file system, assumed
+DISK_SPEED = 1e9  # bytes per second from one host to the checkpoints' file system, assumed
+PAPER_BATCH = 128
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,20 +124,30 @@ class Case:
         return f"{self.network} {mesh} @{self.per_device}" + " gathered" * self.gathered
 
 
+# Bytes of the second are also computed from those of the first, and compared.
+CHECKS = [
+    ("unet 8x1 @64", "unet 256x1 @64"),
+    ("dit 8x1 @32", "dit 256x1 @32"),
+    ("unet 8x8 @64", "unet 32x8 @64"),
+    ("dit 8x8 @32", "dit 32x8 @32"),
+    ("dit 8x8 @32 gathered", "dit 32x8 @32 gathered"),
+]
 CASES = [
     Case("unet", 8, 1, 16),  # the paper's batch of 128
     Case("unet", 8, 1, 64),
     Case("unet", 256, 1, 64),
     Case("unet", 8, 8, 64),
     Case("unet", 8, 4, 64),
+    Case("unet", 64, 8, 64),
     Case("unet", 256, 8, 64),
     Case("unet", 256, 8, 64, gathered=True),
     Case("dit", 8, 1, 32),
     Case("dit", 256, 1, 32),
     Case("dit", 8, 8, 32),
     Case("dit", 8, 4, 32),
+    Case("dit", 64, 8, 32),
     Case("dit", 256, 8, 32),
-    Case("dit", 8, 8, 32, gathered=True),
+    Case("dit", 64, 8, 32, gathered=True),
     Case("dit", 256, 8, 32, gathered=True),
 ]
 NETWORKS = {
@@ -165,7 +176,7 @@ def measure(case: Case) -> dict[str, Any]:
     """Compiles the step of `case` and returns what its HLO holds; call before jax is imported."""
     os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={case.devices}"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"  # the partitioner's warnings are counted
     import jax
     from jax.sharding import PartitionSpec
 
@@ -361,19 +372,26 @@ def _counted(prepared: Any, case: Case, factory: Any) -> dict[str, Any]:
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
 
     params = jax.tree.map(plain, prepared.state["params"])
+    whole = prepared.model.clone(remat=False)
     x = jax.ShapeDtypeStruct((case.per_device, *NETWORKS[case.network]["shape"]), jnp.float32)
     t = jax.ShapeDtypeStruct((case.per_device,), jnp.float32)
 
-    def loss(params: Any, x: Any, t: Any) -> Any:
-        y = factory.apply_network(prepared.model, params, prepared.diffusion, x, t, None)
+    def loss(params: Any, x: Any, t: Any, model: Any = prepared.model) -> Any:
+        y = factory.apply_network(model, params, prepared.diffusion, x, t, None)
         return jnp.mean(y**2)
 
-    kept = jax.eval_shape(lambda p, x, t: jax.vjp(lambda p: loss(p, x, t), p)[1], params, x, t)
-    batches = [a for a in jax.tree.leaves(kept) if a.ndim and a.shape[0] == case.per_device]
+    def kept(model: Any) -> int:
+        pullback = jax.eval_shape(
+            lambda p, x, t: jax.vjp(lambda p: loss(p, x, t, model), p)[1], params, x, t
+        )
+        batches = [a for a in jax.tree.leaves(pullback) if a.shape[:1] == (case.per_device,)]
+        return sum(a.dtype.itemsize * math.prod(a.shape) for a in batches)
+
     return {
         "forward_flops": count_flops(jax.make_jaxpr(loss)(params, x, t).jaxpr),
         "counted_flops": count_flops(jax.make_jaxpr(jax.grad(loss))(params, x, t).jaxpr),
-        "kept_bytes": sum(a.dtype.itemsize * math.prod(a.shape) for a in batches),
+        "kept_bytes": kept(prepared.model),
+        "kept_bytes_without_remat": kept(whole),
     }
 
 
@@ -436,7 +454,7 @@ def host_costs() -> dict[str, Any]:
 
     order = {
         str(batch): best(lambda k, b=batch: batch_indices(0, 1_281_167, b, k))
-        for batch in (512, 16_384, 131_072, 262_144)
+        for batch in (512, 8_192, 16_384, 131_072, 262_144)
     }
     images = Augmented(
         ArraySource(np.zeros((50_000, 32, 32, 3), np.uint8), value_range=(0, 255)), flip=True
@@ -448,6 +466,40 @@ def host_costs() -> dict[str, Any]:
         "fetch_512_images_with_flips_seconds": best(lambda k: images.fetch(indices, step=k)),
         "sha256_bytes_per_second": len(block) / best(lambda _: hashlib.sha256(block).digest(), 3),
     }
+
+
+def sum_errors() -> list[dict[str, float]]:
+    """Error of a sum of gradients in bfloat16, over that sum (root mean squares).
+
+    The gradients are independent and normal: noise is most of a gradient. A ring adds one device's
+    after the other's; rings of 16 add 16 at a time, as the axes of a torus do.
+    """
+    import ml_dtypes
+
+    def ring(values: np.ndarray) -> np.ndarray:
+        total = values[0]
+        for value in values[1:]:
+            total = total + value  # rounds to bfloat16
+        return total
+
+    rows = []
+    generator = np.random.default_rng(0)
+    for devices in (8, 256, 4096):
+        values = generator.standard_normal((devices, 4096)).astype(ml_dtypes.bfloat16)
+        exact = values.astype(np.float64).sum(axis=0)
+        stages = values
+        while len(stages) > 1:
+            size = min(16, len(stages))
+            stages = np.stack([ring(part) for part in stages.reshape(-1, size, 4096)])
+
+        def error(total: np.ndarray, exact: np.ndarray = exact) -> float:
+            off = total.astype(np.float64) - exact
+            return float(np.sqrt(np.mean(off**2) / np.mean(exact**2)))
+
+        rows.append(
+            {"devices": devices, "one_ring": error(ring(values)), "rings_of_16": error(stages[0])}
+        )
+    return rows
 
 
 # --- From bytes to times -----------------------------------------------------------------------
@@ -501,6 +553,57 @@ def step_seconds(base: dict[str, Any], hardware: Hardware) -> float:
     return max(by_flops, 2 * base["kept_bytes"] / hardware.memory_speed)
 
 
+def working_bytes(base: dict[str, Any], fsdp: int, gathered: bool) -> float:
+    """Memory beside the state: gradients, what is kept, a block's own, and gathered weights.
+
+    With remat, a block's activations are there while its gradient is computed.
+    """
+    depth = NETWORKS[base["network"]]["model"].get("dit", {}).get("depth", 1)
+    extra = base["kept_bytes_without_remat"] / depth if depth > 1 else 0
+    weights = 4 * base["parameters"] * ((1 / fsdp) + gathered)
+    return weights + base["kept_bytes"] + extra
+
+
+def fixed_batch(base: dict[str, Any], entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The paper's batch over more and more devices: what is left to compute shrinks."""
+    rows = []
+    for name, hardware in HARDWARE.items():
+        for devices in (8, 32, 128):
+            share = PAPER_BATCH / devices / base["per_device"]
+            compute = share * step_seconds(base, hardware)
+            links = sum(seconds(e, devices, 1, hardware) for e in at_scale(entries, 8, devices, 1))
+            rows.append(
+                {
+                    "hardware": name,
+                    "devices": devices,
+                    "step_seconds": compute,
+                    "link_seconds": links,
+                    "efficiency_no_overlap": compute / (compute + links),
+                    "efficiency_full_overlap": compute / max(compute, links),
+                }
+            )
+    return rows
+
+
+def check(cases: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Bytes that are computed from a smaller mesh, beside those of the larger mesh's own HLO."""
+    rows = []
+    for small, large in CHECKS:
+        first, second = cases[small], cases[large]
+        computed = at_scale(
+            first["partitioned"], first["devices"], second["devices"], second["fsdp"]
+        )
+        rows.append(
+            {
+                "from": small,
+                "to": large,
+                "computed_wire_bytes": sum(e["wire_bytes"] for e in computed),
+                "compiled_wire_bytes": sum(e["wire_bytes"] for e in second["partitioned"]),
+            }
+        )
+    return rows
+
+
 def project(cases: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Times and efficiency on every hardware, from the cases compiled for the fewest devices."""
     plans = [
@@ -525,9 +628,8 @@ def project(cases: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
                 entries = at_scale(case["partitioned"], case["devices"], devices, fsdp)
                 compute = step_seconds(base, hardware)
                 links = sum(seconds(e, devices, fsdp, hardware) for e in entries)
-                gathered = sum(e["bytes"] for e in entries if e["moves"] == "activations")
-                gradients = 4 * base["parameters"] / fsdp
-                needed = state + gradients + base["kept_bytes"] + gathered
+                moved = sum(e["bytes"] for e in entries if e["moves"] == "activations")
+                needed = state + working_bytes(base, fsdp, case["gathered"]) + moved
                 rows.append(
                     {
                         "network": network,
@@ -577,6 +679,9 @@ def tables(result: dict[str, Any]) -> dict[str, str]:
         "links": _links_table(),
         "efficiency": _efficiency_table(result["projection"]),
         "host": _host_table(result, cases),
+        "fixed": _fixed_table(result["fixed_batch"]),
+        "check": _check_table(result["checks"]),
+        "sums": _sums_table(result["sum_errors"]),
     }
 
 
@@ -596,6 +701,7 @@ def _hlo_table(cases: dict[str, dict[str, Any]]) -> str:
                 _mega(_sum(entries, "bytes", moves="activations")),
                 f"{sum(e['count'] for e in entries):,}",
                 f"{sum(e['count'] for e in case['final_cpu']):,}",
+                str(case["involuntary_replications"]),
                 _mega(sum(e["wire_bytes"] for e in entries)),
                 _mega(sum(e["wire_bytes"] for e in case["final_cpu"])),
                 f"{case['argument_bytes'] / 1e9:.2f}",
@@ -603,7 +709,8 @@ def _hlo_table(cases: dict[str, dict[str, Any]]) -> str:
             ]
         )
     header = ["network, data x fsdp, examples per device", "weights gathered, MB"]
-    header += ["gradients reduced, MB", "activations moved, MB", "collectives", "combined, CPU"]
+    header += ["gradients reduced, MB", "activations moved, MB", "collectives"]
+    header += ["combined, CPU", "forced replications"]
     header += ["sent per device, MB", "the same, CPU (f32)", "state and batch, GB", "CPU temp, GB"]
     return _table(header, rows)
 
@@ -621,10 +728,12 @@ def _network_table(cases: dict[str, dict[str, Any]]) -> str:
                 f"{case['counted_flops'] / examples / 1e9:.2f}",
                 f"{case['flops'] / examples / 1e9:.2f}",
                 f"{case['kept_bytes'] / examples / 1e6:.1f}",
+                f"{case['kept_bytes_without_remat'] / examples / 1e6:.1f}",
             ]
         )
     header = ["network", "parameters", "forward, GFLOP per example", "step, counted"]
-    return _table([*header, "step, XLA:CPU", "kept for the backward pass, MB per example"], rows)
+    header += ["step, XLA:CPU", "kept for the backward pass, MB per example", "without remat"]
+    return _table(header, rows)
 
 
 def _fsdp_table(cases: dict[str, dict[str, Any]]) -> str:
@@ -690,22 +799,58 @@ def _host_table(result: dict[str, Any], cases: dict[str, dict[str, Any]]) -> str
         for name, hardware in HARDWARE.items():
             step = step_seconds(base, hardware)
             images = per * hardware.per_host
-            hosts = 4096 // hardware.per_host
             rows.append(
                 [
                     network,
                     name,
                     f"{1e3 * step:.1f}",
-                    f"{images * size / step / 1e6:,.0f}",
-                    f"{1e3 * fetch * images:.1f}",
+                    f"{images} ({images * size / step / 1e6:,.0f})",
+                    f"{1e3 * fetch * images:.1f}" if network == "unet" else "not timed",
+                    f"{1e3 * order[str(per * 256)]:.1f}" if str(per * 256) in order else "",
                     f"{1e3 * order[str(per * 4096)]:.0f}",
-                    f"{state / hosts / SLOWEST_LINK_DISK:.2f}",
-                    f"{state / host['sha256_bytes_per_second']:.1f}",
+                    f"{state / DISK_SPEED:.1f} + {state / host['sha256_bytes_per_second']:.1f}",
                 ]
             )
-    header = ["network", "hardware", "step, ms", "input per host, MB/s", "its images, ms"]
-    header += ["order of 4,096 devices' batch, ms", "checkpoint write, s", "its SHA-256, s"]
-    return _table(header, rows)
+    header = ["network", "hardware", "step, ms", "examples per host and step (MB/s)"]
+    header += ["fetching them, ms", "order of 256 devices' batch, ms", "of 4,096 devices', ms"]
+    return _table([*header, "checkpoint: writing + SHA-256, s"], rows)
+
+
+def _fixed_table(fixed: list[dict[str, Any]]) -> str:
+    groups: dict[str, list[dict[str, Any]]] = collections.defaultdict(list)
+    for row in fixed:
+        groups[row["hardware"]].append(row)
+    rows = []
+    for name, parts in groups.items():
+        cells = [
+            f"{1e3 * p['step_seconds']:.2f}; {1e3 * p['link_seconds']:.2f}; "
+            f"{p['efficiency_no_overlap']:.0%} to {p['efficiency_full_overlap']:.0%}"
+            for p in parts
+        ]
+        rows.append([name, *cells])
+    counts = [f"{p['devices']} devices" for p in next(iter(groups.values()))]
+    return _table(["step, ms; links, ms; efficiency", *counts], rows)
+
+
+def _check_table(checks: list[dict[str, Any]]) -> str:
+    rows = [
+        [
+            c["from"],
+            c["to"],
+            _mega(c["computed_wire_bytes"]),
+            _mega(c["compiled_wire_bytes"]),
+            f"{c['computed_wire_bytes'] / c['compiled_wire_bytes'] - 1:+.1%}",
+        ]
+        for c in checks
+    ]
+    return _table(["from", "to", "computed, MB", "compiled, MB", "difference"], rows)
+
+
+def _sums_table(errors: list[dict[str, float]]) -> str:
+    rows = [
+        [f"{e['devices']:,}", f"{e['one_ring']:.2%}", f"{e['rings_of_16']:.2%}"] for e in errors
+    ]
+    return _table(["devices", "one ring", "rings of 16, one after the other"], rows)
 
 
 def write_tables(file: Path, result: dict[str, Any]) -> None:
@@ -755,9 +900,14 @@ def main() -> None:
 
         cases = run_cases(flags.cases)
         result = {**provenance(sys.argv), "cases": cases, "host": host_costs()}
+        result["sum_errors"] = sum_errors()
+    named = {case_name(case): case for case in result["cases"]}
     with contextlib.suppress(KeyError):  # only some of the cases
-        result["projection"] = project({case_name(case): case for case in result["cases"]})
-    if flags.json and not flags.only_tables:
+        result["projection"] = project(named)
+        result["checks"] = check(named)
+        base = named["unet 8x1 @64"]
+        result["fixed_batch"] = fixed_batch(base, base["partitioned"])
+    if flags.json:
         Path(flags.json).write_text(json.dumps(result, indent=1) + "\n")
     if flags.docs:
         write_tables(Path(flags.docs), result)

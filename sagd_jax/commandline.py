@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import logging
 import math
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 EXIT_BAD_INPUT = 2
 _OVERRIDE = "--config."
@@ -91,6 +93,24 @@ def one_line_errors(program: str) -> Iterator[None]:
 
         leave_alone(EXIT_BAD_INPUT)
         raise SystemExit(EXIT_BAD_INPUT) from None
+
+
+def set_up_logging(level: int) -> None:
+    """Shows this package's warnings, and nothing of what libraries say of their own threads.
+
+    Orbax, asyncio and TensorStore print a traceback for each file that a full disk refuses; that
+    one save failed is said by our own error.
+    """
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=level)
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    show = sys.unraisablehook
+
+    def show_of_main_thread(error: Any) -> None:
+        if threading.current_thread() is threading.main_thread():
+            show(error)
+
+    sys.unraisablehook = show_of_main_thread
 
 
 def _is_for_people(error: Exception) -> bool:

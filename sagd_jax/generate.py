@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import logging
 import os
 import sys
 import time
@@ -27,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from sagd_jax import compilation_cache, processes
-from sagd_jax.commandline import Parser, at_least, number, one_line_errors
+from sagd_jax.commandline import Parser, at_least, number, one_line_errors, set_up_logging
 from sagd_jax.schema import ConfigError
 from sagd_jax.training.signals import StopRequest
 
@@ -65,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from sagd_jax.loading import load_run
         from sagd_jax.training.sharding import local_mesh
 
-        logging.basicConfig(format="%(levelname)s: %(message)s", level=processes.log_level())
+        set_up_logging(processes.log_level())
         mesh = local_mesh(flags.fsdp)
         run = load_run(flags.workdir, flags.step, ema=not flags.no_ema, mesh=mesh)
         flags.step = run.step

@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import logging
 import math
 import os
 import sys
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from sagd_jax import compilation_cache, processes
-from sagd_jax.commandline import Parser, at_least, one_line_errors
+from sagd_jax.commandline import Parser, at_least, one_line_errors, set_up_logging
 from sagd_jax.schema import ConfigError
 from sagd_jax.training.signals import EXIT_PREEMPTED, StopRequest
 
@@ -55,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from sagd_jax.loading import load_run
         from sagd_jax.training.sharding import whole_mesh
 
-        logging.basicConfig(format="%(levelname)s: %(message)s", level=processes.log_level())
+        set_up_logging(processes.log_level())
         mesh = whole_mesh()
         run = load_run(flags.workdir, flags.step, mesh=mesh)
         flags.step = run.step

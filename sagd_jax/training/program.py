@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from sagd_jax import compilation_cache, processes
-from sagd_jax.commandline import Parser, one_line_errors
+from sagd_jax.commandline import Parser, one_line_errors, set_up_logging
 from sagd_jax.training.malloc import keep_freed_memory
 from sagd_jax.training.signals import StopRequest
 
@@ -51,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         workdir = Path(flags.workdir).expanduser().resolve()
         if workdir.exists() and not workdir.is_dir():
             parser.error(f"--workdir={flags.workdir}: this is a file, expected a directory")
-        logging.basicConfig(format="%(levelname)s: %(message)s", level=processes.log_level())
+        set_up_logging(processes.log_level())
         # One process alone loses nothing before its first step; several stop together.
         stop.nothing_to_save = jax.process_count() == 1
         init_from, dry_run = flags.init_from, flags.dry_run

@@ -4,7 +4,7 @@ The loop says what it is about to do (`begin`). A thread compares how long that 
 with a limit, and then prints a line: this process and its step, and with several processes what each
 of the others was last known to be doing. They tell each other through the key-value store of JAX's
 coordinator, which works while a collective hangs. One that waits for its data holds up
-the rest. One that has said nothing for a minute is lost, and the others leave with status 75.
+the rest. One that has said nothing for 40 s is lost, and the others leave with status 75.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Self
 from sagd_jax.processes import EXIT_TRY_AGAIN
 
 _FOLDER = "sagd_jax/progress/"
-LOST_AFTER = 60.0  # seconds without a sign of life; JAX aborts the process after 100
+LOST_AFTER = 40.0  # seconds without a sign of life; JAX aborts the process after 50 to 100
 _SILENT = 10.0
 
 
