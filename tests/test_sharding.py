@@ -1,4 +1,4 @@
-"""The compiled training step on eight devices: the same numbers, and no collective for the noise."""
+"""The compiled steps on eight devices: the same numbers, and no collective for the noise."""
 
 import json
 import subprocess
@@ -9,53 +9,51 @@ from programs import TINY, environment
 
 CODE = """
 import json, re, sys
-import jax, numpy as np
+import jax, jax.numpy as jnp, numpy as np
 from sagd_jax import data
-from sagd_jax.diffusion import Diffusion
-from sagd_jax.training import factory, sharding, step
+from sagd_jax.drawing import compile_draw, shapes_of
+from sagd_jax.training import step
 from sagd_jax.training.config import load
+from sagd_jax.training.factory import initial_parameters
+from sagd_jax.training.prepare import prepare
 
-def losses(config, devices_used):
+KINDS = ("all-gather", "all-to-all", "collective-permute", "all-reduce", "reduce-scatter")
+
+def collectives(compiled):
+    lines = compiled.as_text().splitlines()
+    found = {k: [l for l in lines if re.search(rf" {k}(-start)?\\(", l)] for k in KINDS}
+    of_noise = [l for v in found.values() for l in v if re.search("covariance|diffuse|transform", l)]
+    return {k: len(v) for k, v in found.items()}, of_noise
+
+def run(config):
     source = data.load(config.data)
-    mesh = sharding.make_mesh(config.mesh, config.train.batch_size)
-    model = factory.network(config.model, source.num_classes)
+    prepared = prepare(config, source)
     shape = tuple(source.shape)
-    diffusion = Diffusion(factory.schedule(config.schedule), factory.covariance(config.noise, shape[:-1]))
-    optimizer = factory.optimizer(config.optimizer, config.train)
     def fresh(key):
-        return step.initial_state(factory.initial_parameters(model, key, shape), optimizer)
-    abstract = jax.eval_shape(fresh, jax.random.key(0))
-    layout = jax.tree.map(lambda leaf: leaf.sharding, sharding.with_layout(abstract, mesh))
-    split = {jax.tree_util.keystr(p): str(s.spec) for p, s in jax.tree.leaves_with_path(layout["params"])}
-    steps = jax.jit(
-        step.make_steps(config, model, diffusion, optimizer, (0.0, 255.0)),
-        in_shardings=(layout, sharding.batch_sharding(mesh, leading=1)),
-        out_shardings=(layout, sharding.replicated(mesh)), donate_argnums=0,
-    )
+        return step.initial_state(initial_parameters(prepared.model, key, shape), prepared.optimizer)
     batch = source.fetch(np.arange(config.train.batch_size))
     batch = {name: value[None] for name, value in batch.items()}
-    with jax.set_mesh(mesh):
-        state = jax.jit(fresh, out_shardings=layout)(jax.random.key(0))
-        text = steps.lower(state, batch).compile().as_text()
-        result = []
+    result = {"losses": []}
+    with jax.set_mesh(prepared.mesh):
+        state = jax.jit(fresh, out_shardings=prepared.layout)(jax.random.key(0))
+        compiled = prepared.steps.lower(prepared.state, prepared.batches).compile()
+        result["training"], result["of_noise"] = collectives(compiled)
+        draw = compile_draw(prepared.record, prepared.model, prepared.diffusion, prepared.mesh, 16,
+                            method="sde", churn=2.0, num_steps=3)
+        compiled = draw.lower(prepared.state["ema"], *shapes_of(16)).compile()
+        result["sampling"], of_noise = collectives(compiled)
+        result["of_noise"] += of_noise
         for _ in range(20):
-            state, metrics = steps(state, batch)
-            result.append(float(metrics["loss"][0]))
-    kinds = ("all-gather", "all-to-all", "collective-permute", "all-reduce", "reduce-scatter")
-    found = {}
-    for kind in kinds:
-        lines = [l for l in text.splitlines() if re.search(rf" {kind}(-start)?\\(", l)]
-        found[kind] = lines
-    return {
-        "losses": result,
-        "collectives": {k: len(v) for k, v in found.items()},
-        "of_noise": [l for v in found.values() for l in v if "covariance" in l or "diffuse" in l],
-        "split": sum("fsdp" in s for s in split.values()),
-    }
+            state, metrics = prepared.steps(state, batch)
+            result["losses"].append(float(metrics["loss"][0]))
+    result["split"] = sum("fsdp" in str(s.spec) for s in jax.tree.leaves(prepared.layout["params"]))
+    result["params"] = float(sum(jnp.abs(p).sum() for p in jax.tree.leaves(state["params"])))
+    return result
 
 file, *flags = sys.argv[1:]
-print(json.dumps(losses(load(file, flags), jax.device_count())))
+print(json.dumps(run(load(file, flags))))
 """
+WIDE = "--config.model.unet.block_out_channels=48"  # wide enough for the rule to split weights
 
 
 def run(tmp_path_factory, devices, *flags):
@@ -74,26 +72,36 @@ def run(tmp_path_factory, devices, *flags):
 
 @pytest.fixture(scope="module")
 def one_device(tmp_path_factory):
-    return run(tmp_path_factory, 1, "--config.model.unet.block_out_channels=64,64")
+    return run(tmp_path_factory, 1, WIDE)
 
 
 @pytest.mark.parametrize("fsdp", [1, 2, 8])
-def test_eight_devices_train_like_one(fsdp, one_device, tmp_path_factory):
-    eight = run(
-        tmp_path_factory,
-        8,
-        "--config.model.unet.block_out_channels=64,64",
-        f"--config.mesh.fsdp={fsdp}",
-    )
+def test_eight_devices_train_and_sample_like_one(fsdp, one_device, tmp_path_factory):
+    eight = run(tmp_path_factory, 8, WIDE, f"--config.mesh.fsdp={fsdp}")
     assert abs(eight["losses"][0] - one_device["losses"][0]) < 1e-6
     assert abs(eight["losses"][-1] - one_device["losses"][-1]) < 1e-4
-    assert one_device["collectives"] == dict.fromkeys(one_device["collectives"], 0)
-    assert eight["collectives"]["all-reduce"] > 0
+    for program in ("training", "sampling"):
+        assert one_device[program] == dict.fromkeys(one_device[program], 0)
+    kinds = {p: {k for k, n in eight[p].items() if n} for p in ("training", "sampling")}
     assert eight["of_noise"] == []
     if fsdp == 1:
         # Plain data parallelism needs the reduction of gradients and metrics, and nothing else.
         assert eight["split"] == 0
-        assert {k for k, n in eight["collectives"].items() if n} == {"all-reduce"}
+        assert kinds == {"training": {"all-reduce"}, "sampling": set()}
     else:
+        # The weights are gathered where they are used, and their gradients reduced.
         assert eight["split"] > 0
-        assert eight["collectives"]["all-gather"] > 0
+        assert {"all-reduce", "all-gather"} <= kinds["training"]
+        assert kinds["training"] <= {"all-reduce", "all-gather", "reduce-scatter"}
+        assert kinds["sampling"] == {"all-gather"}
+
+
+def test_a_batch_in_parts_is_the_batch(one_device, tmp_path_factory):
+    whole = run(tmp_path_factory, 2, WIDE)
+    parts = run(tmp_path_factory, 2, WIDE, "--config.train.accumulate=4")
+    assert abs(parts["losses"][0] - one_device["losses"][0]) < 1e-6
+    assert abs(parts["losses"][-1] - one_device["losses"][-1]) < 1e-4
+    assert abs(parts["params"] / one_device["params"] - 1) < 1e-5
+    # No example moves to another device: only gradients and metrics are reduced.
+    assert {k for k, n in parts["training"].items() if n} == {"all-reduce"}
+    assert whole["training"]["all-reduce"] > 0

@@ -30,6 +30,7 @@ from sagd_jax.training.config import (
     ScheduleConfig,
     TrainConfig,
 )
+from sagd_jax.training.sharding import gathered
 
 
 def covariance(
@@ -137,7 +138,7 @@ def apply_network(
     if project_input:
         x_t = diffusion.covariance.project(x_t)
     scale = jax.lax.rsqrt(diffusion.alpha(t, x_t) ** 2 + diffusion.sigma(t, x_t) ** 2)
-    variables = {"params": params}
+    variables = {"params": gathered(params)}
     timestep = diffusion.schedule.timestep(t)
     options: dict[str, Any] = {}
     if dropout_key is not None:

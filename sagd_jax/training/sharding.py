@@ -91,6 +91,18 @@ def with_layout(state: Any, mesh: Mesh) -> Any:
     return jax.tree.map(place, state)
 
 
+def gathered(params: Any) -> Any:
+    """The parameters whole on every device, under the mesh set as context.
+
+    Left alone, the compiler may move activations between devices instead, to multiply them with the
+    part of a kernel that lies there; that takes all-to-alls in every layer.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.shape.get("fsdp", 1) == 1:
+        return params
+    return jax.lax.with_sharding_constraint(params, PartitionSpec())
+
+
 def _split(shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
     size = mesh.shape["fsdp"]
     if size == 1 or np.prod(shape, dtype=np.int64) < SMALLEST_SPLIT:
