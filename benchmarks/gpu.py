@@ -9,8 +9,9 @@ On a machine with a GPU, jax with CUDA, flax, optax and orbax (no tensorflow-dat
 ml_collections), in the repository's root; the parts share `--out` and its results.json:
 
     python benchmarks/gpu.py --out OUT --parts tests
-    python benchmarks/gpu.py --out OUT --parts speed,train --arms white --seconds 300 --data cifar10.npz
-    python benchmarks/gpu.py --out OUT --parts train --arms power_law --seconds 300 --data cifar10.npz
+    python benchmarks/gpu.py --out OUT --parts speed
+    python benchmarks/gpu.py --out OUT --parts train --data cifar10.npz --arms white
+    python benchmarks/gpu.py --out OUT --parts train --data cifar10.npz --arms power_law
 
 * `tests`: the test files a GPU can tell something about, first at JAX's default precision of matrix
   products (TF32), then those that fail again at the highest. Skipped, with a word, without pytest.
@@ -19,7 +20,9 @@ ml_collections), in the repository's root; the parts share `--out` and its resul
   (compiling included), then sample.py.
 
 OUT gets results.json (figures, loss curves, versions, hardware), loss.png, and a grid of samples for
-each arm; weights stay in `--workdir`. To try all this on a CPU in a few minutes, add `--tiny`.
+each arm; weights stay in `--workdir`. To try all this on a CPU in two minutes, with 512 images:
+
+    python benchmarks/gpu.py --tiny --out OUT --data cifar10.npz --seconds 30
 """
 
 from __future__ import annotations
@@ -71,9 +74,10 @@ PEAKS = {"NVIDIA H200": 989e12, "NVIDIA H100": 989e12, "NVIDIA A100": 312e12}
 TINY_MODEL = {
     "dtype": "bfloat16",
     "unet": {
-        "block_out_channels": (16, 32),
+        "block_out_channels": (8,),
         "layers_per_block": 1,
-        "norm_num_groups": 8,
+        "attention": (False,),
+        "norm_num_groups": 4,
         "mid_attention": False,
     },
 }
@@ -123,7 +127,7 @@ def run_values(flags: argparse.Namespace, arm: str) -> dict[str, Any]:
             "num_steps": 10_000_000,
             "steps_per_call": flags.steps_per_call,
         },
-        "log": {"every": 20 if tiny else 200, "tensorboard": False},
+        "log": {"every": 10 if tiny else 200, "tensorboard": False},
         "checkpoint": {"every": 10_000_000, "keep": 1},
         "preview": {"every": None},
     }
@@ -252,7 +256,7 @@ def time_steps(flags: argparse.Namespace, batch: int) -> dict[str, Any]:
         per_call = zeros["x"].shape[0]
         rates = []
         for turn in range(6):
-            calls = 1 if turn == 0 or flags.tiny else max(1, 100 // per_call)
+            calls = 1 if turn == 0 or flags.tiny else max(1, 30 // per_call)
             start = time.perf_counter()
             for _ in range(calls):
                 state, metrics = compiled(state, batches)
@@ -434,7 +438,7 @@ def main() -> None:
     parser.add_argument("--parts", default="tests,speed,train")
     parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--seconds", type=float, default=300, help="of training, for each arm")
-    parser.add_argument("--test_seconds", type=float, default=540)
+    parser.add_argument("--test_seconds", type=float, default=420)
     parser.add_argument("--batch_size", type=int, default=128)
     parser.add_argument("--steps_per_call", type=int, default=10)
     parser.add_argument("--platform", help="for JAX_PLATFORMS; default cuda, with --tiny cpu")

@@ -275,6 +275,8 @@ def collectives(hlo: str, case: Case, parameter_sizes: set[int]) -> list[dict[st
         if kind == "all-to-all" and len(arrays) > 1:
             # As a tuple it lists the pieces; one array per peer.
             arrays = [(arrays[0][0], sum(a[1] for a in arrays), sum(a[2] for a in arrays))]
+        if match.group(3) == "reduce-scatter":  # its result is a slice of what is reduced
+            arrays = [(dtype, count * size, nbytes * size) for dtype, count, nbytes in arrays]
         for position, (dtype, entries_of, nbytes) in enumerate(arrays):
             moves = _content(kind, spans, entries_of, nbytes, parameter_sizes, case)
             key = (kind, moves, spans, dtype)
@@ -564,6 +566,19 @@ def working_bytes(base: dict[str, Any], fsdp: int, gathered: bool) -> float:
     return weights + base["kept_bytes"] + extra
 
 
+def foreign_bytes_per_device(cases: dict[str, Any], case: dict[str, Any]) -> float:
+    """How fast the memory for activations of other devices grows with their number.
+
+    It is half of the growth of XLA:CPU's temporary memory from 64 to 256 devices, since there those
+    arrays are float32; 0 where nothing grows.
+    """
+    small = cases.get(case_name({**case, "devices": 64}))
+    if small is None:
+        return 0.0
+    growth = case["cpu_temp_bytes"] - small["cpu_temp_bytes"]
+    return max(0, growth) / 2 / (case["devices"] - small["devices"])
+
+
 def fixed_batch(base: dict[str, Any], entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The paper's batch over more and more devices: what is left to compute shrinks."""
     rows = []
@@ -583,6 +598,28 @@ def fixed_batch(base: dict[str, Any], entries: list[dict[str, Any]]) -> list[dic
                 }
             )
     return rows
+
+
+def limits(cases: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Further numbers that the text quotes."""
+    unet, dit = cases["unet 8x1 @64"], cases["dit 8x1 @32"]
+    forward = dit["forward_flops"] / dit["per_device"]
+    every = 5000  # steps, the default of checkpoints and previews
+    rows = {
+        name: {
+            # One sample per device, 50 evaluations of the network.
+            "dit_preview_seconds": 50 * forward / (UTILISATION * h.peak),
+            "unet_minutes_between_checkpoints": every * step_seconds(unet, h) / 60,
+            "dit_minutes_between_checkpoints": every * step_seconds(dit, h) / 60,
+        }
+        for name, h in HARDWARE.items()
+    }
+    return {
+        "unet_batch_on_4096_devices": 4096 * unet["per_device"],
+        "most_devices_for_the_images_of_cifar10": 50_000 // unet["per_device"],
+        "samples_drawn_for_a_preview_of_64_on_4096_devices": -(-16 // 4096) * 4096,
+        **rows,
+    }
 
 
 def check(cases: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -613,7 +650,7 @@ def project(cases: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
             "dit",
             8,
             lambda d: "dit 1x8 @32" if d == 8 else "dit 32x8 @32 gathered",
-            "fsdp 8, weights gathered",
+            "fsdp 8, weights gathered beyond 8 devices",
         ),
         ("dit", 8, lambda d: "dit 1x8 @32" if d == 8 else "dit 32x8 @32", "fsdp 8, as it is"),
         ("unet", 8, lambda d: "unet 1x8 @64" if d == 8 else "unet 32x8 @64", "fsdp 8, as it is"),
@@ -628,8 +665,9 @@ def project(cases: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
                 entries = at_scale(case["partitioned"], case["devices"], devices, fsdp)
                 compute = step_seconds(base, hardware)
                 links = sum(seconds(e, devices, fsdp, hardware) for e in entries)
-                moved = sum(e["bytes"] for e in entries if e["moves"] == "activations")
-                needed = state + working_bytes(base, fsdp, case["gathered"]) + moved
+                needed = state + working_bytes(base, fsdp, case["gathered"])
+                if devices > 8:
+                    needed += devices * foreign_bytes_per_device(cases, case)
                 rows.append(
                     {
                         "network": network,
@@ -777,13 +815,11 @@ def _efficiency_table(projection: list[dict[str, Any]]) -> str:
         for part in parts:
             low, high = part["efficiency_no_overlap"], part["efficiency_full_overlap"]
             words = f"{_mega(part['wire_bytes'])}; {1e3 * part['link_seconds']:.2f}; "
-            words += f"{low:.0%} to {high:.0%}"
-            if not part["fits"]:
-                words += f"; needs {part['memory_needed_bytes'] / 1e9:.0f} GB"
-            cells.append(words)
+            words += f"{low:.0%} to {high:.0%}; {part['memory_needed_bytes'] / 1e9:.1f} GB"
+            cells.append(words if part["fits"] else f"{words}: does not fit")
         rows.append(cells)
     header = ["network and mesh", "hardware", "step without links, ms"]
-    header += [f"{d:,} devices: MB sent; ms; efficiency" for d in DEVICE_COUNTS]
+    header += [f"{d:,} devices: MB sent; ms; efficiency; memory" for d in DEVICE_COUNTS]
     return _table(header, rows)
 
 
@@ -905,6 +941,7 @@ def main() -> None:
     with contextlib.suppress(KeyError):  # only some of the cases
         result["projection"] = project(named)
         result["checks"] = check(named)
+        result["limits"] = limits(named)
         base = named["unet 8x1 @64"]
         result["fixed_batch"] = fixed_batch(base, base["partitioned"])
     if flags.json:

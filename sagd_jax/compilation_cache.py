@@ -42,6 +42,8 @@ def protected() -> Iterator[None]:
         return
     with own as directory:
         jax.config.update("jax_compilation_cache_dir", str(directory))
+        # XLA's own caches for GPUs lie below this directory, and its name would get into every key.
+        jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
         try:
             yield
         finally:

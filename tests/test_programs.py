@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import time
 
 import jax
 import numpy as np
@@ -122,6 +123,48 @@ def test_a_signal_saves_and_the_status_says_which(number, status, config, cache,
     assert stopped > 0
     last = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])["step"]
     assert stopped >= last
+
+
+def test_a_signal_while_samples_are_drawn_does_not_wait_for_them(config, cache, tmp_path):
+    workdir = tmp_path / "drawing"
+    process = subprocess.Popen(
+        command(
+            "train.py",
+            config,
+            f"--workdir={workdir}",
+            "--config.train.num_steps=1000000",
+            "--config.log.every=1000000",
+            "--config.checkpoint.every=1000000",
+            "--config.preview.every=3",
+            "--config.preview.num_samples=4096",
+            "--config.preview.num_steps=100",
+        ),
+        env=environment(cache),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: (workdir / "metrics.jsonl").exists(), process)
+    time.sleep(20)  # three steps are done by now; the grid would take minutes
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert "stopped at step 3 of" in out and "after the signal" in out
+    assert not (workdir / "previews").exists()
+    assert load_run(workdir).step == 3
+
+
+def test_a_signal_before_the_first_step_ends_it_at_once(config, cache, tmp_path):
+    process = subprocess.Popen(
+        command("train.py", config, f"--workdir={tmp_path / 'early'}"),
+        env=environment(cache),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(2)  # importing, or tracing
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode in (75, -signal.SIGTERM)  # the latter before Python runs our code
+    assert process.returncode != 75 or "before there was anything to save" in err
 
 
 def test_another_run_is_refused_and_nothing_is_touched(finished, config, cache):
