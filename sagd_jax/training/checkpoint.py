@@ -587,7 +587,9 @@ def _check_size(path: epath.Path, target: PyTree) -> None:
     )
     if claimed < _MAX_ARRAYS_BYTES:
         return
-    stored = sum(file.stat().length for file in path.rglob("*") if not file.is_dir())
+    stored = sum(
+        (parent / name).stat().length for parent, _, names in path.walk() for name in names
+    )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * jax.process_count()
     if claimed > memory or claimed > _LARGEST_COMPRESSION * stored:
         raise CheckpointError(

@@ -34,7 +34,7 @@ class DataRecord:
     kind: str = field("image", "of signal", choices=("image", "audio", "video", "latents", "field"))
     num_classes: int = field(0, "classes; 0: no labels", low=0, high=2**24)
     num_examples: int = field(1, "examples", low=1)
-    sample_rate: float | None = field(None, "samples per second", above=0)
+    sample_rate: float | None = field(None, "samples per second", above=0, high=1e9)
 
     @property
     def value_range(self) -> ValueRange:
