@@ -5,6 +5,7 @@ Needs Pillow, which is imported when a picture is written.
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 
@@ -49,13 +50,16 @@ def image(sample: np.ndarray) -> np.ndarray:
 
 def write_png(path: str | Path, picture: np.ndarray) -> None:
     """Writes `(height, width, 3)` uint8 as a PNG, replacing the file in one step."""
+    from etils import epath
     from PIL import Image
 
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    Image.fromarray(picture).save(temporary, format="PNG")
-    temporary.replace(path)
+    file = epath.Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="PNG")
+    temporary = file.with_suffix(".tmp")
+    temporary.write_bytes(buffer.getvalue())
+    temporary.replace(file)
 
 
 def to_uint8(samples: np.ndarray) -> np.ndarray:

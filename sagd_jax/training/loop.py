@@ -17,12 +17,13 @@ import dataclasses
 import json
 import logging
 import math
+import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from etils import epath
 
 from sagd_jax import compilation_cache, data, pictures, processes, schema
 from sagd_jax.data.order import batch_indices
@@ -68,7 +69,7 @@ class _Diverged(Exception):
 
 def train(
     config: RunConfig,
-    workdir: Path,
+    workdir: os.PathLike[str],
     *,
     init_from: str | None = None,
     dry_run: bool = False,
@@ -93,6 +94,7 @@ def train(
     if stop is None:
         with StopRequest("train") as own:
             return train(config, workdir, init_from=init_from, dry_run=dry_run, stop=own)
+    workdir = epath.Path(workdir)
     source = data.load(config.data)
     prepared = prepare(config, source)
     main = jax.process_index() == 0
@@ -130,7 +132,7 @@ class _Loop:
         source: Source,
         prepared: Prepared,
         checkpoints: Checkpoints,
-        workdir: Path,
+        workdir: epath.Path,
         stop: StopRequest,
     ) -> None:
         self.config, self.source, self.prepared = config, source, prepared
@@ -405,7 +407,7 @@ def _start(prepared: Prepared, source: Source, init_from: str | None) -> tuple[S
 
 
 def _other_weights(folder: str, shapes: Any) -> tuple[Any, str]:
-    if (Path(folder) / "checkpoints").is_dir():
+    if (epath.Path(folder) / "checkpoints").is_dir():
         run = load_run(folder)
         params, words = run.params, f"the EMA weights of {folder} at step {run.step}"
     else:

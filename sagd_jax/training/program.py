@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from sagd_jax import compilation_cache, processes
 from sagd_jax.commandline import Parser, one_line_errors, set_up_logging
@@ -42,12 +41,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         stop.install()
         # Imported late: a misspelt flag should not wait for jax.
         import jax
+        from etils import epath
 
         from sagd_jax.training.config import load
         from sagd_jax.training.loop import train
 
         config = load(flags.config, overrides)
-        workdir = Path(flags.workdir).expanduser().resolve()
+        workdir = epath.Path(flags.workdir)
+        if "://" not in flags.workdir:
+            workdir = workdir.expanduser().resolve()
         if workdir.exists() and not workdir.is_dir():
             parser.error(f"--workdir={flags.workdir}: this is a file, expected a directory")
         set_up_logging(processes.log_level())

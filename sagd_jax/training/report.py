@@ -7,16 +7,17 @@ drops the lines beyond it, since it will write them again.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 import math
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from etils import epath
 from tqdm import tqdm
 
 METRICS_FILE = "metrics.jsonl"
@@ -35,7 +36,7 @@ class Report:
     """
 
     def __init__(
-        self, workdir: Path, start: int, stop: int, *, tensorboard: bool, active: bool
+        self, workdir: epath.Path, start: int, stop: int, *, tensorboard: bool, active: bool
     ) -> None:
         self._active = active
         self._stop = stop
@@ -52,7 +53,7 @@ class Report:
         )
         if not active:
             return
-        self._workdir, self._tensorboard = workdir, tensorboard
+        self._workdir, self._tensorboard = epath.Path(workdir), tensorboard
         self._open(start)
 
     def __enter__(self) -> Self:
@@ -173,7 +174,7 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _open_from(path: Path, step: int) -> Any:
+def _open_from(path: epath.Path, step: int) -> Any:
     kept = []
     if path.exists():
         for line in path.read_text().splitlines():
@@ -182,7 +183,21 @@ def _open_from(path: Path, step: int) -> Any:
                     kept.append(line + "\n")
             except (ValueError, KeyError, TypeError):
                 continue  # a line cut by a kill
+    if "://" in str(path):
+        return _Rewritten(path, kept)
     temporary = path.with_suffix(".tmp")
     temporary.write_text("".join(kept))
     temporary.replace(path)
     return path.open("a")
+
+
+class _Rewritten(io.StringIO):
+    """A file in an object store, which knows no appending."""
+
+    def __init__(self, path: epath.Path, lines: list[str]) -> None:
+        super().__init__()
+        self._path = path
+        self.write("".join(lines))
+
+    def flush(self) -> None:
+        self._path.write_text(self.getvalue())
