@@ -100,6 +100,21 @@ def test_weights_are_the_same_on_other_devices(two_by_four, alone, cache):
     assert digest(alone, cache, devices=4, fsdp=2, two=True) == [expected, "20", "8"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [8, 1], ids=["1x8", "2x1"])
+def test_weights_saved_elsewhere_are_the_same_on_two_by_four(devices, long, cache, tmp_path):
+    flags = [*long, f"--workdir={tmp_path}", "--config.mesh.fsdp=2"]
+    if devices == 8:
+        done = run("train.py", *flags, cache=cache, devices=8)
+        assert done.returncode == 0, done.stderr
+    else:
+        started = start_two("train.py", *flags, cache=cache, devices=1)
+        out = finish(started)
+        assert [p.returncode for p in started] == [0, 0], out
+    expected, *_ = digest(tmp_path, cache, devices=1)
+    assert digest(tmp_path, cache, devices=4, fsdp=4, two=True) == [expected, "20", "8"]
+
+
 def test_a_run_goes_on_with_another_number_of_processes(two_by_four, long, cache, tmp_path):
     import shutil
 

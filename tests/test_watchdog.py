@@ -5,15 +5,18 @@ import subprocess
 import sys
 import time
 
-from programs import TINY, environment
+from programs import TINY, environment, finish, free_port
 
 from sagd_jax.training.watchdog import Watchdog
 
 # A source whose data stops coming, under the real loop.
 STUCK = """
-import sys, time
+import argparse, os, sys, time
 from pathlib import Path
-from sagd_jax import data
+from sagd_jax import data, processes
+
+names = ("coordinator", "num_processes", "process_id")
+processes.start(argparse.Namespace(**dict.fromkeys(names), peer_timeout=100))
 from sagd_jax.training import loop
 from sagd_jax.training.config import load
 
@@ -21,7 +24,7 @@ def stuck_load(config, load=data.load):
     source = load(config)
     fetch = type(source).fetch
     def slow(self, indices, seed=0, step=0):
-        if step == 6:
+        if step == 6 and os.environ.get("JAX_PROCESS_ID", "1") == "1":
             time.sleep(1000)
         return fetch(self, indices, seed=seed, step=step)
     type(source).fetch = slow
@@ -50,6 +53,32 @@ def test_progress_is_not_named(capsys):
             watchdog.begin(f"running step {step}")
             time.sleep(0.1)
     assert capsys.readouterr().err == ""
+
+
+def test_a_peer_with_a_stuck_input_is_named(tmp_path):
+    (tmp_path / "tiny.py").write_text(TINY)
+    port = free_port()
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", STUCK, str(tmp_path / "tiny.py"), str(tmp_path / "run"),
+             "--config.watchdog.warn_after=15", "--config.watchdog.exit_after=18"],
+            env={
+                **environment(tmp_path / "cache"),
+                "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
+                "JAX_NUM_PROCESSES": "2",
+                "JAX_PROCESS_ID": str(i),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(2)
+    ]  # fmt: skip
+    (_, first), (_, second) = finish(both, seconds=200)
+    assert "process 0 of 2: no progress for" in first
+    assert re.search(r"process 1 on \S+: waiting for the data of step 6, for \d+ s", first)
+    assert "process 1 of 2: no progress for" in second or both[0].returncode == 75
+    assert 75 in {process.returncode for process in both}
 
 
 def test_a_stuck_input_is_named_and_the_run_ends_if_told_so(tmp_path):
