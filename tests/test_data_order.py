@@ -102,3 +102,10 @@ def _mix_of(state):
     from sagd_jax.data.order import _mix
 
     return _mix(np.array([state], np.uint64))[0]
+
+
+def test_some_rows_of_a_batch_are_those_of_the_whole():
+    for step in (0, 3, 12345):
+        whole = batch_indices(7, 100, 64, step)
+        for rows in (slice(0, 8), slice(40, 64), slice(63, 64), slice(10, 10)):
+            np.testing.assert_array_equal(batch_indices(7, 100, 64, step, rows), whole[rows])

@@ -22,8 +22,10 @@ from sagd_jax.data.source import DataError
 _ROUNDS = 10
 
 
-def batch_indices(seed: int, num_examples: int, batch_size: int, step: int) -> np.ndarray:
-    """Indices of the examples of batch `step`.
+def batch_indices(
+    seed: int, num_examples: int, batch_size: int, step: int, rows: slice = slice(None)
+) -> np.ndarray:
+    """Indices of the examples of batch `step`, or of some rows of it.
 
     Args:
       seed: of the order.
@@ -31,9 +33,10 @@ def batch_indices(seed: int, num_examples: int, batch_size: int, step: int) -> n
       batch_size: of the whole (global) batch; host h of H takes rows
         `[h * batch_size // H, (h + 1) * batch_size // H)` of it.
       step: from 0.
+      rows: of the batch; each is known without the others.
 
     Returns:
-      `(batch_size,)` int64, in [0, num_examples).
+      `(batch_size,)[rows]` int64, in [0, num_examples).
 
     Raises:
       DataError: unless 1 <= batch_size <= num_examples and step >= 0.
@@ -52,9 +55,9 @@ def batch_indices(seed: int, num_examples: int, batch_size: int, step: int) -> n
     # Python integers do not overflow, whatever the step.
     start = int(step) * int(batch_size)
     epoch, offset = divmod(start, int(num_examples))
-    positions = offset + np.arange(batch_size, dtype=np.int64)
+    positions = offset + np.arange(batch_size, dtype=np.int64)[rows]
     later = positions >= num_examples
-    result = np.empty(batch_size, np.int64)
+    result = np.empty(len(positions), np.int64)
     for selected, number in ((~later, epoch), (later, epoch + 1)):
         if selected.any():
             result[selected] = permute(

@@ -47,7 +47,7 @@ def batches(
     """
 
     def fetch(step: int) -> dict[str, np.ndarray]:
-        indices = batch_indices(seed, len(source), batch_size, step)[rows]
+        indices = batch_indices(seed, len(source), batch_size, step, rows)
         return source.fetch(indices, seed=seed, step=step)
 
     batch_indices(seed, len(source), batch_size, start_step)  # Bad arguments: now, not later.
