@@ -8,8 +8,9 @@ program's own step from shapes (`prepare(...).steps.lower(...).compile()`), and 
 read from the HLO, twice: right after the partitioner, where they still have the dtypes that any
 backend starts from, and at the end of XLA:CPU's passes, which combine them and make bfloat16 ones
 float32. The time and efficiency figures are computed from these bytes, from the flops and from the
-vendors' link speeds (`HARDWARE`). It takes about a quarter of an hour on two cores; `--only_tables`
-draws the tables of the document again from the JSON.
+vendors' link speeds (`HARDWARE`). It takes about a quarter of an hour on two cores. `--only_host`
+measures only the host's work again, which takes seconds; `--only_tables` draws the tables of the
+document from the JSON.
 """
 
 from __future__ import annotations
@@ -431,34 +432,40 @@ def _state_bytes(state: Any) -> dict[str, int]:
 
 
 def host_costs() -> dict[str, Any]:
-    """Seconds of one host thread for what the input pipeline and the checkpoints do."""
+    """Seconds of one host thread for what the input pipeline and the checkpoints do.
+
+    The batches are those of `data.batches`, as the training loop asks for them: the 512 rows of one
+    host with 8 devices, of the batch of all.
+    """
     import hashlib
 
+    from sagd_jax import data
     from sagd_jax.data.augment import Augmented
-    from sagd_jax.data.order import batch_indices
     from sagd_jax.data.source import ArraySource
+    from sagd_jax.training.malloc import keep_freed_memory
 
-    def best(function: Any, turns: int = 7) -> float:
+    keep_freed_memory()  # as train.py does
+
+    def best(function: Any, turns: int = 60) -> float:
         times = []
-        for turn in range(turns):
+        for _ in range(turns):
             start = time.perf_counter()
-            function(turn)
+            function()
             times.append(time.perf_counter() - start)
         return min(times)
 
-    order = {
-        str(batch): best(lambda k, b=batch: batch_indices(0, 1_281_167, b, k))
-        for batch in (512, 8_192, 16_384, 131_072, 262_144)
-    }
-    images = Augmented(
-        ArraySource(np.zeros((50_000, 32, 32, 3), np.uint8), value_range=(0, 255)), flip=True
-    )
-    indices = batch_indices(0, 50_000, 512, 0)
+    # As many images as ImageNet has, all of them the same few bytes.
+    images = np.broadcast_to(np.uint8(0), (1_281_167, 32, 32, 3))
+    source = Augmented(ArraySource(images, value_range=(0, 255)), flip=True)
+    batches = {}
+    for devices in DEVICE_COUNTS:
+        rows = data.host_rows(64 * devices, 0, devices // 8)
+        stream = data.batches(source, seed=0, batch_size=64 * devices, rows=rows)
+        batches[str(devices)] = best(lambda stream=stream: next(stream))
     block = bytes(2**26)
     return {
-        "order_seconds_by_global_batch": order,
-        "fetch_512_images_with_flips_seconds": best(lambda k: images.fetch(indices, step=k)),
-        "sha256_bytes_per_second": len(block) / best(lambda _: hashlib.sha256(block).digest(), 3),
+        "seconds_for_512_images_by_devices": batches,
+        "sha256_bytes_per_second": len(block) / best(lambda: hashlib.sha256(block).digest(), 3),
     }
 
 
@@ -817,8 +824,6 @@ def _efficiency_table(projection: list[dict[str, Any]]) -> str:
 
 def _host_table(result: dict[str, Any], cases: dict[str, dict[str, Any]]) -> str:
     host = result["host"]
-    order = host["order_seconds_by_global_batch"]
-    fetch = host["fetch_512_images_with_flips_seconds"] / 512
     rows = []
     for network, per in (("unet", 64), ("dit", 32)):
         base = cases[f"{network} 8x1 @{per}"]
@@ -827,20 +832,22 @@ def _host_table(result: dict[str, Any], cases: dict[str, dict[str, Any]]) -> str
         for name, hardware in HARDWARE.items():
             step = step_seconds(base, hardware)
             images = per * hardware.per_host
+            fetched = [
+                f"{1e3 * seconds * images / 512:.1f}" if network == "unet" else "not timed"
+                for seconds in host["seconds_for_512_images_by_devices"].values()
+            ]
             rows.append(
                 [
                     network,
                     name,
                     f"{1e3 * step:.1f}",
                     f"{images} ({images * size / step / 1e6:,.0f})",
-                    f"{1e3 * fetch * images:.1f}" if network == "unet" else "not timed",
-                    f"{1e3 * order[str(per * 256)]:.1f}" if str(per * 256) in order else "",
-                    f"{1e3 * order[str(per * 4096)]:.0f}",
+                    *fetched,
                     f"{state / DISK_SPEED:.1f} + {state / host['sha256_bytes_per_second']:.1f}",
                 ]
             )
     header = ["network", "hardware", "step, ms", "examples per host and step (MB/s)"]
-    header += ["fetching them, ms", "order of 256 devices' batch, ms", "of 4,096 devices', ms"]
+    header += [f"making them, ms, {devices:,} devices" for devices in DEVICE_COUNTS]
     return _table([*header, "checkpoint: writing + SHA-256, s"], rows)
 
 
@@ -911,24 +918,28 @@ def run_cases(pattern: str) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", help="file to write, or to read with --only_tables")
+    parser.add_argument(
+        "--json", help="file to write, which --only_tables and --only_host read first"
+    )
     parser.add_argument("--docs", help="Markdown file whose tables are drawn again")
-    parser.add_argument("--only_tables", action="store_true", help="compile nothing")
+    parser.add_argument("--only_tables", action="store_true", help="measure nothing")
+    parser.add_argument("--only_host", action="store_true", help="measure the host again, no more")
     parser.add_argument("--cases", default="", help="regular expression: only these cases")
     parser.add_argument("--case", type=int, help=argparse.SUPPRESS)
     flags = parser.parse_args()
     if flags.case is not None:
         print(json.dumps(measure(CASES[flags.case])))
         return
-    if flags.only_tables:
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    if flags.only_tables or flags.only_host:
         result = json.loads(Path(flags.json).read_text())
     else:
-        os.environ["JAX_PLATFORMS"] = "cpu"
         from provenance import provenance
 
-        cases = run_cases(flags.cases)
-        result = {**provenance(sys.argv), "cases": cases, "host": host_costs()}
+        result = {**provenance(sys.argv), "cases": run_cases(flags.cases)}
         result["sum_errors"] = sum_errors()
+    if not flags.only_tables:
+        result["host"] = host_costs()
     named = {case_name(case): case for case in result["cases"]}
     with contextlib.suppress(KeyError):  # only some of the cases
         result["projection"] = project(named)

@@ -131,11 +131,11 @@ def newest_step(workdir: Path) -> int | None:
     return max((int(n) for n in names if n.isdigit()), default=None)
 
 
-def temporary_files(workdir: Path, cache: Path) -> set[Path]:
-    """What a start must clear away if it finds it."""
+def temporary_files(workdir: Path, cache: Path) -> set[tuple[Path, int]]:
+    """What a start must clear away if it finds it; with inodes, since it may make the like again."""
     found = set((workdir / "checkpoints" / "staging").glob("*"))
     found |= set(workdir.glob("checkpoints/*tmp*")) | set((cache / "writing").glob("*"))
-    return found
+    return {(path, path.stat().st_ino) for path in found}
 
 
 def final_state(workdir: Path) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def final_state(workdir: Path) -> dict[str, Any]:
     return arrays
 
 
-def check_start(start: Start, before: int | None, left: set[Path]) -> list[str]:
+def check_start(start: Start, before: int | None, left: set[tuple[Path, int]]) -> list[str]:
     """Complaints about how a start took up the run, from what it has printed."""
     words = start.said()
     taken = re.search(r"^(starting a new run|resuming at step (\d+))", words, re.MULTILINE)
@@ -171,7 +171,9 @@ def check_start(start: Start, before: int | None, left: set[Path]) -> list[str]:
     resumed = None if taken[2] is None else int(taken[2])
     if resumed != before:
         complaints.append(f"it took up step {resumed}, the newest complete one was {before}")
-    complaints += [f"{path} was left" for path in left if path.exists()]
+    for path, inode in left:
+        if path.exists() and path.stat().st_ino == inode:
+            complaints.append(f"{path} was left")
     return complaints
 
 
@@ -269,7 +271,7 @@ def soak(flags: argparse.Namespace, folder: Path) -> dict[str, Any]:
         if different or final.keys() != expected.keys():
             complaints.append(f"other arrays than the undisturbed run: {different[:5]}")
         orphans = temporary_files(workdir, cache)
-        complaints += [f"{path} was left at the end" for path in orphans]
+        complaints += [f"{path} was left at the end" for path, _ in orphans]
         runs.append(
             {"processes": count, "starts": starts, "equal": not different, "complaints": complaints}
         )
