@@ -72,13 +72,20 @@ def hidden_energy(covariance: FourierCovariance, source: Source) -> float:
 
 
 def _memory(config: RunConfig, source: Source, state: Any, mesh: jax.sharding.Mesh) -> str:
-    size = sum(leaf.dtype.itemsize * math.prod(leaf.shape) for leaf in jax.tree.leaves(state))
-    params = sum(
+    def per_device(tree: Any) -> float:
+        leaves = jax.tree.leaves(tree)
+        shards = (math.prod(leaf.sharding.shard_shape(leaf.shape)) for leaf in leaves)
+        return sum(n * leaf.dtype.itemsize for n, leaf in zip(shards, leaves, strict=True)) / _MEBI
+
+    batch = config.train.batch_size * math.prod(source.shape) * 4 / mesh.size / _MEBI
+    words = (
+        f"about {per_device(state) + per_device(state['params']):.0f} MiB per device for weights, "
+        f"average, optimiser and gradients; {batch:.1f} MiB for each copy of its share of a batch; "
+        "activations come on top"
+    )
+    if mesh.shape["fsdp"] == 1:
+        return words
+    whole = sum(
         leaf.dtype.itemsize * math.prod(leaf.shape) for leaf in jax.tree.leaves(state["params"])
     )
-    per_device = (size + params) / mesh.shape["fsdp"] / _MEBI
-    batch = config.train.batch_size * math.prod(source.shape) * 4 / mesh.size / _MEBI
-    return (
-        f"about {per_device:.0f} MiB per device for weights, average, optimiser and gradients; "
-        f"{batch:.1f} MiB for each copy of its share of a batch; activations come on top"
-    )
+    return f"{words}, and up to {whole / _MEBI:.0f} MiB of gathered weights"
