@@ -9,9 +9,11 @@ import logging
 import math
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
+EXIT_BUG = 1
 EXIT_BAD_INPUT = 2
 _OVERRIDE = "--config."
 
@@ -86,11 +88,13 @@ def one_line_errors(program: str) -> Iterator[None]:
     except BrokenPipeError:
         raise SystemExit(1) from None
     except Exception as error:
-        if not _is_for_people(error):
-            raise
-        print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         from sagd_jax.processes import leave_alone
 
+        if not _is_for_people(error):
+            traceback.print_exc()
+            leave_alone(EXIT_BUG)
+            raise SystemExit(EXIT_BUG) from None
+        print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         leave_alone(EXIT_BAD_INPUT)
         raise SystemExit(EXIT_BAD_INPUT) from None
 

@@ -124,8 +124,11 @@ class Checkpoints:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc: Any) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *exc: Any) -> None:
+        # After an error of this process alone, the others may be anywhere: closing, which waits for
+        # them, could hang. The process is about to end, and with it its lock.
+        if kind is None or jax.process_count() == 1:
+            self.close()
 
     def close(self) -> None:
         """Waits as `wait` does, with its errors, and gives the lock back."""
