@@ -10,6 +10,7 @@ import math
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -108,6 +109,7 @@ def set_up_logging(level: int) -> None:
     logging.basicConfig(format="%(levelname)s: %(message)s", level=level)
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     show = sys.unraisablehook
 
     def show_of_main_thread(error: Any) -> None:

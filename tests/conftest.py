@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 # Nearly all the time of the suite is the compiler's; its costly passes gain nothing on tiny shapes.
 os.environ["XLA_FLAGS"] = " ".join(
     [
@@ -11,3 +13,10 @@ os.environ["XLA_FLAGS"] = " ".join(
     ]
 ).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """A compilation cache that all programs of this test run share, in every worker."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if base.name.startswith("popen-") else base) / "compilation_cache"

@@ -16,11 +16,6 @@ EXPLODE = [
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("compilation_cache")
-
-
-@pytest.fixture(scope="module")
 def config(tmp_path_factory):
     path = tmp_path_factory.mktemp("configs") / "tiny.py"
     path.write_text(TINY)

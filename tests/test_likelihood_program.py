@@ -14,11 +14,6 @@ from sagd_jax.loading import load_run
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("compilation_cache")
-
-
-@pytest.fixture(scope="module")
 def workdir(tmp_path_factory, cache):
     folder = tmp_path_factory.mktemp("run")
     (folder / "tiny.py").write_text(TINY)

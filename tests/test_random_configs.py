@@ -81,20 +81,6 @@ def sections(draw, cls=RunConfig, most=4):
     return chosen
 
 
-def test_every_field_is_reached():
-    """The strategies above know every type of field there is."""
-
-    def check(cls):
-        hints = typing.get_type_hints(cls)
-        for field in dataclasses.fields(cls):
-            if dataclasses.is_dataclass(hints[field.name]):
-                check(hints[field.name])
-            else:
-                hypothesis.find(values_of(field, hints[field.name]), lambda value: True)
-
-    check(RunConfig)
-
-
 def test_a_config_is_built_or_refused_in_one_line():
     built, seen = [], set()
 

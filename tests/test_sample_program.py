@@ -11,11 +11,6 @@ NAMES = [f"samples-{i:05d}-of-00004.npz" for i in range(4)]
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("compilation_cache")
-
-
-@pytest.fixture(scope="module")
 def workdir(tmp_path_factory, cache):
     folder = tmp_path_factory.mktemp("run")
     (folder / "tiny.py").write_text(TINY)

@@ -55,7 +55,7 @@ def test_progress_is_not_named(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_peer_with_a_stuck_input_is_named(tmp_path):
+def test_a_stuck_input_of_a_peer_is_named_and_the_run_ends_if_told_so(cache, tmp_path):
     (tmp_path / "tiny.py").write_text(TINY)
     port = free_port()
     both = [
@@ -63,7 +63,7 @@ def test_a_peer_with_a_stuck_input_is_named(tmp_path):
             [sys.executable, "-c", STUCK, str(tmp_path / "tiny.py"), str(tmp_path / "run"),
              "--config.watchdog.warn_after=15", "--config.watchdog.exit_after=18"],
             env={
-                **environment(tmp_path / "cache"),
+                **environment(cache),
                 "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
                 "JAX_NUM_PROCESSES": "2",
                 "JAX_PROCESS_ID": str(i),
@@ -77,21 +77,7 @@ def test_a_peer_with_a_stuck_input_is_named(tmp_path):
     (_, first), (_, second) = finish(both, seconds=200)
     assert "process 0 of 2: no progress for" in first
     assert re.search(r"process 1 on \S+: waiting for the data of step 6, for \d+ s", first)
-    assert "process 1 of 2: no progress for" in second or both[0].returncode == 75
+    # The first to give up is the end of the other.
     assert 75 in {process.returncode for process in both}
-
-
-def test_a_stuck_input_is_named_and_the_run_ends_if_told_so(tmp_path):
-    (tmp_path / "tiny.py").write_text(TINY)
-    done = subprocess.run(
-        [sys.executable, "-c", STUCK, str(tmp_path / "tiny.py"), str(tmp_path / "run"),
-         "--config.watchdog.warn_after=12", "--config.watchdog.exit_after=14"],
-        env=environment(tmp_path / "cache"),
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )  # fmt: skip
-    assert done.returncode == 75
-    assert "waiting for the data of step 6" in done.stderr
-    assert "giving up" in done.stderr and "newest checkpoint" in done.stderr
+    assert "giving up" in first + second and "newest checkpoint" in first + second
     assert (tmp_path / "run" / "checkpoints" / "4").exists()
