@@ -1,8 +1,7 @@
 """Draws samples from a checkpoint: python sample.py --workdir=runs/digits --out=samples."""
 
-import sys
-
 from sagd_jax.generate import main
+from sagd_jax.training.signals import leave
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
