@@ -275,6 +275,7 @@ def soak(flags: argparse.Namespace, folder: Path) -> dict[str, Any]:
         runs.append(
             {"processes": count, "starts": starts, "equal": not different, "complaints": complaints}
         )
+        complaints = [words.replace(f"{folder}/", "") for words in complaints]
         words = "; ".join(complaints) or "equal bit for bit"
         print(f"run {index} of {count} process(es), {starts} starts: {words}", flush=True)
     return {**provenance(sys.argv), "seed": flags.seed, "runs": runs, "signals": events}
