@@ -61,7 +61,7 @@ def test_a_stuck_input_of_a_peer_is_named_and_the_run_ends_if_told_so(cache, tmp
     both = [
         subprocess.Popen(
             [sys.executable, "-c", STUCK, str(tmp_path / "tiny.py"), str(tmp_path / "run"),
-             "--config.watchdog.warn_after=15", "--config.watchdog.exit_after=18"],
+             "--config.watchdog.warn_after=30", "--config.watchdog.exit_after=33"],
             env={
                 **environment(cache),
                 "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
