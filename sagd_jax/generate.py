@@ -112,7 +112,9 @@ def _draw_all(run: Any, flags: argparse.Namespace, mesh: Any, out: Path, stop: S
             flush=True,
         )
         return stop.exit_status
-    if me == 0:
+    if me == 0 and not mine:
+        print(f"nothing to do: all files are in {out}")
+    elif me == 0:
         files = "samples.npz" if len(shards) == 1 else f"{shards[0][0]} to {shards[-1][0]}"
         if everyone > 1:
             files += f" (its share of them, one of {everyone} processes)"

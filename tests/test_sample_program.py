@@ -55,6 +55,9 @@ def test_files_are_drawn_once_and_hold_what_one_file_would(workdir, cache, tmp_p
         )
         assert (file.stat().st_mtime_ns == time) == (i in (0, 3))
 
+    done = run("sample.py", *flags(workdir, tmp_path / "a"), cache=cache)
+    assert "nothing to do" in done.stdout
+
     other = [*flags(workdir, tmp_path / "a"), "--seed=1"]
     done = run("sample.py", *other, cache=cache)
     assert done.returncode == 2
