@@ -20,3 +20,13 @@ def cache(tmp_path_factory):
     """A compilation cache that all programs of this test run share, in every worker."""
     base = tmp_path_factory.getbasetemp()
     return (base.parent if base.name.startswith("popen-") else base) / "compilation_cache"
+
+
+@pytest.fixture(scope="session")
+def config(tmp_path_factory):
+    """The flag that names the tiny config."""
+    from programs import TINY
+
+    path = tmp_path_factory.mktemp("configs") / "tiny.py"
+    path.write_text(TINY)
+    return f"--config={path}"

@@ -2,8 +2,7 @@
 
 import json
 
-import pytest
-from programs import TINY, run
+from programs import run
 
 EXPLODE = [
     "--config.optimizer.name=sgd",
@@ -13,13 +12,6 @@ EXPLODE = [
     "--config.train.max_skipped=3",
     "--config.checkpoint.every=1",
 ]
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    path = tmp_path_factory.mktemp("configs") / "tiny.py"
-    path.write_text(TINY)
-    return f"--config={path}"
 
 
 def test_it_stops_after_some_in_a_row_and_names_step_data_and_checkpoint(config, cache, tmp_path):

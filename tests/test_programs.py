@@ -8,16 +8,9 @@ import time
 import jax
 import numpy as np
 import pytest
-from programs import TINY, command, environment, run, wait_for
+from programs import command, environment, run, wait_for
 
 from sagd_jax.loading import load_run
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    path = tmp_path_factory.mktemp("configs") / "tiny.py"
-    path.write_text(TINY)
-    return f"--config={path}"
 
 
 @pytest.fixture(scope="module")
@@ -147,21 +140,6 @@ def test_a_signal_while_samples_are_drawn_does_not_wait_for_them(config, cache, 
     assert "stopped at step 3 of" in out and "after the signal" in out
     assert not (workdir / "previews").exists()
     assert load_run(workdir).step == 3
-
-
-def test_a_signal_after_the_end_does_not_make_a_failure_of_it(finished, config, cache):
-    process = subprocess.Popen(
-        command("train.py", config, f"--workdir={finished}"),
-        env=environment(cache),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    while "nothing to do" not in process.stdout.readline():
-        assert process.poll() is None
-    time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
-    assert process.returncode in (0, 75)  # the latter if the signal came before the very end
 
 
 def test_a_signal_before_the_first_step_ends_it_at_once(config, cache, tmp_path):

@@ -57,6 +57,26 @@ def test_with_nothing_to_save_the_first_one_does(number, status):
     assert "before there was anything to save" in err
 
 
+# What is left of a program after its last line, made long.
+ENDING = """
+import atexit, time
+from sagd_jax.training.signals import StopRequest, leave
+
+atexit.register(time.sleep, 3)
+with StopRequest("ending"):
+    pass
+atexit.register(print, "ending", flush=True)
+leave(0)
+"""
+
+
+def test_a_signal_after_the_end_does_not_make_a_failure_of_it():
+    process = subprocess.Popen([sys.executable, "-c", ENDING], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ending\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 0
+
+
 def test_the_first_signal_decides_and_the_handlers_come_back():
     before = signal.getsignal(signal.SIGTERM)
     with StopRequest() as stop:

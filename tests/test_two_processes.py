@@ -5,16 +5,9 @@ import signal
 
 import numpy as np
 import pytest
-from programs import TINY, finish, run, start_two, wait_for
+from programs import finish, run, start_two, wait_for
 
 WIDE = "--config.model.unet.block_out_channels=48"  # wide enough for the rule to split weights
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    path = tmp_path_factory.mktemp("configs") / "tiny.py"
-    path.write_text(TINY)
-    return f"--config={path}"
 
 
 @pytest.fixture(scope="module")
