@@ -1,6 +1,7 @@
 """Two real processes over loopback: the same numbers, one log, one set of checkpoints, one stop."""
 
 import json
+import re
 import signal
 
 import numpy as np
@@ -59,7 +60,9 @@ def test_only_the_first_process_speaks(two_by_four):
     workdir, ((first, _), (second, _)) = two_by_four
     assert "devices   8 x cpu (mesh: data 4, fsdp 2)" in first
     assert "step 20/20" in first
-    assert [line for line in second.splitlines() if not line.startswith("[Gloo]")] == []
+    # Gloo's own lines come from several threads, and may be torn; none of ours is among them.
+    ours = re.compile(r"^(data|network|devices|memory|noise|starting|step|finished) ", re.MULTILINE)
+    assert ours.search(first) and not ours.search(second)
     assert [path.name for path in (workdir / "previews").iterdir()] == ["step_00000020.png"]
 
 
