@@ -1,7 +1,7 @@
 """Draws samples from a checkpoint: python sample.py --workdir=runs/digits --out=samples."""
 
 from sagd_jax.generate import main
-from sagd_jax.training.signals import leave
+from sagd_jax.system.exits import leave
 
 if __name__ == "__main__":
     leave(main())

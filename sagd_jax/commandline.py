@@ -14,8 +14,9 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
-EXIT_BUG = 1
-EXIT_BAD_INPUT = 2
+from sagd_jax.system import exits
+from sagd_jax.system.errors import ForPeople, one_line
+
 _OVERRIDE = "--config."
 
 
@@ -27,7 +28,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: {message} (--help lists the flags)", file=sys.stderr)
-        raise SystemExit(EXIT_BAD_INPUT)
+        raise SystemExit(exits.BAD_INPUT)
 
     def parse_args(self, args=None, namespace=None):  # type: ignore[override]
         flags, rest = self.parse_known_args(args, namespace)
@@ -85,19 +86,17 @@ def one_line_errors(program: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(exits.INTERRUPTED) from None
     except BrokenPipeError:
-        raise SystemExit(1) from None
-    except Exception as error:
-        from sagd_jax.processes import leave_alone
-
-        if not _is_for_people(error):
-            traceback.print_exc()
-            leave_alone(EXIT_BUG)
-            raise SystemExit(EXIT_BUG) from None
-        print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
-        leave_alone(EXIT_BAD_INPUT)
-        raise SystemExit(EXIT_BAD_INPUT) from None
+        raise SystemExit(exits.BUG) from None
+    except ForPeople as error:
+        print(f"{program}: {one_line(error)}", file=sys.stderr, flush=True)
+        exits.leave_without_waiting(exits.BAD_INPUT)
+        raise SystemExit(exits.BAD_INPUT) from None
+    except Exception:
+        traceback.print_exc()
+        exits.leave_without_waiting(exits.BUG)
+        raise SystemExit(exits.BUG) from None
 
 
 def set_up_logging(level: int) -> None:
@@ -117,14 +116,3 @@ def set_up_logging(level: int) -> None:
             show(error)
 
     sys.unraisablehook = show_of_main_thread
-
-
-def _is_for_people(error: Exception) -> bool:
-    from sagd_jax.data.source import DataError
-    from sagd_jax.schema import ConfigError
-    from sagd_jax.training.checkpoint import CheckpointError, NoCheckpointError
-    from sagd_jax.training.lock import LockedError
-    from sagd_jax.training.loop import TrainingError
-
-    kinds = (ConfigError, DataError, CheckpointError, NoCheckpointError, LockedError, TrainingError)
-    return isinstance(error, kinds)

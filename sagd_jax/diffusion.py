@@ -29,6 +29,7 @@ from jax.typing import ArrayLike
 
 from sagd_jax.covariance import FourierCovariance
 from sagd_jax.schedules import Schedule
+from sagd_jax.system.errors import check_choice
 
 PREDICTIONS = ("epsilon", "x0", "v", "velocity", "score", "white_epsilon")
 NEEDS_ALPHA = ("epsilon", "score", "white_epsilon")  # say nothing of x_0 where alpha = 0
@@ -225,10 +226,7 @@ class Diffusion:
         return self.covariance.pinv_sqrt(noise)
 
     def _check_kind(self, name: str, kind: str, t: ArrayLike) -> None:
-        if kind not in PREDICTIONS:
-            raise ValueError(
-                f"{name}={kind!r}: expected one of {', '.join(map(repr, PREDICTIONS))}"
-            )
+        check_choice(name, kind, PREDICTIONS)
         if isinstance(t, jax.core.Tracer):
             return
         with jax.ensure_compile_time_eval():

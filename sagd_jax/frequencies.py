@@ -19,6 +19,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sagd_jax.system.errors import check_choice
+
 UNITS = ("cycles", "nyquist", "max", "hz")
 
 
@@ -81,8 +83,7 @@ def radial_frequency(
     >>> radial_frequency((8,), unit="hz", sample_rate=16000)
     array([   0., 2000., 4000., 6000., 8000.])
     """
-    if unit not in UNITS:
-        raise ValueError(f"unit={unit!r}: expected one of {', '.join(map(repr, UNITS))}")
+    check_choice("unit", unit, UNITS)
     vectors = frequency_vectors(spatial_shape)
     chosen = _check_axes(axes, len(vectors))
     rates = check_rates(sample_rate, unit, len(chosen))

@@ -41,6 +41,7 @@ from jax.typing import ArrayLike
 
 from sagd_jax.diffusion import Diffusion, fold_in_range
 from sagd_jax.samplers import Denoiser, check_prediction, predictor
+from sagd_jax.system.errors import check_choice
 from sagd_jax.times import check_times, uniform
 
 DIVERGENCES = ("exact", "hutchinson")
@@ -104,12 +105,8 @@ def log_likelihood(
     >>> bool(jnp.allclose(value, diffusion.covariance.log_prob(x0), atol=1e-4))
     True
     """
-    if divergence not in DIVERGENCES:
-        raise ValueError(
-            f"divergence={divergence!r}: expected one of {', '.join(map(repr, DIVERGENCES))}"
-        )
-    if probe not in PROBES:
-        raise ValueError(f"probe={probe!r}: expected one of {', '.join(map(repr, PROBES))}")
+    check_choice("divergence", divergence, DIVERGENCES)
+    check_choice("probe", probe, PROBES)
     if num_probes < 1:
         raise ValueError(f"num_probes={num_probes}: expected an integer >= 1")
     covariance = diffusion.covariance

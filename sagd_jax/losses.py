@@ -33,6 +33,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from sagd_jax.diffusion import PREDICTIONS, Diffusion
+from sagd_jax.system.errors import check_choice
 
 TIME_DRAWS = ("uniform", "stratified", "logit_normal")
 NORMS = ("l2", "mahalanobis")
@@ -63,8 +64,7 @@ def sample_times(
     >>> [int(4 * float(t)) for t in times]
     [0, 1, 2, 3]
     """
-    if method not in TIME_DRAWS:
-        raise ValueError(f"method={method!r}: expected one of {', '.join(map(repr, TIME_DRAWS))}")
+    check_choice("method", method, TIME_DRAWS)
     if batch < 1:
         raise ValueError(f"batch={batch}: expected a number >= 1")
     if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
@@ -121,8 +121,7 @@ def denoising_loss(
     >>> denoising_loss(diffusion, noise + 0.5, x0, noise, t)
     Array([0.25, 0.25], dtype=float32)
     """
-    if norm not in NORMS:
-        raise ValueError(f"norm={norm!r}: expected one of {', '.join(map(repr, NORMS))}")
+    check_choice("norm", norm, NORMS)
     if norm == "mahalanobis" and kind in _WHITENED:
         raise ValueError(
             f"norm={norm!r}: a {kind} is whitened already; use norm='l2', or another kind"
@@ -159,12 +158,8 @@ def loss_weight(
     >>> float(loss_weight(diffusion, 0.25, "x0", "min_snr"))  # the SNR, 9, capped at 5
     5.0
     """
-    if weighting not in WEIGHTINGS:
-        raise ValueError(
-            f"weighting={weighting!r}: expected one of {', '.join(map(repr, WEIGHTINGS))}"
-        )
-    if kind not in PREDICTIONS:
-        raise ValueError(f"kind={kind!r}: expected one of {', '.join(map(repr, PREDICTIONS))}")
+    check_choice("weighting", weighting, WEIGHTINGS)
+    check_choice("kind", kind, PREDICTIONS)
     for name, value in (("gamma", gamma), ("sigma_data", sigma_data)):
         if not value > 0:
             raise ValueError(f"{name}={value}: expected a number > 0")

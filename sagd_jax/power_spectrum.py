@@ -28,6 +28,7 @@ from sagd_jax.frequencies import (
     hermitian_multiplicity,
     radial_frequency,
 )
+from sagd_jax.system.errors import check_choice
 
 MEANS = ("channel", "site", "none")
 WINDOWS = ("auto", "none", "hann")
@@ -92,8 +93,7 @@ def estimate(
     ((8, 5, 1), True)
     """
     for name, value, allowed in (("mean", mean, MEANS), ("window", window, WINDOWS)):
-        if value not in allowed:
-            raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, allowed))}")
+        check_choice(name, value, allowed)
     pieces = [batches] if isinstance(batches, np.ndarray) else batches
     count, centre, jumps = _first_pass(pieces)
     spatial = centre.shape[:-1]

@@ -26,8 +26,9 @@ from typing import Any
 
 from sagd_jax.commandline import Parser, at_least
 from sagd_jax.schema import ConfigError
+from sagd_jax.system import exits
+from sagd_jax.system.errors import one_line
 
-EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
 _HOST_AND_PORT = "expected host:port, the address of process 0 with a free port"
 
 
@@ -64,7 +65,7 @@ def start(flags: argparse.Namespace) -> None:
 
     def give_up() -> None:
         print(_words(settings, flags.peer_timeout), file=sys.stderr, flush=True)
-        os._exit(EXIT_TRY_AGAIN)
+        os._exit(exits.TRY_AGAIN)
 
     # JAX aborts the process, with a stack trace, when its own time is up.
     timer = threading.Timer(flags.peer_timeout, give_up)
@@ -73,8 +74,8 @@ def start(flags: argparse.Namespace) -> None:
     try:
         jax.distributed.initialize(**settings, initialization_timeout=flags.peer_timeout + 60)
     except (RuntimeError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ConfigError(f"{_words(settings, flags.peer_timeout)} ({reason})") from error
+        words = _words(settings, flags.peer_timeout)
+        raise ConfigError(f"{words} ({one_line(error, 300)})") from error
     finally:
         timer.cancel()
 
@@ -84,32 +85,6 @@ def log_level() -> int:
     import jax
 
     return logging.WARNING if jax.process_index() == 0 else logging.ERROR
-
-
-def leave_if_peers_are_lost(error: Exception) -> None:
-    """Ends one of several processes whose devices failed, mostly since another process is gone.
-
-    At once: an orderly end would wait for the others. The status asks a scheduler to try again.
-    """
-    import jax
-
-    if jax.process_count() > 1:
-        reason = " ".join(str(error).split())[:300]
-        print(
-            f"process {jax.process_index()} of {jax.process_count()}: lost another process, or a "
-            f"device ({reason}); run the same command on all to go on from the newest checkpoint",
-            file=sys.stderr,
-            flush=True,
-        )
-        os._exit(EXIT_TRY_AGAIN)
-
-
-def leave_alone(status: int) -> None:
-    """Ends one of several processes at once, where an orderly end would wait for the others."""
-    jax = sys.modules.get("jax")
-    if jax is not None and jax.distributed.is_initialized():
-        sys.stdout.flush()
-        os._exit(status)
 
 
 class Agreement:

@@ -35,6 +35,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from sagd_jax.diffusion import NEEDS_ALPHA, PREDICTIONS, Diffusion, fold_in_range, sample_per_key
+from sagd_jax.system.errors import check_choice
 from sagd_jax.times import check_times, uniform
 
 METHODS = ("ddim", "euler", "ddpm", "heun", "dpmpp_2m", "sde", "pc")
@@ -185,10 +186,7 @@ def predictor(
 
 def check_prediction(diffusion: Diffusion, prediction: str, t: float) -> None:
     """Raises ValueError unless `prediction` is a known kind that determines x_0 at t, the start."""
-    if prediction not in PREDICTIONS:
-        raise ValueError(
-            f"prediction={prediction!r}: expected one of {', '.join(map(repr, PREDICTIONS))}"
-        )
+    check_choice("prediction", prediction, PREDICTIONS)
     with jax.ensure_compile_time_eval():
         alpha = float(diffusion.schedule.alpha(t))
     if alpha == 0 and prediction in NEEDS_ALPHA:
@@ -342,8 +340,7 @@ def pc_step(
 
 
 def _check_options(method: str, eta: float, churn: float, snr: float) -> None:
-    if method not in METHODS:
-        raise ValueError(f"method={method!r}: expected one of {', '.join(map(repr, METHODS))}")
+    check_choice("method", method, METHODS)
     if not 0 <= eta <= 1 or (eta and method != "ddim"):
         raise ValueError(f"eta={eta}: expected a number in [0, 1], and 0 unless method='ddim'")
     if not 0 <= churn < math.inf or (churn and method != "sde"):

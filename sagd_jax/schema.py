@@ -16,8 +16,10 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sagd_jax.system.errors import ForPeople, check_choice
 
-class ConfigError(ValueError):
+
+class ConfigError(ForPeople, ValueError):
     """A configuration that cannot be used; the message is one line."""
 
 
@@ -145,9 +147,8 @@ def _check_bounds(value: Any, rule: Mapping[str, Any], path: str) -> None:
         return
     if value is None:
         return
-    if rule.get("choices") is not None and value not in rule["choices"]:
-        allowed = ", ".join(map(repr, rule["choices"]))
-        raise ConfigError(f"{path}={value!r}: expected one of {allowed}")
+    if rule.get("choices") is not None:
+        check_choice(path, value, rule["choices"], ConfigError)
     for name, fails, words in (
         ("low", lambda v, b: v < b, "at least"),
         ("high", lambda v, b: v > b, "at most"),

@@ -38,6 +38,7 @@ from sagd_jax.frequencies import (
     in_wedge,
     radial_frequency,
 )
+from sagd_jax.system.errors import check_choice
 
 DC_POLICIES = ("nearest", "unit", "floor")
 PAPER_FLOOR = 1e-10
@@ -74,8 +75,7 @@ def power_law(spatial_shape: Sequence[int], alpha: float, dc: str = "nearest") -
     [0.47, 0.47, 0.94, 1.41, 1.88]
     """
     alpha = _check_number("alpha", alpha)
-    if dc not in DC_POLICIES:
-        raise ValueError(f"dc={dc!r}: expected one of {', '.join(map(repr, DC_POLICIES))}")
+    check_choice("dc", dc, DC_POLICIES)
     radius = radial_frequency(spatial_shape)
     if dc == "floor":
         radius = radius + PAPER_FLOOR

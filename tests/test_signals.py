@@ -60,7 +60,8 @@ def test_with_nothing_to_save_the_first_one_does(number, status):
 # What is left of a program after its last line, made long.
 ENDING = """
 import atexit, time
-from sagd_jax.training.signals import StopRequest, leave
+from sagd_jax.system.exits import leave
+from sagd_jax.training.signals import StopRequest
 
 atexit.register(time.sleep, 3)
 with StopRequest("ending"):

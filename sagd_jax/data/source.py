@@ -20,11 +20,13 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sagd_jax.system.errors import ForPeople
+
 _PIECE = 256  # examples that one thread decodes at a time
 ValueRange = tuple[Any, Any]  # low and high: each a number, or a tuple of one per channel
 
 
-class DataError(ValueError):
+class DataError(ForPeople, ValueError):
     """Data that cannot be used; the message is one line: what, where, and what is allowed."""
 
 

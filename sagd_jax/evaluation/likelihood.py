@@ -23,7 +23,8 @@ import numpy as np
 from sagd_jax import compilation_cache, processes
 from sagd_jax.commandline import Parser, at_least, one_line_errors, set_up_logging
 from sagd_jax.schema import ConfigError
-from sagd_jax.training.signals import EXIT_PREEMPTED, StopRequest
+from sagd_jax.system import exits
+from sagd_jax.training.signals import StopRequest
 
 SETTINGS = (
     "step",
@@ -90,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 flush=True,
             )
         if len(done) < count:
-            return stop.exit_status or EXIT_PREEMPTED
+            return stop.exit_status or exits.TRY_AGAIN
         if jax.process_index() == 0:
             print(_words(done, run, flags))
         return 0

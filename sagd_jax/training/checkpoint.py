@@ -41,6 +41,8 @@ from etils import epath
 from jax.experimental import multihost_utils
 from jax.sharding import SingleDeviceSharding
 
+from sagd_jax.system import errors
+from sagd_jax.system.errors import ForPeople
 from sagd_jax.training import integrity
 from sagd_jax.training.lock import WriterLock
 
@@ -59,11 +61,11 @@ _LARGEST_COMPRESSION = 1000  # of weights and moments that were trained at all
 _log = logging.getLogger(__name__)
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(ForPeople, RuntimeError):
     """A checkpoint could not be saved, or those present cannot be used; the message is one line."""
 
 
-class NoCheckpointError(FileNotFoundError):
+class NoCheckpointError(ForPeople, FileNotFoundError):
     """Nothing was ever saved here: the one case in which starting afresh loses nothing."""
 
 
@@ -622,9 +624,7 @@ def _unreadable(path: epath.Path, error: Exception) -> CheckpointError:
 
 def _one_line(error: object) -> str:
     kind = f"{type(error).__name__}: " if isinstance(error, OSError) else ""
-    text = " ".join(f"{kind}{error}".split())
-    # The cause tends to stand at either end of what TensorStore reports.
-    return text if len(text) <= 400 else f"{text[:150]} ... {text[-250:]}"
+    return errors.one_line(f"{kind}{error}", 400)
 
 
 def _everywhere(value: bool) -> bool:

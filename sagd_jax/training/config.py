@@ -34,6 +34,7 @@ from sagd_jax.losses import NORMS, TIME_DRAWS, WEIGHTINGS
 from sagd_jax.samplers import METHODS
 from sagd_jax.schema import ConfigError, field, section
 from sagd_jax.spectra import DC_POLICIES
+from sagd_jax.system.errors import one_line
 
 NOISE_KINDS = ("white", "power_law", "exponential", "band_pass", "two_band", "file")
 OPTIMIZERS = ("adam", "adamw", "lion", "sgd")
@@ -336,7 +337,7 @@ def _run_config_file(path: str) -> dict[str, Any]:
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
         where = f"line {lines[-1]}: " if lines else ""
         words = str(error).strip().strip("\"'").replace("\\n", " ")
-        reason = " ".join(words.split()) or "failed"
+        reason = one_line(words) or "failed"
         raise ConfigError(f"--config={path}: {where}{type(error).__name__}: {reason}") from error
     if isinstance(config, RunConfig):
         return schema.as_dict(config)

@@ -22,6 +22,7 @@ from sagd_jax.covariance import FourierCovariance
 from sagd_jax.diffusion import Diffusion
 from sagd_jax.models import DiT, UNet
 from sagd_jax.schema import ConfigError, as_dict
+from sagd_jax.system.errors import one_line
 from sagd_jax.training.config import (
     ModelConfig,
     NoiseConfig,
@@ -221,4 +222,4 @@ def naming(where: str) -> Iterator[None]:
     except ConfigError:
         raise
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"{where}: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{where}: {one_line(error)}") from error

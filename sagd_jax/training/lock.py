@@ -15,10 +15,12 @@ import socket
 import weakref
 from typing import Any, Self
 
+from sagd_jax.system.errors import ForPeople
+
 NAME = "writer.lock"
 
 
-class LockedError(RuntimeError):
+class LockedError(ForPeople, RuntimeError):
     """Another process writes to this work directory; the message names it in one line."""
 
 

@@ -25,12 +25,14 @@ import jax
 import numpy as np
 from etils import epath
 
-from sagd_jax import compilation_cache, data, pictures, processes, schema
+from sagd_jax import compilation_cache, data, pictures, schema
 from sagd_jax.data.order import batch_indices
 from sagd_jax.data.source import Source
 from sagd_jax.loading import load_run
 from sagd_jax.processes import Agreement
 from sagd_jax.schema import ConfigError
+from sagd_jax.system import exits
+from sagd_jax.system.errors import ForPeople
 from sagd_jax.training import factory
 from sagd_jax.training.checkpoint import (
     Checkpoint,
@@ -55,7 +57,7 @@ DIVERGED_FILE = "diverged.json"
 _log = logging.getLogger(__name__)
 
 
-class TrainingError(RuntimeError):
+class TrainingError(ForPeople, RuntimeError):
     """Training cannot go on; the message is one line."""
 
 
@@ -119,7 +121,7 @@ def train(
         try:
             return _Loop(config, source, prepared, checkpoints, workdir, stop).run(state)
         except jax.errors.JaxRuntimeError as error:
-            processes.leave_if_peers_are_lost(error)
+            exits.leave_if_peers_are_lost(error)
             raise
 
 

@@ -1,8 +1,7 @@
 """Asking a program to stop: SIGTERM from a scheduler, Ctrl-C from a person.
 
 Either lets what is under way come to a point where it can be taken up again; the program then saves
-and leaves. The exit status tells a scheduler what happened: 75 (EX_TEMPFAIL of sysexits.h) after
-SIGTERM, which it should requeue on, 130 after Ctrl-C, as shells have it. A second Ctrl-C leaves at
+and leaves, with status 75 after SIGTERM and 130 after Ctrl-C (`exits.py`). A second Ctrl-C leaves at
 once, without saving, and so does a first signal while there is nothing to save.
 
 Python runs signal handlers between two bytecodes of the main thread, which may be minutes away while
@@ -18,17 +17,11 @@ import socket
 import sys
 import threading
 import time
-from typing import NoReturn, Self
+from typing import Self
 
-EXIT_PREEMPTED = 75
-EXIT_INTERRUPTED = 130
-_EXIT_STATUS = {signal.SIGTERM: EXIT_PREEMPTED, signal.SIGINT: EXIT_INTERRUPTED}
+from sagd_jax.system import exits
 
-
-def leave(status: int) -> NoReturn:
-    """Ends the program; a SIGTERM from now on must not make a finished run look like a failed one."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sys.exit(status)
+_EXIT_STATUS = {signal.SIGTERM: exits.TRY_AGAIN, signal.SIGINT: exits.INTERRUPTED}
 
 
 class StopRequest:

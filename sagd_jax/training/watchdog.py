@@ -17,7 +17,7 @@ import threading
 import time
 from typing import Any, Self
 
-from sagd_jax.processes import EXIT_TRY_AGAIN
+from sagd_jax.system import exits
 
 _FOLDER = "sagd_jax/progress/"
 LOST_AFTER = 40.0  # seconds without a sign of life; JAX aborts the process after 50 to 100
@@ -82,7 +82,7 @@ class Watchdog:
                     f"giving up after {age:.0f} s (config.watchdog.exit_after); run the same "
                     "command to go on from the newest checkpoint"
                 )
-                os._exit(EXIT_TRY_AGAIN)
+                os._exit(exits.TRY_AGAIN)
 
     def _leave_if_one_is_lost(self) -> None:
         for peer, (_, when) in self._heard.items():
@@ -91,7 +91,7 @@ class Watchdog:
                     f"{self._describe(peer).strip()}; it is lost. Run the same command on all to go "
                     "on from the newest checkpoint"
                 )
-                os._exit(EXIT_TRY_AGAIN)
+                os._exit(exits.TRY_AGAIN)
 
     def _say(self, what: str, age: float) -> None:
         self._print(f"no progress for {age:.0f} s: {what}")

@@ -1,0 +1,1 @@
+"""What every program stands on: errors, exits, flags, processes, signals. Knows no diffusion."""
