@@ -74,10 +74,12 @@ def compare(label: str, ways: dict[str, Callable[..., Any]], args: list[Any], tu
 
 
 def normal(*shape: int) -> jax.Array:
+    """Normal numbers, the same for the same number of axes."""
     return jax.random.normal(jax.random.key(len(shape)), shape)
 
 
 def layer_times(turns: int) -> None:
+    """Compares the ways of computing each layer, on the shapes above."""
     for batch, side, channels, features, stride in CONVOLUTIONS:
         ways = {
             name: lambda x, k, f=function, s=stride: f(x, k, s, (1, 1))
@@ -104,6 +106,7 @@ def layer_times(turns: int) -> None:
 
 
 def network_times(turns: int, batch: int = 128) -> None:
+    """Prints images per second of loss and gradients, for each of the networks above."""
     x, timestep = normal(batch, 8, 8, 1), jnp.linspace(0, 999, batch)
     steps = {}
     for name, model in NETWORKS.items():
@@ -127,6 +130,7 @@ def network_times(turns: int, batch: int = 128) -> None:
 
 
 def main() -> None:
+    """Times the layers, and the networks where the flags ask for them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", action="store_true", help="also time whole networks")
     parser.add_argument("--turns", type=int, default=20)

@@ -18,13 +18,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from provenance import provenance
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC
 
-from sagd_jax.data import load
+from sagd_jax.data import open_source
 from sagd_jax.data.config import DataConfig
+from sagd_jax.run.provenance import provenance
 
 CLASSIFIERS = {
     "logistic regression": lambda: LogisticRegression(max_iter=2000, C=0.01),
@@ -34,17 +34,20 @@ CLASSIFIERS = {
 
 
 def digits(split: str) -> tuple[np.ndarray, np.ndarray]:
-    source = load(DataConfig(split=split))
+    """The real digits of a split, flat and from 0 to about 16, and their classes."""
+    source = open_source(DataConfig(split=split))
     batch = source.fetch(np.arange(len(source)))
     return batch["x"].reshape(len(source), -1) / 16.0, batch["label"]
 
 
 def nearest(x: np.ndarray, train: np.ndarray) -> float:
+    """The mean distance of a row of `x` to the nearest row of `train`."""
     square = (x**2).sum(1)[:, None] - 2 * x @ train.T + (train**2).sum(1)
     return float(np.sqrt(np.maximum(square, 0).min(axis=1)).mean())
 
 
 def judge(samples: np.ndarray) -> dict:
+    """The figures of the module's first lines, for raw samples."""
     (train, labels), (held_out, truth) = digits("train"), digits("test")
     x = samples.reshape(len(samples), -1) / 16.0
     result: dict = {"samples": len(x), "classifiers": {}}
@@ -64,6 +67,7 @@ def judge(samples: np.ndarray) -> dict:
 
 
 def main() -> None:
+    """Judges one folder of samples, and prints and writes the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", help="with samples.npz")
     parser.add_argument("--json", help="file to write")

@@ -6,15 +6,15 @@ All files must have one sample rate. To leave a mains hum of 60 Hz out of what i
 noise a hole there: python -m sagd_jax.spectrum --config=configs/audio.py --config.data.dir=PATH
 --out=DIR finds it and writes the lines of a config that do it. sample.py writes WAV files.
 
-Run at a small size in tests/test_sources_end_to_end.py; not trained in full here. 21,871,552
+Run at a small size in tests/programs/test_sources_end_to_end.py; not trained in full here. 21,871,552
 parameters.
 """
 
-from sagd_jax.training.config import default
+import sagd_jax as sagd
 
 
 def get_config():
-    config = default()
+    config = sagd.default_config()
     config.data.name = "audio"
     config.data.window = 16_384
 

@@ -8,11 +8,11 @@ on the real digits gives each class 9 to 11 % of them and a mean largest probabi
 held-out digits get 0.948 (results/digits.json, by benchmarks/digits_quality.py).
 """
 
-from sagd_jax.training.config import default
+import sagd_jax as sagd
 
 
 def get_config():
-    config = default()
+    config = sagd.default_config()
     config.data.name = "digits"
     config.schedule.kind = "cosine"
 

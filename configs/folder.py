@@ -6,15 +6,15 @@ Images are resized and centre-cropped to 64x64 RGB; --config.data.image_size and
 --config.data.channels (1: grey) change that. Sets that fit in memory are decoded once, larger ones
 stream.
 
-Run at a small size in tests/test_sources_end_to_end.py; not trained in full here. The network is
+Run at a small size in tests/programs/test_sources_end_to_end.py; not trained in full here. The network is
 the paper's, 15,891,907 parameters.
 """
 
-from sagd_jax.training.config import default
+import sagd_jax as sagd
 
 
 def get_config():
-    config = default()
+    config = sagd.default_config()
     config.data.name = "folder"
     config.data.image_size = 64
     config.data.channels = 3

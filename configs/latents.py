@@ -5,15 +5,15 @@
 Every channel is scaled by its own statistics. The paper's ImageNet runs are of this kind: a
 rectified flow in latent space, with --config.noise.kind=power_law --config.noise.alpha=-0.04.
 
-Run at a small size in tests/test_sources_end_to_end.py; not trained in full here. 130,690,560
+Run at a small size in tests/programs/test_sources_end_to_end.py; not trained in full here. 130,690,560
 parameters for latents of 16x16x768.
 """
 
-from sagd_jax.training.config import default
+import sagd_jax as sagd
 
 
 def get_config():
-    config = default()
+    config = sagd.default_config()
     config.data.name = "latents"
 
     config.model.kind = "dit"

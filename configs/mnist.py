@@ -11,11 +11,11 @@ Not trained in full here: that wants an accelerator. Measured on two CPU cores w
 images per second (100,000 steps of 128 would take nine days), loss 0.113 over steps 81 to 100.
 """
 
-from sagd_jax.training.config import default
+import sagd_jax as sagd
 
 
 def get_config():
-    config = default()
+    config = sagd.default_config()
     config.data.name = "mnist"
 
     # The U-Net of the paper is the default. What the paper leaves open (optimiser, rate, batch,

@@ -9,14 +9,14 @@ docs/selective_omission.md says what to expect of the omitted band.
 
 Not trained in full here. The hole takes 148 of 1,024 frequencies; the disturbance of unit variance
 there is most of what is removed: 84 % of the energy of the (disturbed) data, as --dry_run prints.
-Run at a small size, on digits, in tests/test_sources_end_to_end.py.
+Run at a small size, on digits, in tests/programs/test_sources_end_to_end.py.
 """
 
-from sagd_jax.training.config import default
+import sagd_jax as sagd
 
 
 def get_config():
-    config = default()
+    config = sagd.default_config()
     config.data.name = "mnist"
     config.data.corruption = "band"
     config.data.corruption_band = (0.4, 0.5)

@@ -4,14 +4,14 @@
 
 Measured on two CPU cores: 50 s. To expect: for Gaussian data the least loss is known, the mean over t
 and f of lambda alpha^2 S / (alpha^2 S + sigma^2 lambda) = 0.0920, by quarter of t 0.342, 0.024, 0.002,
-0.000 (equation 11 of sagd_jax/oracle.py); the last 100 steps had 0.0908, 0.343, 0.025, 0.004, 0.003.
+0.000 (equation 11 of sagd_jax/diffusion/oracle.py); the last 100 steps had 0.0908, 0.343, 0.025, 0.004, 0.003.
 """
 
-from sagd_jax.training.config import default
+import sagd_jax as sagd
 
 
 def get_config():
-    config = default()
+    config = sagd.default_config()
     config.data.name = "synthetic"
     config.data.field_shape = (16, 16)
     config.data.field_alpha = -1.0

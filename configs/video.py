@@ -4,15 +4,15 @@
 
 The noise has one spectrum over time and space; sample.py writes GIFs.
 
-Run at a small size in tests/test_sources_end_to_end.py; not trained in full here. 21,896,160
+Run at a small size in tests/programs/test_sources_end_to_end.py; not trained in full here. 21,896,160
 parameters.
 """
 
-from sagd_jax.training.config import default
+import sagd_jax as sagd
 
 
 def get_config():
-    config = default()
+    config = sagd.default_config()
     config.data.name = "video"
     config.data.num_frames = 16
     config.data.image_size = 32

@@ -2,28 +2,43 @@
 
 The forward noise keeps being Gaussian, but its covariance is diagonal in the Fourier basis (SAGD,
 arXiv 2510.09660): tilted by a power law, cut by bands, or filled by any spectrum. Ordinary
-diffusion is the flat case of the same code. Importing this package needs jax, flax and numpy only.
+diffusion is the flat case of the same code.
+
+Everything public is reachable from here. Importing the package imports the mathematics alone, which
+needs jax and numpy; the rest is imported when it is first named.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from sagd_jax import schedules
-from sagd_jax.covariance import FourierCovariance
-from sagd_jax.diffusion import Diffusion
-from sagd_jax.frequencies import radial_frequency
-from sagd_jax.samplers import sample
-from sagd_jax.spectra import (
+from sagd_jax.diffusion import (
+    calibration,
+    editing,
+    guidance,
+    losses,
+    oracle,
+    process,
+    samplers,
+    schedules,
+    time_grids,
+)
+from sagd_jax.diffusion.likelihood import log_likelihood
+from sagd_jax.diffusion.process import Diffusion
+from sagd_jax.diffusion.sampling import sample
+from sagd_jax.diffusion.schedules import Schedule
+from sagd_jax.spectral import anomalies, covariance, frequencies, power_spectrum, spectra, transform
+from sagd_jax.spectral.combine import complement, mixture, product
+from sagd_jax.spectral.covariance import FourierCovariance
+from sagd_jax.spectral.frequencies import radial_frequency
+from sagd_jax.spectral.spectra import (
     band_pass,
-    complement,
     exponential,
     from_data,
     from_variance,
-    mixture,
     notch,
     power_law,
-    product,
     two_band,
     wedge,
     white,
@@ -31,31 +46,68 @@ from sagd_jax.spectra import (
 from sagd_jax.version import __version__
 
 if TYPE_CHECKING:
-    from sagd_jax.likelihood import log_likelihood
-    from sagd_jax.loading import load
+    from sagd_jax import data, evaluation, likelihood, models, programs, run, show, system, training
+    from sagd_jax.run.config import default_config
+    from sagd_jax.run.saved import load
 
-# Imported at first use: `load` needs Orbax, and a module that is also a program
-# (python -m sagd_jax.likelihood) must not be imported by its own package.
-_LATE = {"load": "sagd_jax.loading", "log_likelihood": "sagd_jax.likelihood"}
+# Imported at first use: they need more than jax and numpy, or are programs too (python -m
+# sagd_jax.likelihood), which their own package must not import.
+_LATE_NAMES = {"default_config": "sagd_jax.run.config", "load": "sagd_jax.run.saved"}
+_LATE_MODULES = (
+    "data",
+    "evaluation",
+    "likelihood",
+    "models",
+    "programs",
+    "run",
+    "show",
+    "system",
+    "training",
+)
 
 __all__ = [
     "Diffusion",
     "FourierCovariance",
+    "Schedule",
     "__version__",
+    "anomalies",
     "band_pass",
+    "calibration",
     "complement",
+    "covariance",
+    "data",
+    "default_config",
+    "editing",
+    "evaluation",
     "exponential",
+    "frequencies",
     "from_data",
     "from_variance",
+    "guidance",
+    "likelihood",
     "load",
     "log_likelihood",
+    "losses",
     "mixture",
+    "models",
     "notch",
+    "oracle",
     "power_law",
+    "power_spectrum",
+    "process",
     "product",
+    "programs",
     "radial_frequency",
+    "run",
     "sample",
+    "samplers",
     "schedules",
+    "show",
+    "spectra",
+    "system",
+    "time_grids",
+    "training",
+    "transform",
     "two_band",
     "wedge",
     "white",
@@ -63,12 +115,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(_LATE[name]), name)
+    if name in _LATE_MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _LATE_NAMES:
+        return getattr(importlib.import_module(_LATE_NAMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATE})
+    return sorted({*globals(), *_LATE_NAMES, *_LATE_MODULES})

@@ -1,53 +1,8 @@
-"""Says what the checkpoints of a work directory hold: python -m sagd_jax.inspect WORKDIR."""
+"""The door of `python -m sagd_jax.inspect`: the program is `programs/inspect.py`."""
 
-from __future__ import annotations
-
-import json
-import math
 import sys
-from collections.abc import Sequence
-
-from sagd_jax.commandline import Parser, one_line_errors
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Prints the steps, the network, the data, the noise and the configuration."""
-    parser = Parser(prog="python -m sagd_jax.inspect", description=__doc__)
-    parser.add_argument("workdir", help="directory of a training run")
-    parser.add_argument("--step", type=int, help="checkpoint (default: the newest sound one)")
-    with one_line_errors(parser.prog):
-        flags = parser.parse_args(argv)
-        import jax
-
-        from sagd_jax import schema
-        from sagd_jax.loading import load_run
-        from sagd_jax.training.checkpoint import Checkpoints
-        from sagd_jax.training.summary import describe_covariance
-
-        run = load_run(flags.workdir, flags.step)
-        steps = Checkpoints(flags.workdir, read_only=True).steps()
-        data, config = run.record.data, run.record.config
-        count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(run.params))
-        noise = describe_covariance(run.diffusion.covariance, data.shape[-1], config.noise.kind)
-        print(f"steps     {', '.join(map(str, steps))}; this is {run.step}, every file verified")
-        print(f"written   by sagd_jax {run.record.sagd_jax} on jax {run.record.jax}")
-        print(
-            f"data      {config.data.name}: {data.num_examples} of shape {data.shape}, {data.dtype} "
-            f"in [{_numbers(data.low)}, {_numbers(data.high)}], {data.num_classes or 'no'} classes"
-        )
-        print(
-            f"network   {type(run.model).__name__}, {count:,} parameters, predicts "
-            f"{config.model.prediction}"
-        )
-        print(f"schedule  {run.diffusion.schedule}")
-        print(f"noise     {noise}")
-        print("config    " + json.dumps(schema.as_dict(config), indent=1).replace("\n", "\n  "))
-        return 0
-
-
-def _numbers(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:g}" for value in values)
-
 
 if __name__ == "__main__":
+    from sagd_jax.programs.inspect import main
+
     sys.exit(main())

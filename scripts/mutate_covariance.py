@@ -1,12 +1,12 @@
 """Replaces Sigma by the identity at each of its uses, one at a time: some test must fail each time.
 
 A use is a call of an operator of the covariance in the mathematics (`covariance.sample(...)`,
-`self.covariance.log_prob(...)`, ...), a draw given to a sampler's step, or a covariance given to a
-function that draws. They are found in the syntax tree, so that new ones are tried too. Each mutant
-is a copy of the package in a temporary directory, tested by the files that belong to the module.
+`self.covariance.log_prob(...)`, ...), or a draw given to a sampler's step. They are found in the
+syntax tree, so that new ones are tried too. Each mutant is a copy of the package in a temporary
+directory, tested by the files that belong to the module.
 
     python scripts/mutate_covariance.py               # all: about half a minute each
-    python scripts/mutate_covariance.py samplers.py   # one module's
+    python scripts/mutate_covariance.py diffusion/samplers.py   # one module's
 
 Exits with 1 if a mutant survives, or if the tests fail without one.
 """
@@ -28,16 +28,19 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 OPERATORS = {"sample", "apply", "sqrt", "pinv", "pinv_sqrt", "project", "is_full_rank", "rank"}
 OPERATORS |= {"log_det", "log_prob"}
 
+COVARIANCE = "spectral/covariance.py"
+
 # The tests of each module, the quickest to fail first.
 TESTS = {
-    "covariance.py": ["test_covariance.py"],
-    "diffusion.py": ["test_diffusion.py"],
-    "samplers.py": ["test_samplers.py"],
-    "likelihood.py": ["test_likelihood.py"],
-    "losses.py": ["test_losses.py"],
-    "guidance.py": ["test_guidance.py"],
-    "editing.py": ["test_editing.py"],
-    "oracle.py": ["test_oracle.py"],
+    "spectral/covariance.py": ["spectral/test_covariance.py"],
+    "diffusion/process.py": ["diffusion/test_process.py"],
+    "diffusion/samplers.py": ["diffusion/test_samplers.py"],
+    "diffusion/sampling.py": ["diffusion/test_sampling.py", "diffusion/test_samplers.py"],
+    "diffusion/likelihood.py": ["diffusion/test_likelihood.py"],
+    "diffusion/losses.py": ["diffusion/test_losses.py"],
+    "diffusion/guidance.py": ["diffusion/test_guidance.py"],
+    "diffusion/editing.py": ["diffusion/test_editing.py"],
+    "diffusion/oracle.py": ["diffusion/test_oracle.py"],
 }
 
 # What mutated code calls. NumPy, so that it is known to have full rank under jit too.
@@ -86,15 +89,12 @@ def _insertion(node, module):
     """
     if isinstance(node, ast.Attribute) and node.attr in OPERATORS:
         owner = ast.unparse(node.value)
-        inside = module == "covariance.py" and owner == "self"
+        inside = module == COVARIANCE and owner == "self"
         if inside or owner.split(".")[-1] == "covariance":
             return _end(node.value), ".identity", None
-    if isinstance(node, ast.Call):
-        name = ast.unparse(node.func)
-        if name == "sample_per_key":
-            return _end(node.args[0]), ".identity", None
-        if name == "draw" and module == "samplers.py":
-            return _end(node), ")", (node.lineno, node.col_offset)
+    in_samplers = module == "diffusion/samplers.py" and isinstance(node, ast.Call)
+    if in_samplers and ast.unparse(node.func) == "draw":
+        return _end(node), ")", (node.lineno, node.col_offset)
     return None
 
 
@@ -146,7 +146,7 @@ def main(modules: list[str]) -> int:
                 shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("*.pyc"))
             else:
                 shutil.copy(ROOT / name, tree / name)
-        with (tree / "sagd_jax" / "covariance.py").open("a") as file:
+        with (tree / "sagd_jax" / COVARIANCE).open("a") as file:
             file.write(IDENTITY)
         for module in modules or TESTS:
             target = tree / "sagd_jax" / module
@@ -157,7 +157,7 @@ def main(modules: list[str]) -> int:
                 return 1
             for mutant in mutants(module):
                 count += 1
-                extra = IDENTITY if module == "covariance.py" else ""
+                extra = IDENTITY if module == COVARIANCE else ""
                 target.write_text(mutant.source + extra)
                 run = run_tests(tree, module)
                 killer = first_failure(run.stdout) if run.returncode else "NO TEST FAILS"

@@ -34,8 +34,7 @@ DRAWS = 200
 
 def collect(workdirs: list[str]) -> dict:
     """Samples and slopes of some runs, as plain numbers."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    from provenance import provenance
+    from sagd_jax.run.provenance import provenance
 
     runs = []
     for workdir in workdirs:

@@ -37,14 +37,14 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+sys.path.insert(0, str(ROOT))
 
 CONFIG = """
-from sagd_jax.training.config import default
+import sagd_jax as sagd
 
 
 def get_config():
-    config = default()
+    config = sagd.default_config()
     config.noise.kind, config.noise.alpha = "power_law", -0.5
     config.model.unet.block_out_channels = (16,)
     config.model.unet.layers_per_block = 1
@@ -148,7 +148,7 @@ def final_state(workdir: Path) -> dict[str, Any]:
 
     logging.getLogger("absl").setLevel(logging.ERROR)
 
-    from sagd_jax.training.checkpoint import Checkpoints
+    from sagd_jax.run.checkpoints import Checkpoints
 
     saved = Checkpoints(workdir, read_only=True).open()
     arrays = {"step": np.asarray(saved.step)}
@@ -214,7 +214,7 @@ def disturb(
 
 def soak(flags: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Runs it all; returns the table."""
-    from provenance import provenance
+    from sagd_jax.run.provenance import provenance
 
     choose = random.Random(flags.seed)
     (folder / "config.py").write_text(CONFIG)

@@ -5,7 +5,7 @@ Redraw the picture from results/spectral_inpainting.json:
     python scripts/spectral_inpainting.py
 
 Make that file anew, from a run whose noise lives in the band [0.5, 0.7) of `max` alone, so that the
-other frequencies stay clean in x_t and condition it (equation 16 of `sagd_jax/editing.py`):
+other frequencies stay clean in x_t and condition it (equation 16 of `sagd_jax/diffusion/editing.py`):
 
     python train.py --config=configs/digits.py --workdir=runs/fill --config.noise.kind=band_pass
         --config.noise.bands="((0.5,0.7),)" --config.model.class_conditional=False
@@ -27,8 +27,8 @@ import numpy as np
 
 import sagd_jax as sagd
 from sagd_jax.data import DataConfig, normalise
-from sagd_jax.data import load as load_data
-from sagd_jax.editing import spectral_inpaint
+from sagd_jax.data import open_source as load_data
+from sagd_jax.diffusion.editing import spectral_inpaint
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -42,8 +42,7 @@ ROWS = ("clean", "corrupted", "filled", "filled again", "band removed")
 
 def collect(workdir: str) -> dict:
     """Held-out digits, corrupted, filled twice and filtered, and their errors in the band."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    from provenance import provenance
+    from sagd_jax.run.provenance import provenance
 
     denoiser, diffusion, metadata = sagd.load(workdir)
     covariance = diffusion.covariance

@@ -14,8 +14,8 @@ def test_importing_the_package_and_the_mathematics_imports_nothing_heavy():
 import sys
 import sagd_jax
 from sagd_jax import (
-    covariance, diffusion, editing, frequencies, guidance, likelihood, losses, oracle, samplers,
-    schedules, spectra, times, transform,
+    anomalies, calibration, covariance, editing, frequencies, guidance, likelihood, losses, oracle,
+    power_spectrum, process, samplers, schedules, spectra, time_grids, transform,
 )
 print([name for name in {HEAVY} if name in sys.modules])
 """
@@ -26,9 +26,9 @@ print([name for name in {HEAVY} if name in sys.modules])
 def test_training_never_imports_tensorflow_or_torch(tmp_path):
     code = """
 import sys
-from sagd_jax.training import program
-from sagd_jax.training.config import load
-import sagd_jax.training.loop, sagd_jax.generate, sagd_jax.inspect, sagd_jax.loading
+from sagd_jax.programs import inspect, likelihood, sample, spectrum, train
+from sagd_jax.run.config import read_config
+import sagd_jax.evaluation.likelihood, sagd_jax.run.draw, sagd_jax.training.loop
 print([name for name in ("tensorflow", "torch") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

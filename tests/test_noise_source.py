@@ -19,10 +19,10 @@ GAUSSIAN = {
 
 # Where they may stand: (file, function) and what is drawn there.
 EXEMPT = {
-    ("covariance.py", "FourierCovariance.sample"): "the diffusion noise",
-    ("losses.py", "sample_times"): "logit-normal times",
-    ("likelihood.py", "_probes"): "Hutchinson probes",
-    ("oracle.py", "GaussianMixture.sample"): "synthetic data",
+    ("spectral/covariance.py", "FourierCovariance.sample"): "the diffusion noise",
+    ("diffusion/losses.py", "sample_times"): "logit-normal times",
+    ("diffusion/likelihood.py", "_probes"): "Hutchinson probes",
+    ("diffusion/oracle.py", "GaussianMixture.sample"): "synthetic data",
 }
 
 

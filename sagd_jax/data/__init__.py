@@ -1,7 +1,7 @@
 """Data: sources behind one interface, and the order of examples as a function of (seed, step)."""
 
 from sagd_jax.data.config import DataConfig
-from sagd_jax.data.loading import load
+from sagd_jax.data.opening import open_source
 from sagd_jax.data.order import batch_indices
 from sagd_jax.data.source import ArraySource, DataError, Source, denormalise, normalise
 from sagd_jax.data.stream import batches, host_rows
@@ -15,6 +15,6 @@ __all__ = [
     "batches",
     "denormalise",
     "host_rows",
-    "load",
     "normalise",
+    "open_source",
 ]

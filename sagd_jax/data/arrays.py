@@ -15,20 +15,21 @@ from pathlib import Path
 
 import numpy as np
 
-from sagd_jax.data.config import DataConfig
-from sagd_jax.data.source import ArraySource, DataError, Source
+from sagd_jax.data import fields
+from sagd_jax.data.source import ArraySource, DataError, Options, Source
+from sagd_jax.system.schema import kind
 
 _LABELS = "label"
 _PIECE = 2**24  # values looked at in one go
 
 
-def load_array(config: DataConfig) -> Source:
+def load_array(config: Options) -> Source:
     """The source `array`; raises DataError for a file, shape or values that cannot be used."""
     x, extras = read_array(config)
     return _source(x, value_range(x, config), extras, "image" if x.ndim == 4 else "field", config)
 
 
-def load_latents(config: DataConfig) -> Source:
+def load_latents(config: Options) -> Source:
     """The source `latents`; raises DataError for a file, shape or values that cannot be used."""
     x, extras = read_array(config)
     if not np.issubdtype(x.dtype, np.floating):
@@ -49,7 +50,7 @@ def load_latents(config: DataConfig) -> Source:
     return _source(x, (tuple(mean - std), tuple(mean + std)), extras, "latents", config)
 
 
-def read_array(config: DataConfig) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def read_array(config: Options) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The array of examples, memory-mapped where it can be, and the other arrays of an `.npz`."""
     path = Path(config.dir).expanduser()
     where = f"data.dir={config.dir!r}"
@@ -83,7 +84,7 @@ def read_array(config: DataConfig) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     return x, extras
 
 
-def value_range(x: np.ndarray, config: DataConfig) -> tuple[float, float]:
+def value_range(x: np.ndarray, config: Options) -> tuple[float, float]:
     """Low and high of `x`, whose values are checked against them."""
     if x.dtype == np.uint8:
         if config.value_range:
@@ -111,7 +112,7 @@ def channel_statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return shift + mean, np.sqrt(np.maximum(second / count - mean**2, 0))
 
 
-def _source(x, value_range, extras, kind: str, config: DataConfig) -> ArraySource:
+def _source(x, value_range, extras, kind: str, config: Options) -> ArraySource:
     labels, num_classes = None, 0
     if _LABELS in extras:
         labels = extras[_LABELS]
@@ -127,7 +128,7 @@ def _source(x, value_range, extras, kind: str, config: DataConfig) -> ArraySourc
     )
 
 
-def _key(arrays: dict[str, np.ndarray], config: DataConfig) -> str:
+def _key(arrays: dict[str, np.ndarray], config: Options) -> str:
     names = [name for name in arrays if name not in (_LABELS, "mean", "std")]
     key = config.array_key or (names[0] if len(names) == 1 else "x")
     if key not in arrays:
@@ -143,7 +144,7 @@ def _pair(values: tuple[float, ...]) -> tuple[float, float]:
     return values[0], values[1]
 
 
-def _check_values(x: np.ndarray, low: float, high: float, config: DataConfig) -> None:
+def _check_values(x: np.ndarray, low: float, high: float, config: Options) -> None:
     for number, piece in enumerate(_pieces(x)):
         finite = np.isfinite(piece)
         if not finite.all():
@@ -167,3 +168,12 @@ def _pieces(x: np.ndarray) -> Iterator[np.ndarray]:
 
 def _piece_length(x: np.ndarray) -> int:
     return max(1, _PIECE // max(1, x[0].size))
+
+
+ARRAY_SOURCE = kind(
+    load_array,
+    **fields.STREAMED,
+    array_key=fields.ARRAY_KEY,
+    value_range=fields.VALUE_RANGE,
+)
+LATENTS_SOURCE = kind(load_latents, **fields.STREAMED, array_key=fields.ARRAY_KEY)

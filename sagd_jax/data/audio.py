@@ -11,14 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from sagd_jax.data.config import DataConfig
+from sagd_jax.data import fields
 from sagd_jax.data.files import READ_ERRORS, find_files, keep_readable, reason
-from sagd_jax.data.source import DataError, RecordSource, Source
+from sagd_jax.data.source import DataError, Options, RecordSource, Source
+from sagd_jax.system.schema import field, kind
 
 SUFFIXES = (".wav", ".flac")
 
 
-def load_audio(config: DataConfig) -> Source:
+def load_audio(config: Options) -> Source:
     """The source `audio`.
 
     Raises:
@@ -90,3 +91,12 @@ def _read_window(path: Path, start: int, length: int) -> np.ndarray:
     if np.abs(x).max() > 1:
         raise ValueError(f"values up to {np.abs(x).max():.4g}; expected [-1, 1]")
     return x
+
+
+SOURCE = kind(
+    load_audio,
+    **fields.FILES,
+    channels=fields.CHANNELS,
+    sample_rate=field(0, "Hz that every audio file must have (0: that of the first)", low=0),
+    window=field(16384, "samples per audio example", low=2),
+)

@@ -11,15 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sagd_jax import corruptions, spectra
-from sagd_jax.data.config import DataConfig
+from sagd_jax.data import corruptions
 from sagd_jax.data.order import hash_words
 from sagd_jax.data.source import DataError, Source, denormalise, normalise
+from sagd_jax.spectral import spectra
+from sagd_jax.spectral.frequencies import UNITS
+from sagd_jax.system import schema
+from sagd_jax.system.schema import field, kind
 
 Corruption = Callable[[jax.Array, jax.Array], jax.Array]
 _CHOICE = 3  # tells the hash of the choice of examples from others
@@ -82,7 +86,7 @@ class Corrupted(Source):
         return {**batch, "x": x, "corrupted": flagged}
 
 
-def corrupted(source: Source, config: DataConfig) -> Source:
+def corrupted(source: Source, config: Any) -> Source:
     """`source` with the corruption and the flags that `config` asks for, if any.
 
     Raises:
@@ -103,52 +107,69 @@ def corrupted(source: Source, config: DataConfig) -> Source:
 
 
 def build_corruption(
-    config: DataConfig, shape: tuple[int, ...], sample_rate: float | None = None
+    config: Any, shape: tuple[int, ...], sample_rate: float | None = None
 ) -> Corruption:
     """The function `(keys, x) -> x` of `config.corruption` for examples of `shape`."""
-    spatial, name, strength = shape[:-1], config.corruption, config.corruption_strength
-    if name == "band":
-        rate = sample_rate if config.corruption_unit == "hz" else None
-        noise = spectra.band_pass(
-            spatial, [_band(config)], config.corruption_unit, sample_rate=rate
+    chosen = CORRUPTIONS[config.corruption]
+    options = schema.options(CORRUPTIONS, config, "corruption", "corruption_")
+    return chosen.make(shape[:-1], sample_rate, **options)
+
+
+def _band(spatial, sample_rate, *, strength, band, unit) -> Corruption:
+    rate = sample_rate if unit == "hz" else None
+    noise = spectra.band_pass(spatial, [_pair(band)], unit, sample_rate=rate)
+    return lambda keys, x: corruptions.shaped_noise(keys, x, noise, strength)
+
+
+def _wedge(spatial, sample_rate, *, strength, band, unit, angle, width) -> Corruption:
+    radians = np.radians(angle)
+    direction = (*(0.0,) * (len(spatial) - 2), np.sin(radians), np.cos(radians))
+    noise = spectra.wedge(spatial, direction, width, _pair(band) if band else None, unit)
+    return lambda keys, x: corruptions.shaped_noise(keys, x, noise, strength)
+
+
+def _moire(spatial, sample_rate, *, strength, frequency) -> Corruption:
+    if not frequency or len(frequency) % len(spatial):
+        raise ValueError(
+            f"data.corruption_frequency={frequency}: expected vectors of {len(spatial)} numbers"
         )
-        return lambda keys, x: corruptions.shaped_noise(keys, x, noise, strength)
-    if name == "wedge":
-        angle = np.radians(config.corruption_angle)
-        direction = (*(0.0,) * (len(spatial) - 2), np.sin(angle), np.cos(angle))
-        band = _band(config) if config.corruption_band else None
-        noise = spectra.wedge(
-            spatial, direction, config.corruption_width, band, config.corruption_unit
-        )
-        return lambda keys, x: corruptions.shaped_noise(keys, x, noise, strength)
-    values = config.corruption_frequency
-    if name == "moire":
-        if not values or len(values) % len(spatial):
-            raise ValueError(
-                f"data.corruption_frequency={values}: expected vectors of {len(spatial)} numbers"
-            )
-        vectors = np.reshape(values, (-1, len(spatial)))
-        return lambda keys, x: corruptions.sinusoids(keys, x, vectors, strength)
-    if name in ("hum", "stripes") and len(values) != 1:
+    vectors = np.reshape(frequency, (-1, len(spatial)))
+    return lambda keys, x: corruptions.sinusoids(keys, x, vectors, strength)
+
+
+def _hum(spatial, sample_rate, *, strength, frequency, harmonics) -> Corruption:
+    value = _one(frequency)
+    if sample_rate is None or len(spatial) != 1:
+        raise ValueError("hum is for audio, which has a sample rate")
+    return lambda keys, x: corruptions.hum(keys, x, value, sample_rate, harmonics, strength)
+
+
+def _stripes(spatial, sample_rate, *, strength, frequency) -> Corruption:
+    value = _one(frequency)
+    return lambda keys, x: corruptions.stripes(keys, x, value, strength)
+
+
+def _jpeg_grid(spatial, sample_rate, *, strength) -> Corruption:
+    return lambda keys, x: corruptions.jpeg_grid(keys, x, strength)
+
+
+def _blur(spatial, sample_rate, *, strength) -> Corruption:
+    return lambda keys, x: corruptions.blur(keys, x, strength)
+
+
+def _pair(band: tuple[float, ...]) -> tuple[float, float]:
+    if len(band) != 2:
+        raise ValueError(f"data.corruption_band={band}: expected (low, high)")
+    return band[0], band[1]
+
+
+def _one(values: tuple[float, ...]) -> float:
+    if len(values) != 1:
         raise ValueError(f"data.corruption_frequency={values}: expected one number")
-    if name == "hum":
-        if sample_rate is None or len(spatial) != 1:
-            raise ValueError("hum is for audio, which has a sample rate")
-        overtones = config.corruption_harmonics
-        return lambda keys, x: corruptions.hum(keys, x, values[0], sample_rate, overtones, strength)
-    if name == "stripes":
-        return lambda keys, x: corruptions.stripes(keys, x, values[0], strength)
-    simple = {"jpeg_grid": corruptions.jpeg_grid, "blur": corruptions.blur}[name]
-    return lambda keys, x: simple(keys, x, strength)
+    return values[0]
 
 
-def _band(config: DataConfig) -> tuple[float, float]:
-    if len(config.corruption_band) != 2:
-        raise ValueError(f"data.corruption_band={config.corruption_band}: expected (low, high)")
-    return config.corruption_band[0], config.corruption_band[1]
-
-
-def _flags(length: int, config: DataConfig) -> np.ndarray:
+def _flags(length: int, config: Any) -> np.ndarray:
     if not config.corrupted_flags:
         words = hash_words(_FROZEN_SEED, np.arange(length), _CHOICE)
         # The top 53 bits as a number in [0, 1): exactly none at share 0 and all at share 1.
@@ -166,3 +187,52 @@ def _flags(length: int, config: DataConfig) -> np.ndarray:
             "example"
         )
     return flags
+
+
+_STRENGTH = field(
+    1.0,
+    "standard deviation of what is added, in units of the network's [-1, 1] range (blur: width in "
+    "samples; jpeg_grid: factor on JPEG's table of quality 50)",
+    low=0,
+)
+_BAND = field(
+    (),
+    "radial band (low, high) in corruption_unit, for band and wedge",
+    low=0,
+    hint=tuple[float, ...],
+)
+_UNIT = field("max", "unit of corruption_band (hz: audio, band only)", choices=UNITS)
+_FREQUENCY = field(
+    (),
+    "hum: fundamental in Hz; stripes: frequency along the first axis; moire: frequency vectors one "
+    "after the other (flicker of clips: f, 0, 0), both in cycles per sample",
+    hint=tuple[float, ...],
+)
+
+# What `config.data.corruption` can name: functions of the spatial shape and the sample rate; their
+# fields are `config.data.corruption_strength` and so on.
+CORRUPTIONS = {
+    "band": kind(_band, strength=_STRENGTH, band=_BAND, unit=_UNIT),
+    "hum": kind(
+        _hum,
+        strength=_STRENGTH,
+        frequency=_FREQUENCY,
+        harmonics=field(2, "overtones of the hum", low=0),
+    ),
+    "moire": kind(_moire, strength=_STRENGTH, frequency=_FREQUENCY),
+    "wedge": kind(
+        _wedge,
+        strength=_STRENGTH,
+        band=_BAND,
+        unit=_UNIT,
+        angle=field(
+            0.0,
+            "wedge: direction of its frequencies in degrees, from the last axis towards the first "
+            "(streaks run across it)",
+        ),
+        width=field(30.0, "wedge: full angle in degrees", above=0, high=180),
+    ),
+    "stripes": kind(_stripes, strength=_STRENGTH, frequency=_FREQUENCY),
+    "jpeg_grid": kind(_jpeg_grid, strength=_STRENGTH),
+    "blur": kind(_blur, strength=_STRENGTH),
+}

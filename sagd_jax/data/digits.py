@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from sagd_jax.data.config import DataConfig
-from sagd_jax.data.source import ArraySource, DataError
+from sagd_jax.data.source import ArraySource, DataError, Options
+from sagd_jax.system.schema import kind
 
 SPLITS = ("train", "test", "all")
 
 
-def load_digits(config: DataConfig) -> ArraySource:
+def load_digits(config: Options) -> ArraySource:
     """The source `digits`; raises DataError for an unknown split."""
     if config.split not in SPLITS:
         allowed = ", ".join(map(repr, SPLITS))
@@ -28,3 +28,6 @@ def load_digits(config: DataConfig) -> ArraySource:
     held_out[np.argsort(labels, kind="stable")[::5]] = True
     chosen = {"train": ~held_out, "test": held_out, "all": np.ones(len(x), bool)}[config.split]
     return ArraySource(x[chosen], value_range=(0, 255), labels=labels[chosen], num_classes=10)
+
+
+SOURCE = kind(load_digits)

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from sagd_jax.data.config import DataConfig
+from sagd_jax.data import fields
 from sagd_jax.data.files import READ_ERRORS, find_files, keep_readable, reason
-from sagd_jax.data.source import ArraySource, DataError, RecordSource, Source
+from sagd_jax.data.source import ArraySource, DataError, Options, RecordSource, Source
+from sagd_jax.system.schema import field, kind
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 # The last bytes of a whole file; WebP carries its length at the front instead.
@@ -25,7 +26,7 @@ _ENDS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
 _LOG = logging.getLogger(__name__)
 
 
-def load_folder(config: DataConfig) -> Source:
+def load_folder(config: Options) -> Source:
     """The source `folder`.
 
     Raises:
@@ -85,7 +86,7 @@ def check_image(path: Path) -> tuple[int, int, int]:
 
 
 def common_shape(
-    headers: list[tuple[Any, tuple[int, int, int]]], config: DataConfig
+    headers: list[tuple[Any, tuple[int, int, int]]], config: Options
 ) -> tuple[int, int, int]:
     """(height, width, channels) of every example; raises DataError where the files do not agree."""
     if config.channels not in (0, 1, 3):
@@ -155,7 +156,7 @@ def _fit(picture: Any, height: int, width: int) -> Any:
     return picture.resize((width, height), Image.Resampling.LANCZOS, box=box)
 
 
-def _labels(paths: list[Path], config: DataConfig) -> tuple[np.ndarray, int]:
+def _labels(paths: list[Path], config: Options) -> tuple[np.ndarray, int]:
     if not config.folder_labels:
         return np.zeros(len(paths), np.int32), 0
     root = Path(config.dir).expanduser()
@@ -170,3 +171,12 @@ def _labels(paths: list[Path], config: DataConfig) -> tuple[np.ndarray, int]:
         names.append(parts[0])
     classes = sorted(set(names))
     return np.array([classes.index(name) for name in names], np.int32), len(classes)
+
+
+SOURCE = kind(
+    load_folder,
+    **fields.FILES,
+    image_size=fields.IMAGE_SIZE,
+    channels=fields.CHANNELS,
+    folder_labels=field(False, "whether the first subfolder of an image is its class"),
+)

@@ -40,8 +40,8 @@ def batches(
     Raises:
       DataError: for a batch larger than the data set.
 
-    >>> from sagd_jax.data import DataConfig, load
-    >>> first = next(batches(load(DataConfig()), seed=0, batch_size=4))
+    >>> from sagd_jax.data import DataConfig, open_source
+    >>> first = next(batches(open_source(DataConfig()), seed=0, batch_size=4))
     >>> first["x"].shape, first["label"].shape
     ((4, 8, 8, 1), (4,))
     """

@@ -13,14 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sagd_jax import spectra
-from sagd_jax.data.config import DataConfig
-from sagd_jax.data.source import ArraySource, DataError
+from sagd_jax.data import fields
+from sagd_jax.data.source import ArraySource, DataError, Options
+from sagd_jax.spectral import spectra
+from sagd_jax.system.schema import field, kind
 
 VALUE_RANGE = (-4.0, 4.0)
 
 
-def load_synthetic(config: DataConfig) -> ArraySource:
+def load_synthetic(config: Options) -> ArraySource:
     """The source `synthetic`; raises DataError for an unknown split or shape."""
     if config.split not in ("train", "test"):
         raise DataError(f"data.split={config.split!r}: synthetic has the splits 'train', 'test'")
@@ -44,3 +45,13 @@ def load_synthetic(config: DataConfig) -> ArraySource:
         stop = min(start + piece, config.num_examples)
         x[start:stop] = draw(first + start + jnp.arange(piece))[: stop - start]
     return ArraySource(x, value_range=VALUE_RANGE, kind="field")
+
+
+SOURCE = kind(
+    load_synthetic,
+    channels=fields.CHANNELS,
+    field_shape=field((32, 32), "spatial shape of synthetic fields", low=1, hint=tuple[int, ...]),
+    field_alpha=field(-1.0, "slope of their amplitude, r^alpha"),
+    field_seed=field(0, "seed of the set of fields", low=0),
+    num_examples=field(4096, "number of synthetic fields", low=1),
+)

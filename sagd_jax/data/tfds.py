@@ -13,24 +13,26 @@ import contextlib
 import difflib
 import logging
 import os
+import types
 from typing import Any
 
 import numpy as np
 
-from sagd_jax.data.config import DataConfig
+from sagd_jax.data import fields
 from sagd_jax.data.files import reason
 from sagd_jax.data.images import resize_and_crop
-from sagd_jax.data.source import DataError, RecordSource, Source
+from sagd_jax.data.source import DataError, Options, RecordSource, Source
+from sagd_jax.system.schema import field, kind
 
 
-def load_tfds(config: DataConfig) -> Source:
-    """The sources `mnist`, `cifar10` and `tfds`.
+def load_tfds(config: Options) -> Source:
+    """The source `tfds`.
 
     Raises:
       DataError: for an unknown set (the nearest name is suggested), one that is not prepared (with
         the command that prepares it), an unknown split, or a set without such an image feature.
     """
-    name = config.tfds_name if config.name == "tfds" else config.name
+    name = config.tfds_name
     if not name:
         raise DataError("data.tfds_name: expected the name of a tensorflow-datasets set")
     builder = _builder(name, config.dir)
@@ -56,6 +58,12 @@ def load_tfds(config: DataConfig) -> Source:
         shape = read(0)[0].shape
         source = RecordSource(read, len(records), shape, num_classes=num_classes)
         return source.held(config.memory_limit_mb)
+
+
+def load_named(config: Options) -> Source:
+    """The sources `mnist` and `cifar10`: that set of tensorflow-datasets; errors as `load_tfds`."""
+    fixed = {"tfds_name": config.name, "tfds_image": "image", "tfds_label": "label", "channels": 0}
+    return load_tfds(types.SimpleNamespace(**fixed, **vars(config)))
 
 
 def _builder(name: str, directory: str) -> Any:
@@ -98,7 +106,7 @@ def _records(builder: Any, split: str, name: str) -> Any:
         ) from None
 
 
-def _fit(image: np.ndarray, config: DataConfig) -> np.ndarray:
+def _fit(image: np.ndarray, config: Options) -> np.ndarray:
     if image.dtype != np.uint8:
         raise DataError(f"data: images of dtype {image.dtype}; expected uint8")
     if config.channels and config.channels != image.shape[-1]:
@@ -123,3 +131,15 @@ def _quiet():
         yield
     finally:
         logger.setLevel(level)
+
+
+NAMED_SOURCE = kind(load_named, **fields.STREAMED, image_size=fields.IMAGE_SIZE)
+SOURCE = kind(
+    load_tfds,
+    **fields.STREAMED,
+    image_size=fields.IMAGE_SIZE,
+    channels=fields.CHANNELS,
+    tfds_name=field("", "name of a tensorflow-datasets set, with or without config"),
+    tfds_image=field("image", "feature with the image"),
+    tfds_label=field("label", "feature with the class, used if it is there"),
+)

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
+from sagd_jax.data import fields
 from sagd_jax.data.arrays import read_array, value_range
-from sagd_jax.data.config import DataConfig
 from sagd_jax.data.files import READ_ERRORS, find_files, keep_readable, reason
 from sagd_jax.data.images import SUFFIXES, check_image, common_shape, read_image
-from sagd_jax.data.source import ArraySource, DataError, RecordSource, Source
+from sagd_jax.data.source import ArraySource, DataError, Options, RecordSource, Source
+from sagd_jax.system.schema import field, kind
 
 
-def load_video(config: DataConfig) -> Source:
+def load_video(config: Options) -> Source:
     """The source `video`.
 
     Raises:
@@ -62,7 +63,7 @@ def load_video(config: DataConfig) -> Source:
     return source.held(config.memory_limit_mb)
 
 
-def _load_array(config: DataConfig) -> Source:
+def _load_array(config: Options) -> Source:
     x, _ = read_array(config)
     if x.ndim != 5:
         raise DataError(
@@ -80,3 +81,15 @@ def _load_array(config: DataConfig) -> Source:
     return ArraySource(
         x, value_range=value_range(x, config), kind="video", sample_rate=config.frame_rate
     )
+
+
+SOURCE = kind(
+    load_video,
+    **fields.FILES,
+    image_size=fields.IMAGE_SIZE,
+    channels=fields.CHANNELS,
+    array_key=fields.ARRAY_KEY,
+    value_range=fields.VALUE_RANGE,
+    num_frames=field(0, "frames per clip (0: those of the shortest clip)", low=0, high=4096),
+    frame_rate=field(8.0, "frames per second of the clips", above=0),
+)

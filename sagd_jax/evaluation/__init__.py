@@ -1,1 +1,1 @@
-"""Programs that judge a trained network."""
+"""What judges a trained network."""

@@ -1,1 +1,1 @@
-"""Training: the loop, its checkpoints and what keeps them safe."""
+"""Training: the loop and its steps, from a configuration to a trained network."""

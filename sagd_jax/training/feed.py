@@ -19,8 +19,8 @@ from jax.sharding import NamedSharding
 
 from sagd_jax import data
 from sagd_jax.data.source import Source
-from sagd_jax.training.config import RunConfig
-from sagd_jax.training.sharding import local_rows
+from sagd_jax.run.config import RunConfig
+from sagd_jax.run.layout import local_rows
 
 FIELDS = ("x", "label", "corrupted")
 _POLL = 0.2  # seconds

@@ -12,61 +12,42 @@ the devices are never idle.
 
 from __future__ import annotations
 
-import collections
-import dataclasses
 import json
-import logging
-import math
 import os
 from collections.abc import Iterator
 from typing import Any
 
 import jax
-import numpy as np
 from etils import epath
 
-from sagd_jax import compilation_cache, data, pictures, schema
+from sagd_jax import data
 from sagd_jax.data.order import batch_indices
 from sagd_jax.data.source import Source
-from sagd_jax.loading import load_run
-from sagd_jax.processes import Agreement
-from sagd_jax.schema import ConfigError
-from sagd_jax.system import exits
+from sagd_jax.run.checkpoints import Checkpoints
+from sagd_jax.run.config import RunConfig
+from sagd_jax.run.restore import CheckpointError, NoCheckpointError
+from sagd_jax.system import compilation_cache, exits, schema
 from sagd_jax.system.errors import ForPeople
-from sagd_jax.training import factory
-from sagd_jax.training.checkpoint import (
-    Checkpoint,
-    CheckpointError,
-    Checkpoints,
-    NoCheckpointError,
-)
-from sagd_jax.training.config import RunConfig, differences
+from sagd_jax.system.files import write_whole
+from sagd_jax.system.processes import Agreement
+from sagd_jax.system.signals import StopRequest
+from sagd_jax.system.watchdog import Watchdog
+from sagd_jax.training.actions import Action, Moment
+from sagd_jax.training.divergence import Diverged, Guard
 from sagd_jax.training.feed import Feed
+from sagd_jax.training.optimizer import learning_rate, rescale
 from sagd_jax.training.prepare import Prepared, prepare
-from sagd_jax.training.record import parse
-from sagd_jax.training.report import Report
-from sagd_jax.training.signals import StopRequest
-from sagd_jax.training.step import QUARTERS, State, initial_state, steps_per_call
+from sagd_jax.training.progress import Progress, averages
+from sagd_jax.training.start import STATE_ITEMS, begin, restored, resume
+from sagd_jax.training.step import State, steps_per_call
 from sagd_jax.training.summary import summarise
-from sagd_jax.training.watchdog import Watchdog
 
-STATE_ITEMS = ("params", "ema", "opt_state")
 LAG = 2  # calls between a step and the look at its metrics
 DIVERGED_FILE = "diverged.json"
-
-_log = logging.getLogger(__name__)
 
 
 class TrainingError(ForPeople, RuntimeError):
     """Training cannot go on; the message is one line."""
-
-
-class _Diverged(Exception):
-    """Too many steps in a row were not finite."""
-
-    def __init__(self, steps: list[int]) -> None:
-        super().__init__(steps)
-        self.steps = steps
 
 
 def train(
@@ -88,7 +69,7 @@ def train(
       stop: entered already, for a caller that catches signals from its own start on.
 
     Returns:
-      The exit status: 0 when finished, else that of `signals.py`.
+      The exit status: 0 when finished, else one of `system/exits.py`.
 
     Raises:
       ConfigError, DataError, CheckpointError, TrainingError: one line each.
@@ -97,7 +78,7 @@ def train(
         with StopRequest("train") as own:
             return train(config, workdir, init_from=init_from, dry_run=dry_run, stop=own)
     workdir = epath.Path(workdir)
-    source = data.load(config.data)
+    source = data.open_source(config.data)
     prepared = prepare(config, source)
     main = jax.process_index() == 0
     if main:
@@ -113,9 +94,9 @@ def train(
             workdir, keep=config.checkpoint.keep, keep_every=config.checkpoint.keep_every
         ) as checkpoints,
     ):
-        state, origin = _resume(checkpoints, prepared)
+        state, origin = resume(checkpoints, prepared)
         if state is None:
-            state, origin = _start(prepared, source, init_from)
+            state, origin = begin(prepared, source, init_from)
         if main:
             print(f"{origin}; {workdir}", flush=True)
         try:
@@ -153,25 +134,25 @@ class _Loop:
                 print(f"nothing to do: step {step} of {self.last} is reached", flush=True)
             return 0
         options = self.config.watchdog
-        report = Report(
+        progress = Progress(
             self.workdir,
             step,
             self.last,
             tensorboard=self.config.log.tensorboard,
             active=self.main,
         )
-        with report, Watchdog(options.warn_after, options.exit_after) as self.watchdog:
+        with progress, Watchdog(options.warn_after, options.exit_after) as self.watchdog:
             while True:
                 try:
-                    return self._steps(state, report)
-                except _Diverged as diverged:
+                    return self._steps(state, progress)
+                except Diverged as diverged:
                     del state
-                    state = self._roll_back(diverged, report)
+                    state = self._roll_back(diverged, progress)
 
-    def _steps(self, state: State, report: Report) -> int:
+    def _steps(self, state: State, progress: Progress) -> int:
         config = self.config
         start = step = saved = int(state["step"])
-        schedule = factory.learning_rate(config.optimizer, self.last)
+        schedule = learning_rate(config.optimizer, self.last)
         size = steps_per_call(config.train)
         feed = Feed(
             self.source,
@@ -180,7 +161,7 @@ class _Loop:
             _spans(step, self.last, size),
         )
         agree = Agreement(LAG)
-        guard = _Guard(config.train.max_skipped, step)
+        guard = Guard(config.train.max_skipped, step)
         pending: list[Any] = []
         status = 0
         with feed:
@@ -204,24 +185,25 @@ class _Loop:
                     jax.block_until_ready(metrics)
                     self.stop.nothing_to_save = False
                     compilation_cache.publish()
-                    report.restart_clock(step, feed.waited)
-                report.advance(step)
+                    progress.restart_clock(step, feed.waited)
+                progress.advance(step)
                 status = agree(self.stop.exit_status or 0)
                 guard.check(LAG)
                 if _due(config.log.every, previous, step, self.last):
                     guard.check(0)
-                    values = _averages(pending)
+                    values = averages(pending)
                     pending = []
                     values["learning_rate"] = float(schedule(step - 1))
-                    report.log(step, values, images=config.train.batch_size, waited=feed.waited)
+                    progress.log(step, values, images=config.train.batch_size, waited=feed.waited)
                 if _due(config.checkpoint.every, previous, step, self.last):
                     guard.check(0)
                     # In a row of skipped steps the weights are those that a rollback must not find.
                     if guard.healthy or step == self.last:
                         saved = self._save(state, step, saved)
-                if _due(config.preview.every, previous, step, self.last) and not status:
-                    status = self._preview(state, step, agree, report)
-                    report.restart_clock(step, feed.waited)
+                for action in self.prepared.actions:
+                    if _due(action.every, previous, step, self.last) and not status:
+                        status = self._act(action, state, step, agree, progress)
+                        progress.restart_clock(step, feed.waited)
             guard.check(0)
         self.watchdog.begin("saving")
         if status and saved < step and guard.healthy:
@@ -249,9 +231,11 @@ class _Loop:
         if self.main or (status and seconds):
             print(words, flush=True)
 
-    def _preview(self, state: State, step: int, agree: Agreement, report: Report) -> int:
-        """Draws a grid; returns the exit status if a signal ended that."""
-        self.watchdog.begin(f"drawing the samples of step {step}")
+    def _act(
+        self, action: Action, state: State, step: int, agree: Agreement, progress: Progress
+    ) -> int:
+        """Lets an action do its work; returns the exit status if a signal ended that."""
+        self.watchdog.begin(f"{action.doing} of step {step}")
         status = 0
 
         def interrupted() -> bool:
@@ -260,14 +244,7 @@ class _Loop:
             return bool(status)
 
         jax.block_until_ready(state["params"])
-        picture = self.prepared.preview.draw(state["ema"], interrupted)
-        if picture is not None and self.main:
-            file = self.workdir / "previews" / f"step_{step:08d}.png"
-            try:
-                pictures.write_png(file, picture)
-            except OSError as error:
-                _log.warning("%s could not be written: %s", file, error)
-            report.image("samples", step, picture)
+        action(Moment(step, state, self.workdir, progress, self.main, interrupted))
         return status
 
     def _save(self, state: State, step: int, saved: int) -> int:
@@ -290,7 +267,7 @@ class _Loop:
                     print(f"going on in spite of an error: {error}", flush=True)
         return saved
 
-    def _roll_back(self, diverged: _Diverged, report: Report) -> State:
+    def _roll_back(self, diverged: Diverged, progress: Progress) -> State:
         """The newest checkpoint with a smaller learning rate; TrainingError if there is none left."""
         steps = diverged.steps
         with_indices = {
@@ -309,7 +286,7 @@ class _Loop:
             saved, good = None, f"there is no checkpoint to go back to ({error})"
         if self.main:
             entry = {"steps": steps, "indices": with_indices, "checkpoint": saved and saved.step}
-            (self.workdir / DIVERGED_FILE).write_text(json.dumps(entry) + "\n")
+            write_whole(self.workdir / DIVERGED_FILE, json.dumps(entry) + "\n")
         words = (
             f"steps {steps[0]} to {steps[-1]} in a row had a loss or gradient that is not finite; "
             f"step {steps[0]} was on examples {shown} (all in {self.workdir / DIVERGED_FILE}); {good}"
@@ -321,116 +298,17 @@ class _Loop:
             )
         self.rollbacks -= 1
         self.went_back.append(saved.step)
-        state = _restore(saved, self.prepared)
+        state = restored(saved, self.prepared)
         # A second time to the same checkpoint, which knows nothing of the first.
         factor = self.config.train.rollback_factor ** self.went_back.count(saved.step)
         state["opt_state"] = jax.jit(
-            lambda opt_state: factory.rescale(opt_state, factor),
+            lambda opt_state: rescale(opt_state, factor),
             out_shardings=self.prepared.layout["opt_state"],
         )(state["opt_state"])
-        report.rewind(saved.step)
+        progress.rewind(saved.step)
         if self.main:
             print(f"{words}; going on from there, learning rate times {factor:g}", flush=True)
         return state
-
-
-class _Guard:
-    """Finds `limit` steps in a row that were skipped, in metrics that are looked at late."""
-
-    def __init__(self, limit: int, step: int) -> None:
-        self._limit, self._step = limit, step
-        self._unseen: collections.deque[Any] = collections.deque()
-        self._bad: list[int] = []
-
-    @property
-    def healthy(self) -> bool:
-        """Whether the newest step that was looked at was not skipped."""
-        return not self._bad
-
-    def watch(self, metrics: Any) -> None:
-        """Adds the metrics of the next call."""
-        self._unseen.append(metrics["skipped"])
-
-    def check(self, leave: int) -> None:
-        """Looks at all calls but the last `leave`; raises _Diverged."""
-        while len(self._unseen) > leave:
-            for skipped in np.asarray(self._unseen.popleft()):
-                self._bad = [*self._bad, self._step] if skipped else []
-                self._step += 1
-                if len(self._bad) >= self._limit:
-                    raise _Diverged(self._bad)
-
-
-def _resume(checkpoints: Checkpoints, prepared: Prepared) -> tuple[State | None, str]:
-    try:
-        saved = checkpoints.open()
-    except NoCheckpointError:
-        return None, ""
-    record, arrays = prepared.record, prepared.arrays
-    before = parse(saved.record)
-    changed = differences(before.config, record.config)
-    if before.data != record.data:
-        changed += [
-            f"the data's {f.name} was {old!r}, is {new!r}"
-            for f in dataclasses.fields(record.data)
-            if (old := getattr(before.data, f.name)) != (new := getattr(record.data, f.name))
-        ]
-    for name in sorted(arrays.keys() | saved.arrays.keys()):
-        if not np.array_equal(arrays.get(name, np.nan), saved.arrays.get(name, np.nan)):
-            changed.append(f"the noise's {name} is another one")
-    if changed:
-        raise ConfigError(
-            f"{saved.path.parent.parent} holds another run: {'; '.join(changed)}; "
-            "use another --workdir, or --init_from to start a new run from its weights"
-        )
-    return _restore(saved, prepared), f"resuming at step {saved.step}"
-
-
-def _restore(saved: Checkpoint, prepared: Prepared) -> State:
-    state = saved.restore({name: prepared.state[name] for name in STATE_ITEMS})
-    counter = jax.device_put(np.int32(saved.step), prepared.state["step"].sharding)
-    return {**state, "step": counter}
-
-
-def _start(prepared: Prepared, source: Source, init_from: str | None) -> tuple[State, str]:
-    model, optimizer, layout = prepared.model, prepared.optimizer, prepared.layout
-    shape = tuple(source.shape)
-    if init_from is None:
-
-        def fresh(key: jax.Array) -> State:
-            return initial_state(factory.initial_parameters(model, key, shape), optimizer)
-
-        # A stream of its own: the steps' keys are fold_in(key(seed), step) with step >= 0.
-        key = jax.random.fold_in(jax.random.key(prepared.record.config.seed), 2**32 - 1)
-        return jax.jit(fresh, out_shardings=layout)(key), "starting a new run"
-    params, words = _other_weights(init_from, factory.parameter_shapes(model, shape))
-    start = jax.jit(lambda p: initial_state(p, optimizer), out_shardings=layout)
-    return start(params), f"starting from {words}"
-
-
-def _other_weights(folder: str, shapes: Any) -> tuple[Any, str]:
-    if (epath.Path(folder) / "checkpoints").is_dir():
-        run = load_run(folder)
-        params, words = run.params, f"the EMA weights of {folder} at step {run.step}"
-    else:
-        from sagd_jax.models.diffusers_weights import load_diffusers
-
-        try:
-            _, params = load_diffusers(folder)
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"--init_from={folder}: {error}") from error
-        words = f"the weights in {folder}"
-    flat, expected = (
-        {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree.leaves_with_path(tree)}
-        for tree in (params, shapes)
-    )
-    for name in sorted(flat.keys() | expected.keys()):
-        if flat.get(name) != expected.get(name):
-            raise ConfigError(
-                f"--init_from={folder}: {name} has shape {flat.get(name)} there, this config's "
-                f"network has {expected.get(name)}"
-            )
-    return params, words
 
 
 def _spans(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
@@ -444,21 +322,3 @@ def _spans(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
 
 def _due(every: int | None, previous: int, step: int, last: int) -> bool:
     return every is not None and (step // every > previous // every or step == last)
-
-
-def _averages(pending: list[Any]) -> dict[str, float]:
-    host = jax.device_get(pending)
-    joined = {name: np.concatenate([m[name] for m in host]) for name in host[0]}
-    finite = ~joined["skipped"]
-    used = {name: values[finite] for name, values in joined.items()}
-    counts = used["quarter_count"].sum(axis=0)
-    sums = used["quarter_loss"].sum(axis=0)
-    with np.errstate(invalid="ignore"):
-        quarters = sums / counts
-    result = {
-        "loss": float(np.mean(used["loss"])) if finite.any() else math.nan,
-        **{f"loss_t{i + 1}of{QUARTERS}": float(q) for i, q in enumerate(quarters)},
-        "gradient_norm": float(np.mean(used["gradient_norm"])) if finite.any() else math.nan,
-        "skipped": float(np.sum(~finite)),
-    }
-    return result

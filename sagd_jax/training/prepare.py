@@ -1,7 +1,7 @@
 """Everything that a configuration determines before anything is compiled.
 
-All that can be refused is refused here, in one line: the parts are built, and the whole step and the
-preview are traced with shapes alone.
+All that can be refused is refused here, in one line: the parts are built, and the whole step and
+what the actions compile are traced with shapes alone.
 """
 
 from __future__ import annotations
@@ -17,14 +17,22 @@ import optax
 from jax.sharding import Mesh
 
 from sagd_jax.data.source import Source
-from sagd_jax.diffusion import Diffusion
-from sagd_jax.schema import ConfigError
-from sagd_jax.training import factory, sharding
-from sagd_jax.training.config import RunConfig
+from sagd_jax.diffusion.process import Diffusion
+from sagd_jax.run import build, layout
+from sagd_jax.run.config import RunConfig
+from sagd_jax.run.denoiser import parameter_shapes
+from sagd_jax.run.record import Record, describe_run
+from sagd_jax.system.schema import ConfigError
+from sagd_jax.training.actions import Action, Parts
 from sagd_jax.training.feed import FIELDS
+from sagd_jax.training.metrics import MetricsAction
+from sagd_jax.training.objectives import Denoising
+from sagd_jax.training.optimizer import make_optimizer
 from sagd_jax.training.preview import Preview
-from sagd_jax.training.record import Record, describe
 from sagd_jax.training.step import Metrics, State, initial_state, make_steps, steps_per_call
+
+# What the loop does every so many steps, in this order.
+ACTIONS: tuple[Callable[[Parts], Action], ...] = (Preview, MetricsAction)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +44,7 @@ class Prepared:
       steps: `(state, batches) -> (state, metrics)`, compiled at its first call.
       state: shapes, dtypes and layout of the training state.
       batches: likewise of a stack of batches.
+      actions: what is done every so many steps besides.
       record: what a checkpoint says of the run.
       arrays: the spectra, which a checkpoint stores.
     """
@@ -47,7 +56,7 @@ class Prepared:
     steps: Callable[[State, dict[str, jax.Array]], tuple[State, Metrics]]
     state: Any
     batches: dict[str, jax.ShapeDtypeStruct]
-    preview: Preview
+    actions: list[Action]
     record: Record
     arrays: dict[str, np.ndarray]
 
@@ -68,50 +77,53 @@ def prepare(config: RunConfig, source: Source) -> Prepared:
             f"config.train.batch_size={config.train.batch_size}: the data has only {len(source)} "
             "examples"
         )
-    mesh = sharding.make_mesh(config.mesh, config.train.batch_size, config.train.accumulate)
-    model = factory.network(config.model, source.num_classes)
+    mesh = layout.make_mesh(config.mesh, config.train.batch_size, config.train.accumulate)
+    model = build.network(config.model, source.num_classes)
     spatial = tuple(source.shape[:-1])
-    covariance = factory.covariance(config.noise, spatial, source.sample_rate)
-    corrupted = factory.corrupted_covariance(config, spatial, source.sample_rate)
-    diffusion = Diffusion(factory.schedule(config.schedule), covariance)
-    optimizer = factory.optimizer(config.optimizer, config.train)
-    shapes = factory.parameter_shapes(model, tuple(source.shape))
-    record = describe(config, source)
+    covariance = build.covariance(config.noise, spatial, source.sample_rate)
+    corrupted = build.corrupted_covariance(config, spatial, source.sample_rate)
+    diffusion = Diffusion(build.schedule(config.schedule), covariance)
+    optimizer = make_optimizer(config.optimizer, config.train)
+    shapes = parameter_shapes(model, tuple(source.shape))
+    record = describe_run(config, source)
     arrays = {"variance": np.asarray(covariance.variance)}
     if corrupted is not None:
         arrays["corrupted_variance"] = np.asarray(corrupted.variance)
     _check_channels(arrays, source)
+    objective = Denoising(config, model, diffusion, record.data.value_range, corrupted)
 
     abstract = jax.eval_shape(lambda params: initial_state(params, optimizer), shapes)
-    state = sharding.with_layout(abstract, mesh)
-    layout = jax.tree.map(lambda leaf: leaf.sharding, state)
-    batches_layout = sharding.batch_sharding(mesh, leading=1)
+    state = layout.with_layout(abstract, mesh)
+    state_layout = jax.tree.map(lambda leaf: leaf.sharding, state)
+    batches_layout = layout.batch_sharding(mesh, leading=1)
     batches = _batch_shapes(config, source, batches_layout)
     steps = jax.jit(
-        make_steps(config, model, diffusion, optimizer, record.data.value_range, corrupted),
-        in_shardings=(layout, batches_layout),
-        out_shardings=(layout, sharding.replicated(mesh)),
+        make_steps(config, objective, optimizer),
+        in_shardings=(state_layout, batches_layout),
+        out_shardings=(state_layout, layout.replicated(mesh)),
         donate_argnums=0,
     )
-    preview = Preview(record, model, diffusion, mesh)
-    with factory.naming("config"), jax.set_mesh(mesh):
+    parts = Parts(record, source, model, diffusion, objective, mesh)
+    actions = [action(parts) for action in ACTIONS]
+    with build.as_config_error("config"), jax.set_mesh(mesh):
         # Tracing finds what does not fit together (a prediction that does not exist at t = 1, a
         # norm of a whitened quantity); the calls of the loop use the same traces.
         steps.eval_shape(state, batches)
-        preview.check(state["ema"])
+        for action in actions:
+            action.check(state)
     return Prepared(
-        mesh, model, diffusion, optimizer, steps, state, batches, preview, record, arrays
+        mesh, model, diffusion, optimizer, steps, state, batches, actions, record, arrays
     )
 
 
 def _batch_shapes(
-    config: RunConfig, source: Source, layout: jax.sharding.Sharding
+    config: RunConfig, source: Source, sharding: jax.sharding.Sharding
 ) -> dict[str, jax.ShapeDtypeStruct]:
     leading = (steps_per_call(config.train), config.train.batch_size)
     one = source.fetch(np.zeros(1, np.int64))
     return {
         name: jax.ShapeDtypeStruct(
-            (*leading, *one[name].shape[1:]), one[name].dtype, sharding=layout
+            (*leading, *one[name].shape[1:]), one[name].dtype, sharding=sharding
         )
         for name in FIELDS
     }

@@ -2,58 +2,61 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
-from sagd_jax import pictures
-from sagd_jax.data.source import normalise
-from sagd_jax.diffusion import Diffusion
-from sagd_jax.drawing import compile_draw, labels_of, shapes_of
-from sagd_jax.training import sharding
-from sagd_jax.training.record import Record
+from sagd_jax.diffusion.samplers import SAMPLERS
+from sagd_jax.run import layout
+from sagd_jax.run.draw import Drawer
+from sagd_jax.show import pictures
+from sagd_jax.system import schema
+from sagd_jax.training.actions import Action, Moment, Parts
 
 _SAMPLES_AT_ONCE = 16  # few, so that a signal to stop does not wait for a whole grid
 
+_log = logging.getLogger(__name__)
 
-class Preview:
+
+class Preview(Action):
     """Draws the grid of `config.preview`, some samples at a time, over all devices."""
 
-    def __init__(self, record: Record, model: nn.Module, diffusion: Diffusion, mesh: Mesh) -> None:
-        options = record.config.preview
-        self._seed, self._data = record.config.seed, record.data
-        self._count = options.num_samples
-        self._num_classes = model.num_classes
-        self._batch = -(-min(_SAMPLES_AT_ONCE, self._count) // mesh.size) * mesh.size
-        self._draw = compile_draw(
-            record,
-            model,
-            diffusion,
-            mesh,
-            self._batch,
-            out=sharding.replicated(mesh),
-            method=options.method,
+    doing = "drawing the samples"
+
+    def __init__(self, parts: Parts) -> None:
+        config = parts.record.config
+        options = config.preview
+        self.every = options.every
+        self._data, self._count = parts.record.data, options.num_samples
+        self._drawer = Drawer(
+            parts.record,
+            parts.model,
+            parts.diffusion,
+            parts.mesh,
+            sampler=schema.make(SAMPLERS, options, selector="method"),
             num_steps=options.num_steps,
+            seed=config.seed,
+            batch_size=min(_SAMPLES_AT_ONCE, self._count),
+            out=layout.replicated(parts.mesh),
         )
 
-    def check(self, ema: Any) -> None:
-        """Raises ValueError, before anything is compiled, for a sampler that cannot run."""
-        self._draw.eval_shape(ema, *shapes_of(self._batch))
+    def check(self, state: Any) -> None:
+        self._drawer.check(state["ema"])
+
+    def __call__(self, moment: Moment) -> None:
+        picture = self.draw(moment.state["ema"], moment.interrupted)
+        if picture is None or not moment.is_first:
+            return
+        file = moment.workdir / "previews" / f"step_{moment.step:08d}.png"
+        try:
+            pictures.write_png(file, picture)
+        except OSError as error:
+            _log.warning("%s could not be written: %s", file, error)
+        moment.progress.image("samples", moment.step, picture)
 
     def draw(self, ema: Any, interrupted: Callable[[], bool]) -> np.ndarray | None:
         """The picture `(height, width, 3)`, uint8; None if `interrupted` between two parts of it."""
-        parts, key = [], jax.random.key(self._seed)
-        for first in range(0, self._count, self._batch):
-            if interrupted():
-                return None
-            label = labels_of(np.arange(first, first + self._batch), self._num_classes)
-            parts.append(np.asarray(self._draw(ema, key, jnp.int32(first), label)))
-        raw = np.concatenate(parts)[: self._count]
-        # Floats are shown in the network's range, integers as they are.
-        shown = raw if raw.dtype == np.uint8 else normalise(raw, self._data.value_range)
-        return pictures.grid(np.asarray(shown))
+        raw = self._drawer(ema, 0, self._count, interrupted=interrupted)
+        return None if raw is None else pictures.grid(self._data.for_people(raw))

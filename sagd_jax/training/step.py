@@ -7,32 +7,25 @@ anywhere between two steps.
 With `accumulate`, the gradients of parts of the batch are added up, each from the draws that the
 whole batch would have had: only memory and rounding (and dropout) differ.
 
-The loss is (6), E |e - e_theta(x_t, t)|^2, or the options of `losses.py`. The EMA starts at the
-parameters; with decay d its update number n is ema += (1 - d_n) (params - ema), where d_n = d or,
+What is minimised is an `Objective` (`objectives.py`). The EMA starts at the parameters; with decay d
+its update number n is ema += (1 - d_n) (params - ema), where d_n = d or,
 with a warm-up, min(d, (1 + n) / (10 + n)).
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
-from sagd_jax import losses
-from sagd_jax.covariance import FourierCovariance
-from sagd_jax.data.source import ValueRange, normalise
-from sagd_jax.diffusion import Diffusion
-from sagd_jax.training import factory
-from sagd_jax.training.config import RunConfig, TrainConfig
+from sagd_jax.run.config import RunConfig, TrainConfig
+from sagd_jax.training.objectives import Objective
 
 State = dict[str, Any]
 Metrics = dict[str, jax.Array]
-QUARTERS = 4
 _LONGEST_LOOP = 8  # parts of a batch; more of them would take too long to compile
 
 
@@ -55,95 +48,29 @@ def ema_update(ema: Any, params: Any, step: jax.Array, config: TrainConfig) -> A
 
 
 def make_steps(
-    config: RunConfig,
-    model: nn.Module,
-    diffusion: Diffusion,
-    optimizer: optax.GradientTransformation,
-    value_range: ValueRange,
-    corrupted: FourierCovariance | None = None,
+    config: RunConfig, objective: Objective, optimizer: optax.GradientTransformation
 ) -> Callable[[State, dict[str, jax.Array]], tuple[State, Metrics]]:
     """Builds `steps(state, batches) -> (state, metrics)` for any number of consecutive batches.
 
     `batches["x"]` has shape `(steps, batch, *spatial, channels)`, raw data values;
     `batches["label"]` and `batches["corrupted"]` `(steps, batch)`. Metrics come back with a leading
-    axis of steps. Corrupted examples get their noise from the covariance `corrupted`, if it is
-    given, made from the same white draw.
+    axis of steps.
     """
-
-    def draw(batch: dict[str, jax.Array], keys: tuple[jax.Array, ...]) -> dict[str, Any]:
-        """Everything random but dropout, for the whole batch: its parts see what it would see."""
-        time_key, noise_key, label_key = keys
-        x0 = normalise(batch["x"], value_range)
-        t = losses.sample_times(time_key, x0.shape[0], method=config.train.times)
-        x_t, noise = diffusion.diffuse(noise_key, x0, t)
-        if corrupted is not None:
-            other = dataclasses.replace(diffusion, covariance=corrupted)
-            flags = _like(batch["corrupted"], x0)
-            x_t, noise = (
-                jnp.where(flags, hidden, shown)
-                for hidden, shown in zip(other.diffuse(noise_key, x0, t), (x_t, noise), strict=True)
-            )
-        label = None
-        if config.model.class_conditional:
-            hidden = jax.random.bernoulli(label_key, config.model.class_dropout, t.shape)
-            label = jnp.where(hidden, model.num_classes, batch["label"])
-        flags = batch["corrupted"]
-        return {"x0": x0, "x_t": x_t, "noise": noise, "t": t, "label": label, "corrupted": flags}
-
-    def loss_of(params: Any, drawn: dict[str, Any], dropout_key: jax.Array) -> tuple[Any, Any]:
-        x0, noise, t = drawn["x0"], drawn["noise"], drawn["t"]
-        prediction = factory.apply_network(
-            model,
-            params,
-            diffusion,
-            drawn["x_t"],
-            t,
-            drawn["label"],
-            project_input=config.model.project_input,
-            dropout_key=dropout_key,
-        )
-        if corrupted is not None:
-            # What a corrupted example holds in the hole, and what is predicted there, teaches nothing.
-            target = diffusion.target(x0, noise, t, config.model.prediction)
-            taught = target + corrupted.project(prediction - target)
-            prediction = jnp.where(_like(drawn["corrupted"], x0), taught, prediction)
-        per_example = losses.denoising_loss(
-            diffusion,
-            prediction,
-            x0,
-            noise,
-            t,
-            kind=config.model.prediction,
-            norm=config.train.norm,
-            weighting=config.train.weighting,
-        )
-        quarter = jax.nn.one_hot(jnp.ceil(t * QUARTERS).astype(int) - 1, QUARTERS)
-        sums = {"quarter_loss": per_example @ quarter, "quarter_count": jnp.sum(quarter, axis=0)}
-        return jnp.mean(per_example), sums
-
-    gradient_of = jax.value_and_grad(loss_of, has_aux=True)
-
-    def accumulated(params: Any, drawn: dict[str, Any], dropout_key: jax.Array) -> Any:
-        """What `gradient_of` returns, part by part."""
-        parts = config.train.accumulate
-        # Row r goes to part r mod parts: each device splits its own rows, and none moves.
-        split = jax.tree.map(
-            lambda a: jnp.moveaxis(a.reshape(-1, parts, *a.shape[1:]), 1, 0), drawn
-        )
-        keys = jax.random.split(dropout_key, parts)
-        result = _sum_over(lambda part, key: gradient_of(params, part, key), (split, keys))
-        (loss, sums), gradients = result
-        share = 1 / parts
-        return (loss * share, sums), jax.tree.map(lambda g: g * share, gradients)
+    gradient_of = jax.value_and_grad(objective.loss, has_aux=True)
+    parts = config.train.accumulate
 
     def step(state: State, batch: dict[str, jax.Array]) -> tuple[State, Metrics]:
         key = jax.random.fold_in(jax.random.key(config.seed), state["step"])
         time_key, noise_key, dropout_key, label_key = jax.random.split(key, 4)
-        drawn = draw(batch, (time_key, noise_key, label_key))
-        whole = config.train.accumulate == 1
-        (loss, sums), gradients = (gradient_of if whole else accumulated)(
-            state["params"], drawn, dropout_key
-        )
+        drawn = objective.draw(batch, time_key, noise_key, label_key)
+
+        def gradient_of_part(part: Any, key: jax.Array) -> Any:
+            return gradient_of(state["params"], state["ema"], part, key)
+
+        if parts == 1:
+            (loss, sums), gradients = gradient_of_part(drawn, dropout_key)
+        else:
+            (loss, sums), gradients = _by_parts(gradient_of_part, parts, drawn, dropout_key)
         norm = optax.global_norm(gradients)
         updates, opt_state = optimizer.update(gradients, state["opt_state"], state["params"])
         params = optax.apply_updates(state["params"], updates)
@@ -169,6 +96,16 @@ def make_steps(
         return state, jax.tree.map(lambda *values: jnp.stack(values), *metrics)
 
     return steps
+
+
+def _by_parts(gradient_of_part: Callable[..., Any], parts: int, drawn: Any, key: jax.Array) -> Any:
+    """What `gradient_of_part` returns for the whole batch, from equal parts of it."""
+    # Row r goes to part r mod parts: each device splits its own rows, and none moves.
+    split = jax.tree.map(lambda a: jnp.moveaxis(a.reshape(-1, parts, *a.shape[1:]), 1, 0), drawn)
+    keys = jax.random.split(key, parts)
+    (loss, sums), gradients = _sum_over(gradient_of_part, (split, keys))
+    share = 1 / parts
+    return (loss * share, sums), jax.tree.map(lambda g: g * share, gradients)
 
 
 def steps_per_call(config: TrainConfig) -> int:
@@ -200,7 +137,3 @@ def _sum_over(function: Callable[..., Any], stacked: tuple[Any, ...]) -> Any:
         total, stacked = jax.lax.optimization_barrier((total, stacked))
         total, _ = add(total, i)
     return total
-
-
-def _like(flags: jax.Array, x: jax.Array) -> jax.Array:
-    return flags.reshape(-1, *(1,) * (x.ndim - 1))

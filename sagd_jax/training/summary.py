@@ -9,11 +9,11 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from sagd_jax.covariance import FourierCovariance
 from sagd_jax.data.source import Source, normalise
-from sagd_jax.diffusion import Diffusion
-from sagd_jax.frequencies import hermitian_multiplicity, radial_frequency
-from sagd_jax.training.config import RunConfig
+from sagd_jax.diffusion.process import Diffusion
+from sagd_jax.run.config import RunConfig
+from sagd_jax.show.words import describe_covariance
+from sagd_jax.spectral.covariance import FourierCovariance
 
 _EXAMPLES = 1024
 _MEBI = 2**20
@@ -43,22 +43,6 @@ def summarise(
         share = hidden_energy(diffusion.covariance, source)
         lines.append(f"hole      holds {share:.2%} of the data's energy (mean image left out)")
     return "\n".join(lines)
-
-
-def describe_covariance(covariance: FourierCovariance, channels: int, kind: str) -> str:
-    """Rank, range and the energy in each quarter of the radius, on one line."""
-    variance = np.asarray(covariance.variance, np.float64)
-    weights = hermitian_multiplicity(covariance.spatial_shape)[:, None] * np.ones_like(variance)
-    radius = radial_frequency(covariance.spatial_shape, "max")[..., None]
-    bins = np.broadcast_to(np.minimum((radius * 4).astype(int), 3), variance.shape)
-    energy = np.bincount(bins.ravel(), (weights * variance).ravel(), minlength=4)
-    shares = " ".join(f"{e:.1%}" for e in energy / energy.sum())
-    positive = variance[variance > 0]
-    size = math.prod(covariance.spatial_shape) * channels
-    return (
-        f"{kind}, rank {covariance.rank(channels)} of {size}, variance {positive.min():.3g} to "
-        f"{positive.max():.3g}, energy by quarter of the radius {shares}"
-    )
 
 
 def hidden_energy(covariance: FourierCovariance, source: Source) -> float:

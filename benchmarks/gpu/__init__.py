@@ -1,0 +1,1 @@
+"""Tests, speed and short training runs on one GPU: `python -m benchmarks.gpu`."""

@@ -1,0 +1,1 @@
+"""A plan on paper for scaling the training step: `python -m benchmarks.scaling`."""

@@ -1,0 +1,223 @@
+"""Data distributions whose denoisers are known exactly: to check code without training anything.
+
+(11) For data N(mu, S), S diagonal in the Fourier basis, with x_t = alpha x_0 + sigma e:
+         E[e | x_t](f)   = sigma lambda / (alpha^2 S + sigma^2 lambda) (x_t - alpha mu)(f)
+         E[x_0 | x_t](f) = mu + alpha S / (alpha^2 S + sigma^2 lambda) (x_t - alpha mu)(f)
+     with 0/0 = 0. A sampler is then a linear recursion per frequency.
+
+For a mixture of Gaussians N(mu_k, S_k) with weights p_k and any dense S_k, on small grids:
+    q_t = sum_k p_k N(alpha mu_k, M_k),  M_k = alpha^2 S_k + sigma^2 Sigma,
+    E[e | x_t]   = sum_k r_k sigma Sigma M_k^{-1} (x_t - alpha mu_k)
+    E[x_0 | x_t] = sum_k r_k (mu_k + alpha S_k M_k^{-1} (x_t - alpha mu_k))
+    score        = -sum_k r_k M_k^{-1} (x_t - alpha mu_k),
+r_k the posterior probability of component k given x_t.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from sagd_jax.diffusion.process import Diffusion
+from sagd_jax.diffusion.samplers import Denoiser
+from sagd_jax.spectral import transform
+from sagd_jax.spectral.covariance import FourierCovariance
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FourierGaussian:
+    """Stationary Gaussian data N(mean, S), S diagonal in the Fourier basis.
+
+    Attributes:
+      mean: `(*spatial, channels)`.
+      variance: S on the half grid (see `half_grid.py`), power per frequency in absolute units
+        (it is not normalised), `(*spatial[:-1], spatial[-1] // 2 + 1, 1 or channels)`; zeros are
+        allowed.
+
+    >>> import jax, jax.numpy as jnp, sagd_jax as sagd
+    >>> from sagd_jax import oracle
+    >>> diffusion = sagd.Diffusion(sagd.schedules.cosine(), sagd.white((8,)))
+    >>> data = oracle.FourierGaussian(jnp.zeros((8, 1)), jnp.full((5, 1), 0.25))
+    >>> denoiser = data.denoiser(diffusion, "x0")
+    >>> x = jnp.ones((2, 8, 1))
+    >>> round(float(denoiser(x, jnp.array([0.5, 0.5]))[0, 0, 0]), 4)  # 0.707 * 0.25 / 0.625
+    0.2828
+    """
+
+    mean: jax.Array
+    variance: jax.Array
+
+    def __post_init__(self):
+        *spatial, channels = jnp.shape(self.mean)
+        half = (*spatial[:-1], spatial[-1] // 2 + 1) if spatial else ()
+        if not spatial or jnp.shape(self.variance) not in ((*half, 1), (*half, channels)):
+            raise ValueError(
+                f"variance: its shape is {jnp.shape(self.variance)}; expected {(*half, 1)} or "
+                f"{(*half, channels)} for a mean of shape {jnp.shape(self.mean)}"
+            )
+
+    @property
+    def covariance(self) -> FourierCovariance:
+        """S as an operator."""
+        return FourierCovariance(jnp.asarray(self.variance), jnp.shape(self.mean)[:-1])
+
+    def sample(self, key: jax.Array, count: int) -> jax.Array:
+        """Draws data of shape `(count, *spatial, channels)`."""
+        return self.mean + self.covariance.sample(key, (count, *jnp.shape(self.mean)))
+
+    def log_prob(self, x: jax.Array) -> jax.Array:
+        """log N(x; mean, S) in nats per example, on the range of S."""
+        return self.covariance.log_prob(x - self.mean)
+
+    def denoiser(self, diffusion: Diffusion, prediction: str = "epsilon") -> Denoiser:
+        """The exact denoiser, equation (11).
+
+        Args:
+          diffusion: the process; its covariance may be singular.
+          prediction: kind of its output, as in `Diffusion.convert`.
+
+        Returns:
+          A function `(x_t, t) -> prediction`, t of shape `(batch,)`.
+        """
+        schedule, noise_variance = diffusion.schedule, diffusion.covariance.variance
+
+        def one(x, t):
+            alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+            total = alpha**2 * self.variance + sigma**2 * noise_variance
+            inverse = jnp.where(total > 0, 1 / jnp.where(total > 0, total, 1), 0)
+            centred = (x - alpha * self.mean).astype(x.dtype)[None]
+            x0 = self.mean + transform.multiply(centred, alpha * self.variance * inverse)[0]
+            noise = transform.multiply(centred, sigma * noise_variance * inverse)[0]
+            return x0, noise
+
+        def denoiser(x, t):
+            x0, noise = jax.vmap(one)(x, t)
+            return diffusion.target(x0, noise, t, prediction)
+
+        return denoiser
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GaussianMixture:
+    """A mixture of K Gaussians with dense covariances, for grids of a few dozen values.
+
+    Attributes:
+      weights: `(K,)`, positive, of sum 1.
+      means: `(K, *spatial, channels)`.
+      covariances: `(K, D, D)` with D = sites x channels, in the order of `mean.reshape(-1)`;
+        positive definite (semi-definite is enough where t > 0 and the noise has full support).
+
+    >>> import jax, jax.numpy as jnp, sagd_jax as sagd
+    >>> from sagd_jax import oracle
+    >>> means = jnp.stack([jnp.full((2, 2, 1), -1.0), jnp.full((2, 2, 1), 1.0)])
+    >>> covariances = 0.1 * jnp.stack([jnp.eye(4), jnp.eye(4)])
+    >>> data = oracle.GaussianMixture(jnp.array([0.5, 0.5]), means, covariances)
+    >>> diffusion = sagd.Diffusion(sagd.schedules.cosine(), sagd.power_law((2, 2), alpha=-0.5))
+    >>> bool(jnp.allclose(data.score(jnp.zeros((1, 2, 2, 1)), diffusion, 0.5), 0, atol=1e-6))
+    True
+    """
+
+    weights: jax.Array
+    means: jax.Array
+    covariances: jax.Array
+
+    def __post_init__(self):
+        count = jnp.shape(self.means)[0]
+        size = math.prod(jnp.shape(self.means)[1:])
+        for name, expected in [("weights", (count,)), ("covariances", (count, size, size))]:
+            if jnp.shape(getattr(self, name)) != expected:
+                raise ValueError(
+                    f"{name}: its shape is {jnp.shape(getattr(self, name))}; expected {expected} "
+                    f"for means of shape {jnp.shape(self.means)}"
+                )
+
+    def sample(self, key: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
+        """Draws data `(count, *spatial, channels)` and the components `(count,)` they come from."""
+        key_component, key_value = jax.random.split(key)
+        component = jax.random.choice(
+            key_component, self.weights.shape[0], (count,), p=jnp.asarray(self.weights)
+        )
+        white = jax.random.normal(key_value, (count, self.covariances.shape[-1]))
+        roots = jnp.linalg.cholesky(self.covariances)
+        values = jnp.einsum("nij,nj->ni", roots[component], white)
+        return self.means[component] + values.reshape(count, *self.means.shape[1:]), component
+
+    def log_prob(
+        self, x: jax.Array, diffusion: Diffusion | None = None, t: ArrayLike = 0.0
+    ) -> jax.Array:
+        """log density in nats per example: of the data, or of x_t where a diffusion is given."""
+        return jax.nn.logsumexp(self._posterior(x, diffusion, t)[0], axis=-1)
+
+    def responsibilities(
+        self, x: jax.Array, diffusion: Diffusion | None = None, t: ArrayLike = 0.0
+    ) -> jax.Array:
+        """Posterior probabilities of the components, `(batch, K)`."""
+        return jax.nn.softmax(self._posterior(x, diffusion, t)[0], axis=-1)
+
+    def score(
+        self, x: jax.Array, diffusion: Diffusion | None = None, t: ArrayLike = 0.0
+    ) -> jax.Array:
+        """grad log density with respect to x, of the data or of x_t; not projected."""
+        log_joint, residual, *_ = self._posterior(x, diffusion, t)
+        return -jnp.einsum("bk,bkd->bd", jax.nn.softmax(log_joint, -1), residual).reshape(x.shape)
+
+    def denoiser(self, diffusion: Diffusion, prediction: str = "epsilon") -> Denoiser:
+        """The exact denoiser `(x_t, t) -> prediction`, t of shape `(batch,)`."""
+
+        def denoiser(x, t):
+            log_joint, residual, alpha, _ = self._posterior(x, diffusion, t)
+            posterior = jax.nn.softmax(log_joint, axis=-1)
+            means = self.means.reshape(self.weights.shape[0], -1)
+            alpha = alpha[:, None]
+            x0 = posterior @ means + alpha * jnp.einsum(
+                "bk,kde,bke->bd", posterior, self.covariances, residual
+            )
+            weighted = jnp.einsum("bk,bkd->bd", posterior, residual).reshape(x.shape)
+            noise = diffusion.sigma(t, x) * diffusion.covariance.apply(weighted)
+            return diffusion.target(x0.reshape(x.shape), noise, t, prediction)
+
+        return denoiser
+
+    def _posterior(self, x: jax.Array, diffusion: Diffusion | None, t: ArrayLike):
+        """`log p_k N(x; alpha mu_k, M_k)`, `M_k^{-1} (x - alpha mu_k)`, alpha and sigma.
+
+        Their shapes are `(batch, K)`, `(batch, K, D)`, `(batch,)` and `(batch,)`.
+        """
+        batch, size = x.shape[0], self.covariances.shape[-1]
+        if diffusion is None:
+            alpha, sigma = jnp.ones(batch, x.dtype), jnp.zeros(batch, x.dtype)
+            noise_covariance = jnp.zeros((size, size), x.dtype)
+        else:
+            t = jnp.broadcast_to(jnp.asarray(t, x.dtype), (batch,))
+            alpha, sigma = diffusion.schedule.alpha(t), diffusion.schedule.sigma(t)
+            noise_covariance = dense(diffusion.covariance, x.shape[-1], x.dtype)
+
+        def one(x, alpha, sigma):
+            total = alpha**2 * self.covariances + sigma**2 * noise_covariance
+            root = jnp.linalg.cholesky(total)
+            centred = x.reshape(-1) - alpha * self.means.reshape(-1, size)
+            white = jax.scipy.linalg.solve_triangular(root, centred[..., None], lower=True)
+            residual = jax.scipy.linalg.solve_triangular(root, white, lower=True, trans=1)
+            log_det = 2 * jnp.sum(jnp.log(jnp.diagonal(root, axis1=-2, axis2=-1)), axis=-1)
+            square = jnp.sum(white[..., 0] ** 2, axis=-1)
+            log_normal = -0.5 * (square + log_det + size * math.log(2 * math.pi))
+            return jnp.log(self.weights) + log_normal, residual[..., 0]
+
+        return *jax.vmap(one)(x, alpha, sigma), alpha, sigma
+
+
+def dense(covariance: FourierCovariance, channels: int, dtype=jnp.float32) -> jax.Array:
+    """Sigma as a `(D, D)` matrix, D = sites x channels, in the order of `x.reshape(-1)`.
+
+    >>> import sagd_jax as sagd
+    >>> from sagd_jax import oracle
+    >>> float(oracle.dense(sagd.power_law((2, 2), alpha=1.0), channels=1).trace())
+    4.0
+    """
+    size = math.prod(covariance.spatial_shape) * channels
+    basis = jnp.eye(size, dtype=dtype).reshape(size, *covariance.spatial_shape, channels)
+    return covariance.apply(basis).reshape(size, size)

@@ -1,0 +1,111 @@
+"""Sampling: one method's step (`samplers.py`), scanned over a grid of times (`time_grids.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from sagd_jax.diffusion.process import Diffusion, fold_in_range
+from sagd_jax.diffusion.samplers import Denoiser, Sampler, check_prediction, named, predictor
+from sagd_jax.diffusion.time_grids import check_times, uniform
+
+
+def sample(
+    key: jax.Array,
+    denoiser: Denoiser,
+    diffusion: Diffusion,
+    shape: Sequence[int],
+    *,
+    method: str | Sampler = "ddim",
+    num_steps: int = 50,
+    times: ArrayLike | None = None,
+    prediction: str = "epsilon",
+    offset: int | jax.Array = 0,
+    start: ArrayLike | None = None,
+    trajectory: bool = False,
+    **options: float,
+) -> jax.Array:
+    """Draws samples: a scan of one method's step over a grid of times.
+
+    Sample i depends on `fold_in(key, offset + i)` alone, hence on neither the batch size nor the
+    device count. Wrap the call in `jax.jit` to compile it once for many keys.
+
+    Args:
+      key: a `jax.random.key`.
+      denoiser: `(x_t, t) -> prediction`, with t of shape `(n,)`; may compute in any precision.
+      diffusion: the process the denoiser was trained for.
+      shape: `(n, *spatial, channels)`.
+      method: "ddim"; "euler" (ddim with eta 0); "ddpm" (ancestral, equation 8); "heun" and
+        "dpmpp_2m" (second order); "sde" (heun with churn); "pc" (Langevin corrector, then ddim).
+        "heun", "sde" and "pc" evaluate the denoiser twice a step, the others once. Or a `Sampler`.
+      num_steps: number of intervals, uniform in t, where `times` is not given.
+      times: explicit decreasing grid in [0, 1] that ends in 0; see `time_grids.py`.
+      prediction: kind of the denoiser's output, one of "epsilon", "x0", "v", "velocity", "score",
+        "white_epsilon".
+      offset: index of the first sample.
+      start: state at the first time, of shape `shape`; by default a draw from N(0, sigma^2 Sigma).
+        On a singular Sigma its part off the range is kept, as data without noise.
+      trajectory: whether to return the states at all times.
+      **options: of the method. For "ddim" `eta` in [0, 1], the scale of the noise's standard
+        deviation: 0, the default, adds none, 1 is "ddpm". For "sde" `churn` >= 0, the total noise
+        added (EDM's S_churn): 0, the default, is "heun". For "pc" `snr` in [0, 1), the corrector's
+        signal-to-noise ratio, by default 0.16.
+
+    Returns:
+      Samples of shape `shape`; with `trajectory`, the states of shape `(len(times), *shape)`, from
+      the start to the samples. Float32, or float64 where JAX's x64 mode is on.
+
+    Raises:
+      ValueError: for an argument outside the values above, an option the method does not take, a
+        denoiser that changes the shape, or a prediction of epsilon, score or white_epsilon where
+        the grid starts at alpha = 0.
+
+    >>> import jax, sagd_jax as sagd
+    >>> diffusion = sagd.Diffusion(sagd.schedules.cosine(), sagd.power_law((8, 8), alpha=-0.5))
+    >>> denoiser = lambda x, t: 0 * x  # E[v | x_t] for data that are themselves N(0, Sigma)
+    >>> sagd.sample(jax.random.key(0), denoiser, diffusion, (4, 8, 8, 1), prediction="v").shape
+    (4, 8, 8, 1)
+    """
+    sampler = named(method, **options) if isinstance(method, str) else method
+    if options and sampler is method:
+        raise ValueError(f"{', '.join(options)}: method={method!r} brings its own options")
+    grid = uniform(num_steps) if times is None else check_times(times)
+    check_prediction(diffusion, prediction, grid[0])
+    dtype = jnp.result_type(float)
+    shape = tuple(shape)
+    if start is None:
+        # The prior is that of t = 1; a grid that starts later starts with the noise of its time.
+        x = diffusion.prior_sample(key, shape, offset).astype(dtype)
+        if grid[0] < 1:
+            x = x * (diffusion.sigma(grid[0], x) / diffusion.sigma(1.0, x))
+    else:
+        x = jnp.asarray(start).astype(dtype)
+        if x.shape != shape:
+            raise ValueError(f"start: its shape {x.shape} is not shape={shape}")
+    # A singular Sigma never changes the data off its range: read there once, at the start, since
+    # reading it anew would divide the rounding of every state by a small alpha.
+    clean = 0.0 if start is None else diffusion.off_range(x, grid[0])
+    predict = predictor(denoiser, diffusion, prediction, clean)
+    keys = fold_in_range(key, offset, shape[0])
+    steps = len(grid) - 1
+
+    def advance(state, step):
+        x, memory = state
+        index, t, s = step
+
+        def draw() -> jax.Array:
+            # The sample's own key drew its start; the noise of step n comes from that key folded.
+            own = jax.vmap(lambda k: jax.random.fold_in(k, index))(keys)
+            return diffusion.covariance.sample(own, shape[1:], dtype)
+
+        x, memory = sampler.step(predict, diffusion, x, t, s, draw, memory, steps)
+        return (x, memory), x if trajectory else None
+
+    memory = sampler.memory(x, jnp.asarray(grid[0], dtype))
+    steps_and_times = (np.arange(steps), grid[:-1].astype(dtype), grid[1:].astype(dtype))
+    (final, _), states = jax.lax.scan(advance, (x, memory), steps_and_times)
+    return jnp.concatenate([x[None], states]) if trajectory else final

@@ -1,0 +1,320 @@
+"""Schedules: the scalars alpha_t and sigma_t of the forward process, t = 0 data, t = 1 noise.
+
+(5) x_t = alpha_t x_0 + sigma_t e, with e ~ N(0, Sigma) and log-SNR(t) = log(alpha_t^2 / sigma_t^2).
+
+Each schedule is a frozen, hashable object of elementwise functions of t, with derivatives (exact,
+by forward-mode differentiation) and the inverse of its log-SNR. The scalars are those of isotropic
+diffusion: the spectrum of the noise lives in Sigma alone.
+
+Sources: linear beta, Ho et al. 2020 (arXiv 2006.11239); cosine, Nichol & Dhariwal 2021
+(arXiv 2102.09672), without its offset; rectified flow, Liu et al. 2022 (arXiv 2209.03003); EDM,
+Karras et al. 2022 (arXiv 2206.00364), equation 5 read as a schedule.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from sagd_jax.system import schema
+
+_HALVINGS = 60  # beyond the precision of float64
+
+
+class Schedule(abc.ABC):
+    """Base of all schedules; `t` is an array of times in [0, 1], results have its shape.
+
+    A schedule of one's own is a frozen dataclass with the methods `alpha` and `sigma`, made of
+    `jax.numpy` functions of t; all else follows from them.
+
+    >>> import sagd_jax as sagd
+    >>> schedule = sagd.schedules.rectified_flow()
+    >>> float(schedule.alpha(0.25)), float(schedule.sigma(0.25))
+    (0.75, 0.25)
+    """
+
+    @abc.abstractmethod
+    def alpha(self, t: ArrayLike) -> jax.Array:
+        """Scale of the data in x_t."""
+
+    @abc.abstractmethod
+    def sigma(self, t: ArrayLike) -> jax.Array:
+        """Scale of the noise in x_t."""
+
+    def log_snr(self, t: ArrayLike) -> jax.Array:
+        """log(alpha^2 / sigma^2): infinite at t = 0, decreasing."""
+        return 2 * (jnp.log(self.alpha(t)) - jnp.log(self.sigma(t)))
+
+    def time(self, log_snr: ArrayLike) -> jax.Array:
+        """The t with this log-SNR; values beyond the schedule's range give its nearest end.
+
+        By bisection, which every schedule can do; one that knows its inverse overrides it.
+        """
+        log_snr = _as_float(log_snr)
+        ends = jnp.zeros_like(log_snr), jnp.ones_like(log_snr)
+
+        def halve(_, interval):
+            low, high = interval
+            middle = (low + high) / 2
+            later = self.log_snr(middle) > log_snr
+            return jnp.where(later, middle, low), jnp.where(later, high, middle)
+
+        low, high = jax.lax.fori_loop(0, _HALVINGS, halve, ends)
+        return (low + high) / 2
+
+    def alpha_prime(self, t: ArrayLike) -> jax.Array:
+        """d alpha / dt."""
+        return _derivative(self.alpha, t)
+
+    def sigma_prime(self, t: ArrayLike) -> jax.Array:
+        """d sigma / dt; infinite at t = 0 where sigma grows like sqrt(t)."""
+        return _derivative(self.sigma, t)
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the discrete schedule that networks are conditioned on (1000 for continuous)."""
+        return 1000
+
+    def timestep(self, t: ArrayLike) -> jax.Array:
+        """Time in the units that networks see: the index i = num_steps t - 1 of discrete DDPM."""
+        return self.num_steps * _as_float(t) - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearBeta(Schedule):
+    """The discrete DDPM table at t = (i + 1) / num_steps, log alpha-bar linear in between."""
+
+    beta_min: float
+    beta_max: float
+    steps: int
+
+    def alpha(self, t):
+        return jnp.exp(0.5 * self._log_alpha_bar(t))
+
+    def sigma(self, t):
+        return jnp.sqrt(-jnp.expm1(self._log_alpha_bar(t)))
+
+    def log_snr(self, t):
+        log_alpha_bar = self._log_alpha_bar(t)
+        return log_alpha_bar - jnp.log(-jnp.expm1(log_alpha_bar))
+
+    def time(self, log_snr):
+        minus_log_alpha_bar = jax.nn.softplus(-_as_float(log_snr))
+        times, table = (a.astype(minus_log_alpha_bar.dtype) for a in self._table)
+        return jnp.interp(minus_log_alpha_bar, -table, times)
+
+    def sigma_prime(self, t):
+        # sigma^2 = 1 - alpha^2, so sigma' = -alpha alpha' / sigma.
+        return -self.alpha(t) * self.alpha_prime(t) / self.sigma(t)
+
+    @property
+    def num_steps(self):
+        return self.steps
+
+    def _log_alpha_bar(self, t):
+        t = _as_float(t)
+        times, table = (a.astype(t.dtype) for a in self._table)
+        return jnp.interp(t, times, table)
+
+    @property
+    def _table(self) -> tuple[np.ndarray, np.ndarray]:
+        return _linear_beta_table(self.beta_min, self.beta_max, self.steps)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cosine(Schedule):
+    """alpha = cos(pi t / 2), clipped to alpha >= `alpha_min`; alpha^2 + sigma^2 = 1."""
+
+    alpha_min: float = 1e-2
+
+    def alpha(self, t):
+        return jnp.cos(self._angle(t))
+
+    def sigma(self, t):
+        return jnp.sin(self._angle(t))
+
+    def time(self, log_snr):
+        # tan(angle) = sigma / alpha
+        angle = jnp.arctan(jnp.exp(-0.5 * _as_float(log_snr)))
+        return jnp.minimum(angle, self._largest_angle) * (2 / math.pi)
+
+    # The slope of the unclipped curve, also beyond the clip: there the clipped one stands still, and
+    # a velocity of zero would say nothing of the data.
+    def alpha_prime(self, t):
+        return -(math.pi / 2) * self.sigma(t)
+
+    def sigma_prime(self, t):
+        return (math.pi / 2) * self.alpha(t)
+
+    def _angle(self, t):
+        return jnp.minimum(_as_float(t) * (math.pi / 2), self._largest_angle)
+
+    @property
+    def _largest_angle(self) -> float:
+        return math.acos(self.alpha_min)
+
+
+@dataclasses.dataclass(frozen=True)
+class RectifiedFlow(Schedule):
+    """alpha = 1 - t, sigma = t; alpha(1) = 0, so the network must predict x0, v or velocity."""
+
+    def alpha(self, t):
+        return 1 - _as_float(t)
+
+    def sigma(self, t):
+        return _as_float(t)
+
+    def time(self, log_snr):
+        return jax.nn.sigmoid(-0.5 * _as_float(log_snr))
+
+
+@dataclasses.dataclass(frozen=True)
+class Edm(Schedule):
+    """alpha = 1, sigma = sigma_max t^rho."""
+
+    sigma_max: float
+    rho: float
+
+    def alpha(self, t):
+        return jnp.ones_like(_as_float(t))
+
+    def sigma(self, t):
+        return self.sigma_max * _as_float(t) ** self.rho
+
+    def log_snr(self, t):
+        return -2 * (math.log(self.sigma_max) + self.rho * jnp.log(_as_float(t)))
+
+    def time(self, log_snr):
+        log_t = (-0.5 * _as_float(log_snr) - math.log(self.sigma_max)) / self.rho
+        return jnp.exp(jnp.minimum(log_t, 0.0))
+
+
+@dataclasses.dataclass(frozen=True)
+class Shifted(Schedule):
+    """A schedule whose log-SNR is that of `base` plus `shift` at all times.
+
+    With c = exp(shift / 2), (alpha, sigma) is a multiple of (c alpha, sigma) of `base`: the one
+    that keeps alpha = 1 for EDM, alpha + sigma = 1 for rectified flow, and alpha^2 + sigma^2 for
+    others.
+    """
+
+    base: Schedule
+    shift: float
+
+    def alpha(self, t):
+        return self._factor * self._scale(t) * self.base.alpha(t)
+
+    def sigma(self, t):
+        return self._scale(t) * self.base.sigma(t)
+
+    def log_snr(self, t):
+        return self.base.log_snr(t) + self.shift
+
+    def time(self, log_snr):
+        return self.base.time(jnp.asarray(log_snr) - self.shift)
+
+    @property
+    def num_steps(self):
+        return self.base.num_steps
+
+    @property
+    def _factor(self) -> float:
+        return math.exp(self.shift / 2)
+
+    def _scale(self, t) -> jax.Array:
+        alpha, sigma = self.base.alpha(t), self.base.sigma(t)
+        scaled = self._factor * alpha
+        if isinstance(self.base, Edm):
+            return alpha / scaled
+        if isinstance(self.base, RectifiedFlow):
+            return (alpha + sigma) / (scaled + sigma)
+        return jnp.sqrt((alpha**2 + sigma**2) / (scaled**2 + sigma**2))
+
+
+def linear_beta(
+    beta_min: float = 1e-4, beta_max: float = 0.02, num_steps: int = 1000
+) -> LinearBeta:
+    """The DDPM schedule: betas linear from beta_min to beta_max in num_steps discrete steps.
+
+    At t = (i + 1) / num_steps it is step i of the discrete table, at t = 0 it is clean, and log
+    alpha-bar is linear between. A network trained by diffusers sees its timestep i = 1000 t - 1.
+
+    Raises:
+      ValueError: unless 0 < beta_min <= beta_max < 1 and num_steps >= 1.
+
+    >>> import sagd_jax as sagd
+    >>> round(float(sagd.schedules.linear_beta().alpha(0.001)) ** 2, 6)
+    0.9999
+    """
+    if not 0 < beta_min <= beta_max < 1:
+        raise ValueError(
+            f"beta_min={beta_min}, beta_max={beta_max}: expected 0 < beta_min <= beta_max < 1"
+        )
+    if int(num_steps) != num_steps or num_steps < 1:
+        raise ValueError(f"num_steps={num_steps}: expected an integer >= 1")
+    return LinearBeta(float(beta_min), float(beta_max), int(num_steps))
+
+
+def cosine() -> Cosine:
+    """alpha = cos(pi t / 2), clipped to alpha >= 1e-2 (from t = 0.9936 on nothing changes)."""
+    return Cosine()
+
+
+def rectified_flow() -> RectifiedFlow:
+    """alpha = 1 - t, sigma = t: straight lines from data to noise."""
+    return RectifiedFlow()
+
+
+def edm(sigma_max: float = 80.0, rho: float = 7.0) -> Edm:
+    """alpha = 1, sigma = sigma_max t^rho: variance exploding; uniform times are EDM's grid.
+
+    Raises:
+      ValueError: unless sigma_max > 0 and rho >= 1.
+    """
+    if not (sigma_max > 0 and math.isfinite(sigma_max)):
+        raise ValueError(f"sigma_max={sigma_max}: expected a finite number > 0")
+    if not (rho >= 1 and math.isfinite(rho)):
+        raise ValueError(f"rho={rho}: expected a finite number >= 1")
+    return Edm(float(sigma_max), float(rho))
+
+
+# What a config can name, `config.schedule.kind`, and its fields there.
+KINDS = {
+    "linear_beta": schema.kind(
+        linear_beta,
+        beta_min=schema.field(1e-4, "first beta", above=0, high=0.999),
+        beta_max=schema.field(0.02, "last beta", above=0, high=0.999),
+        num_steps=schema.field(1000, "discrete steps", low=1),
+    ),
+    "cosine": schema.kind(cosine),
+    "rectified_flow": schema.kind(rectified_flow),
+    "edm": schema.kind(
+        edm,
+        sigma_max=schema.field(80.0, "largest sigma", above=0),
+        rho=schema.field(7.0, "exponent of t", low=1),
+    ),
+}
+
+
+@functools.lru_cache(maxsize=16)
+def _linear_beta_table(beta_min, beta_max, steps) -> tuple[np.ndarray, np.ndarray]:
+    betas = np.linspace(beta_min, beta_max, steps)
+    log_alpha_bar = np.concatenate([[0.0], np.cumsum(np.log1p(-betas))])
+    return np.arange(steps + 1) / steps, log_alpha_bar
+
+
+def _derivative(function, t):
+    t = _as_float(t)
+    return jax.jvp(function, (t,), (jnp.ones_like(t),))[1]
+
+
+def _as_float(t: ArrayLike) -> jax.Array:
+    t = jnp.asarray(t)
+    return t if jnp.issubdtype(t.dtype, jnp.floating) else t.astype(jnp.float32)

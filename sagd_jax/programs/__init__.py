@@ -1,0 +1,1 @@
+"""The programs: flags and words around what the other folders do."""

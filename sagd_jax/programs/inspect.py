@@ -1,0 +1,47 @@
+"""The program `python -m sagd_jax.inspect`: says what the checkpoints of a work directory hold."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+
+from sagd_jax.system.commandline import Parser, at_least, one_line_errors
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints the steps, the network, the data, the noise and the configuration."""
+    parser = Parser(prog="python -m sagd_jax.inspect", description=__doc__)
+    parser.add_argument("workdir", help="directory of a training run")
+    parser.add_argument(
+        "--step", type=at_least(0), help="checkpoint (default: the newest sound one)"
+    )
+    with one_line_errors(parser.prog):
+        flags = parser.parse_args(argv)
+        # Imported late: a misspelt flag should not wait for the libraries.
+        import jax
+
+        from sagd_jax.run.checkpoints import Checkpoints
+        from sagd_jax.run.saved import load_run
+        from sagd_jax.show.words import describe_covariance, numbers
+        from sagd_jax.system import schema
+
+        run = load_run(flags.workdir, flags.step)
+        steps = Checkpoints(flags.workdir, read_only=True).steps()
+        data, config = run.record.data, run.record.config
+        count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(run.params))
+        noise = describe_covariance(run.diffusion.covariance, data.shape[-1], config.noise.kind)
+        print(f"steps     {', '.join(map(str, steps))}; this is {run.step}, every file verified")
+        print(f"written   by sagd_jax {run.record.sagd_jax} on jax {run.record.jax}")
+        print(
+            f"data      {config.data.name}: {data.num_examples} of shape {data.shape}, {data.dtype} "
+            f"in [{numbers(data.low)}, {numbers(data.high)}], {data.num_classes or 'no'} classes"
+        )
+        print(
+            f"network   {type(run.model).__name__}, {count:,} parameters, predicts "
+            f"{config.model.prediction}"
+        )
+        print(f"schedule  {run.diffusion.schedule}")
+        print(f"noise     {noise}")
+        print("config    " + json.dumps(schema.as_dict(config), indent=1).replace("\n", "\n  "))
+        return 0

@@ -1,0 +1,227 @@
+"""The power spectrum of a data set, as a program.
+
+    python -m sagd_jax.spectrum --config=configs/mnist.py --out=runs/mnist_spectrum
+
+prints the radial power spectrum with its standard errors, the power law that fits it, and the
+bands, wedges and lines that stand out; and writes into `--out`
+
+    spectrum.png      the plots
+    spectrum.json     all the numbers
+    power.npy         the power spectrum on the half grid
+    equal_snr.npy     a noise spectrum proportional to the data's, tempered by --exponent
+    omission.npy      a flat one with holes where something stands out, if anything does
+    noise_config.py   the lines of a config that use the last of these
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sagd_jax import data
+from sagd_jax.data.order import batch_indices
+from sagd_jax.data.source import DataError, Source, normalise
+from sagd_jax.run.config import read_config
+from sagd_jax.show.plots import plot_spectrum
+from sagd_jax.spectral import spectra
+from sagd_jax.spectral.analysis import Analysis, analyse
+from sagd_jax.spectral.anomalies import Anomaly
+from sagd_jax.spectral.power_spectrum import MEANS, WINDOWS, radial_profile
+from sagd_jax.system.commandline import Parser, number
+from sagd_jax.system.startup import started
+
+_PIECE = 256  # examples read at once
+_ROWS = 24  # of the printed table
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Analyses as the flags say; returns the exit status (0, 2 for bad input)."""
+    parser = _parser()
+    with started(parser, argv) as program:
+        flags = program.flags
+        if flags.num_examples < 2:
+            raise DataError(f"--num_examples={flags.num_examples}: expected at least 2")
+        if not 0 <= flags.margin < 1e6:
+            raise DataError(f"--margin={flags.margin}: expected a number of bins >= 0")
+        section = read_config(flags.config, program.overrides).data
+        out = Path(flags.out).expanduser()
+        _refuse_data_folder(out, section.dir)
+        source = data.open_source(section)
+        try:
+            analysis = analyse(
+                Examples(source, flags.num_examples),
+                mean=flags.mean,
+                window=flags.window,
+                margin=flags.margin,
+            )
+            write(analysis, source, out, exponent=flags.exponent)
+        except ValueError as error:
+            raise DataError(str(error)) from error
+        print(report(analysis, source))
+        print(f"\nwritten to {out}; to use the suggestion, copy the lines of noise_config.py:\n")
+        print((out / "noise_config.py").read_text(), end="")
+        return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m sagd_jax.spectrum", description="The power spectrum of a data set."
+    )
+    parser.add_argument("--config", required=True, help="config file; its section data is used")
+    parser.add_argument("--out", required=True, help="folder for the results")
+    parser.add_argument("--num_examples", type=int, default=10_000, help="at most this many")
+    parser.add_argument("--mean", choices=MEANS, default="channel", help="what is subtracted")
+    parser.add_argument("--window", choices=WINDOWS, default="auto", help="taper")
+    parser.add_argument("--margin", type=float, default=1.0, help="of the holes, in bins")
+    parser.add_argument("--exponent", type=number(), default=1.0, help="of the equal-SNR spectrum")
+    return parser
+
+
+class Examples:
+    """Some examples of a source, mapped to [-1, 1]; can be iterated over again and again."""
+
+    def __init__(self, source: Source, count: int):
+        self._source = source
+        self._indices = batch_indices(0, len(source), min(count, len(source)), 0)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for start in range(0, len(self), _PIECE):
+            x = self._source.fetch(self._indices[start : start + _PIECE])["x"]
+            yield np.asarray(normalise(x, self._source.value_range))
+
+
+def report(analysis: Analysis, source: Source) -> str:
+    """The table for people."""
+    spectrum, law = analysis.spectrum, analysis.law
+    radius, power, error = radial_profile(spectrum)
+    rate, hz = _hertz(source)
+    lines = [
+        f"{spectrum.num_examples} of {len(source)} examples of shape {source.shape}, values in "
+        f"[-1, 1], mean {np.mean(spectrum.mean):.4f}, window {spectrum.window}",
+        "",
+        f"{'cycles/sample':>13}{hz:>12}{'power':>12}{'+- s.e.':>11}{'power law':>12}",
+    ]
+    rows = np.unique(np.geomspace(1, len(radius), min(_ROWS, len(radius))).round().astype(int) - 1)
+    for i in rows:
+        in_hz = f"{radius[i] * rate:12.1f}" if rate else ""
+        fitted = law.scale * radius[i] ** (2 * law.alpha)
+        lines.append(f"{radius[i]:13.4f}{in_hz}{power[i]:12.4g}{error[i]:11.2g}{fitted:12.4g}")
+    lines += [
+        "",
+        f"power law: power ~ r^(2 alpha), alpha = {law.alpha:.3f} +- {law.standard_error:.3f}",
+    ]
+    searched = "power" if spectrum.innovation is None else "innovation and power"
+    if not analysis.anomalies:
+        lines.append(f"nothing stands out of the smooth {searched} spectrum")
+    for i, anomaly in enumerate(analysis.anomalies, 1):
+        lines.append(f"{i}. {describe(anomaly, source)}")
+    if analysis.anomalies:
+        holes = int((analysis.kept == 0).sum())
+        lines.append(
+            f"omitting all of it, with the margin, empties {holes} of {analysis.kept.size} bins "
+            f"and removes {100 * analysis.removed:.1f} % of the data's energy"
+        )
+    return "\n".join(lines)
+
+
+def describe(anomaly: Anomaly, source: Source) -> str:
+    """One line about an anomaly."""
+    rate, _ = _hertz(source)
+    if anomaly.kind == "line":
+        where = "at " + ", ".join(f"{f:.4f}" for f in anomaly.frequency) + " cycles/sample"
+        if rate:
+            where += f" ({anomaly.frequency[0] * rate:.1f} Hz)"
+    else:
+        where = f"{anomaly.low:.4f} to {anomaly.high:.4f} cycles/sample"
+        if rate:
+            where += f" ({anomaly.low * rate:.1f} to {anomaly.high * rate:.1f} Hz)"
+        if anomaly.kind == "wedge":
+            where += f", {anomaly.angle:.0f} +- {anomaly.width / 2:.0f} degrees"
+        elif len(anomaly.axes) < len(source.shape) - 1:
+            where += f" along axes {anomaly.axes}"
+    return (
+        f"{anomaly.kind} {where}: {10 * anomaly.excess / np.log(10):.1f} dB above the smooth "
+        f"spectrum, {anomaly.score:.0f} s.e., {100 * anomaly.energy:.1f} % of the energy"
+    )
+
+
+def write(analysis: Analysis, source: Source, out: Path, *, exponent: float = 1.0) -> None:
+    """Writes the files listed at the top of this module into `out`, which is made if need be."""
+    out.mkdir(parents=True, exist_ok=True)
+    spectrum = analysis.spectrum
+    np.save(out / "power.npy", spectrum.power)
+    tempered = spectra.from_data(spectrum.power, spectrum.spatial_shape, exponent)
+    np.save(out / "equal_snr.npy", np.asarray(tempered.variance))
+    suggestion = "equal_snr.npy"
+    if analysis.anomalies:
+        suggestion = "omission.npy"
+        np.save(
+            out / suggestion, spectra.from_variance(analysis.kept, spectrum.spatial_shape).variance
+        )
+    radius, power, error = radial_profile(spectrum)
+    numbers = {
+        "num_examples": spectrum.num_examples,
+        "window": spectrum.window,
+        "mean": spectrum.mean.tolist(),
+        "radius_cycles_per_sample": radius.tolist(),
+        "power": power.tolist(),
+        "standard_error": error.tolist(),
+        "power_law": dataclasses.asdict(analysis.law),
+        "anomalies": [_numbers(anomaly) for anomaly in analysis.anomalies],
+        "energy_removed_by_omission": analysis.removed,
+        "suggestion": suggestion,
+    }
+    (out / "spectrum.json").write_text(json.dumps(numbers, indent=1) + "\n")
+    (out / "noise_config.py").write_text(_snippet(analysis, source, out, suggestion, exponent))
+    plot_spectrum(analysis, out / "spectrum.png")
+
+
+def _refuse_data_folder(out: Path, directory: str) -> None:
+    if not directory:
+        return
+    where = Path(directory).expanduser().resolve()
+    if where == out.resolve() or (where.is_dir() and where in out.resolve().parents):
+        raise DataError(f"--out={str(out)!r}: lies in data.dir, where nothing is ever written")
+
+
+def _hertz(source: Source) -> tuple[float, str]:
+    """(samples per second, heading): only where every axis is in time."""
+    if source.sample_rate and len(source.shape) == 2:
+        return source.sample_rate, "Hz"
+    return 0.0, ""
+
+
+def _numbers(anomaly: Anomaly) -> dict[str, Any]:
+    return {
+        field.name: getattr(anomaly, field.name)
+        for field in dataclasses.fields(anomaly)
+        if field.name != "mask"
+    } | {"bins": int(anomaly.mask.sum())}
+
+
+def _snippet(
+    analysis: Analysis, source: Source, out: Path, suggestion: str, exponent: float
+) -> str:
+    if analysis.anomalies:
+        comments = [describe(anomaly, source) for anomaly in analysis.anomalies]
+        comments.append(f"omitting them removes {100 * analysis.removed:.1f} % of the energy")
+    else:
+        comments = [
+            f"equal signal-to-noise ratio at all frequencies, to the power of {exponent:g}",
+            f"(the power law nearest to it: alpha = {analysis.law.alpha * exponent:.3f})",
+        ]
+    lines = [f"# {comment}" for comment in comments]
+    lines += ['config.noise.kind = "file"', f"config.noise.file = {str(out / suggestion)!r}"]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""The program `train.py`: flags, and the training that they ask for."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from sagd_jax.system.commandline import Parser
+from sagd_jax.system.malloc import keep_freed_memory
+from sagd_jax.system.startup import started
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Trains as the flags say; returns the exit status (0, 2 for bad input, 75, 130)."""
+    parser = _parser()
+    with started(parser, argv) as program:
+        keep_freed_memory()
+        # Imported late: a misspelt flag should not wait for the libraries.
+        import jax
+        from etils import epath
+
+        from sagd_jax.run.config import read_config
+        from sagd_jax.training.loop import train
+
+        flags, stop = program.flags, program.stop
+        config = read_config(flags.config, program.overrides)
+        workdir = epath.Path(flags.workdir)
+        if "://" not in flags.workdir:
+            workdir = workdir.expanduser().resolve()
+        if workdir.exists() and not workdir.is_dir():
+            parser.error(f"--workdir={flags.workdir}: this is a file, expected a directory")
+        # One process alone loses nothing before its first step; several stop together.
+        stop.nothing_to_save = jax.process_count() == 1
+        return train(config, workdir, init_from=flags.init_from, dry_run=flags.dry_run, stop=stop)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="train.py",
+        description="Train a diffusion model under noise with any spectrum. Running the same "
+        "command again continues the run.",
+        epilog="Any field of the config can be set: --config.train.num_steps=1000. Exit status: 0 "
+        "finished, 2 bad input, 75 saved after SIGTERM or out of contact with another process "
+        "(requeue it), 130 saved after Ctrl-C.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", required=True, help="a file such as configs/digits.py")
+    parser.add_argument("--workdir", required=True, help="directory of the run")
+    parser.add_argument("--init_from", help="start from the weights of this other workdir")
+    parser.add_argument(
+        "--dry_run", action="store_true", help="say what would be trained, and stop"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,398 @@
+"""The configuration of a run: every field, its default, its bounds, and what it means.
+
+A config file is Python with a function `get_config()`; it usually starts from `default_config()`:
+
+    import sagd_jax as sagd
+
+    def get_config():
+        config = sagd.default_config()
+        config.data.name = "mnist"
+        config.noise.kind, config.noise.alpha = "power_law", -0.04
+        return config
+
+`read_config` runs such a file, applies `--config.section.field=value` flags and returns a checked, frozen
+`RunConfig`. The same class reads the JSON of a checkpoint, as data.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import runpy
+import traceback
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sagd_jax.data.config import DataConfig
+from sagd_jax.diffusion import schedules
+from sagd_jax.diffusion.losses import NORMS, TIME_DRAWS, WEIGHTINGS
+from sagd_jax.diffusion.process import PREDICTIONS
+from sagd_jax.diffusion.samplers import METHODS, SAMPLERS
+from sagd_jax.spectral import spectra
+from sagd_jax.spectral.covariance import FourierCovariance
+from sagd_jax.system import schema
+from sagd_jax.system.errors import one_line
+from sagd_jax.system.schema import ConfigError, field, section
+
+OPTIMIZERS = ("adam", "adamw", "lion", "sgd")
+
+
+def _from_file(spatial_shape: Sequence[int], file: str | None) -> FourierCovariance:
+    try:
+        variance = np.load(str(file), allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"config.noise.file={file!r}: not a readable .npy array ({error})"
+        ) from error
+    return spectra.from_variance(variance, spatial_shape)
+
+
+# The spectra that a config can name: all of `spectra.py`, and one from a file.
+NOISE_KINDS = {
+    **spectra.KINDS,
+    "file": schema.kind(
+        _from_file, file=field(None, "a .npy spectrum for from_variance", hint=str | None)
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+@schema.of_kinds(NOISE_KINDS)
+class NoiseConfig:
+    """The covariance of the noise."""
+
+    kind: str = field("white", "how the spectrum is given", choices=tuple(NOISE_KINDS))
+
+
+@dataclasses.dataclass(frozen=True)
+class CorruptedNoiseConfig(NoiseConfig):
+    """The covariance for examples that are flagged as corrupted, so that clean ones teach the band.
+
+    Sampling uses `noise`, under which the clean examples are learned.
+    """
+
+    kind: str = field(
+        "same", "how the spectrum is given; same: as noise", choices=("same", *NOISE_KINDS)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+@schema.of_kinds(schedules.KINDS)
+class ScheduleConfig:
+    """The scalars alpha_t and sigma_t."""
+
+    kind: str = field("linear_beta", "schedule", choices=tuple(schedules.KINDS))
+
+
+@dataclasses.dataclass(frozen=True)
+class UNetConfig:
+    """The U-Net; the defaults are the paper's."""
+
+    block_out_channels: tuple[int, ...] = field(
+        (32, 64, 128, 256), "channels per level", low=1, high=8192
+    )
+    layers_per_block: int = field(2, "residual blocks per level", low=1, high=16)
+    attention: tuple[bool, ...] | None = field(
+        None, "self-attention per level; None: on all but the first"
+    )
+    mid_attention: bool = field(True, "self-attention in the middle")
+    attention_head_dim: int | None = field(8, "channels per head; None: one head", low=1)
+    norm_num_groups: int = field(32, "groups of each norm", low=1)
+    norm_eps: float = field(1e-5, "epsilon of each norm", above=0)
+    downsample_padding: int = field(1, "0 pads asymmetrically", choices=(0, 1))
+    freq_shift: float = field(0.0, "shift of the time frequencies")
+    flip_sin_to_cos: bool = field(True, "cosines first in the time embedding")
+    dropout: float = field(0.0, "dropout rate", low=0, high=0.999)
+
+
+@dataclasses.dataclass(frozen=True)
+class DiTConfig:
+    """The transformer."""
+
+    patch_size: tuple[int, ...] = field((2,), "per axis, or one for all", low=1)
+    hidden_size: int = field(384, "width", low=1, high=65536)
+    depth: int = field(12, "blocks", low=1, high=512)
+    num_heads: int = field(6, "attention heads", low=1)
+    mlp_ratio: float = field(4.0, "hidden width of the MLPs over the width", above=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The score model."""
+
+    kind: str = field("unet", "network", choices=("unet", "dit"))
+    prediction: str = field("epsilon", "what it predicts", choices=PREDICTIONS)
+    class_conditional: bool = field(False, "condition on the data's labels")
+    class_dropout: float = field(
+        0.1,
+        "share of labels hidden in training",
+        low=0,
+        high=1,
+        only={"class_conditional": (True,)},
+    )
+    project_input: bool = field(False, "show the network only the range of a singular covariance")
+    dtype: str = field("float32", "compute dtype", choices=("float32", "bfloat16"))
+    remat: bool = field(False, "recompute activations in the backward pass")
+    unet: UNetConfig = section(UNetConfig)
+    dit: DiTConfig = section(DiTConfig)
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """The optax optimiser."""
+
+    name: str = field("adamw", "optimiser", choices=OPTIMIZERS)
+    learning_rate: float = field(2e-4, "peak learning rate", above=0)
+    decay: str = field(
+        "constant", "learning rate after the warm-up", choices=("constant", "cosine", "linear")
+    )
+    warmup_steps: int = field(500, "steps of linear warm-up", low=0)
+    weight_decay: float = field(
+        0.0, "decoupled weight decay", low=0, only={"name": ("adamw", "lion")}
+    )
+    b1: float = field(0.9, "decay of the first moment (momentum of sgd)", low=0, high=0.99999)
+    b2: float = field(
+        0.999,
+        "decay of the second moment",
+        low=0,
+        high=0.9999999,
+        only={"name": ("adam", "adamw", "lion")},
+    )
+    clip_norm: float | None = field(1.0, "largest global gradient norm; None: no clipping", above=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """The training loop."""
+
+    num_steps: int = field(100_000, "optimiser steps", low=1, may_change=True)
+    batch_size: int = field(128, "examples per step, over all devices", low=1)
+    ema_decay: float = field(0.9999, "decay of the weights' average", low=0, high=0.9999999)
+    ema_warmup: bool = field(True, "start with shorter averages: min(decay, (1 + n) / (10 + n))")
+    norm: str = field("l2", "norm of the loss", choices=NORMS)
+    weighting: str = field("uniform", "weight over t", choices=WEIGHTINGS)
+    times: str = field("uniform", "distribution of t", choices=TIME_DRAWS)
+    steps_per_call: int = field(1, "steps in one compiled call, on accelerators", low=1, high=1000)
+    accumulate: int = field(
+        1, "parts of a batch whose gradients are added up, to save memory", low=1, high=65536
+    )
+    max_skipped: int = field(
+        10,
+        "steps in a row with a loss or gradient that is not finite, until it stops",
+        low=1,
+        may_change=True,
+    )
+    rollbacks: int = field(
+        0,
+        "times to go back to the last checkpoint instead, with a smaller learning rate",
+        low=0,
+        may_change=True,
+    )
+    rollback_factor: float = field(
+        0.5, "by which a rollback multiplies the learning rate", above=0, high=1, may_change=True
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class LogConfig:
+    """Numbers for people: terminal, metrics.jsonl, TensorBoard."""
+
+    every: int = field(100, "steps between log lines", low=1)
+    tensorboard: bool = field(True, "write TensorBoard files")
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+    """When checkpoints are written and which are kept."""
+
+    every: int = field(5_000, "steps between checkpoints", low=1)
+    keep: int = field(3, "newest checkpoints kept", low=1)
+    keep_every: int | None = field(None, "steps whose multiples are kept for good", low=1)
+    on_error: str = field(
+        "stop", "when one cannot be saved (disk full)", choices=("stop", "continue")
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+@schema.of_kinds(SAMPLERS, selector="method")
+class PreviewConfig:
+    """Grids of samples from the EMA weights during training."""
+
+    every: int | None = field(5_000, "steps between grids; None: no grids", low=1)
+    num_samples: int = field(64, "samples in a grid", low=1, high=4096)
+    method: str = field("ddim", "sampler", choices=METHODS)
+    num_steps: int = field(50, "sampling steps", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class MetricsConfig:
+    """Numbers about the network besides the loss, by the names in `training/metrics.py`."""
+
+    every: int = field(1_000, "steps between them", low=1)
+    names: tuple[str, ...] = field((), "which of them")
+
+
+@dataclasses.dataclass(frozen=True)
+class WatchdogConfig:
+    """When a run that hangs says what it waits for."""
+
+    warn_after: float | None = field(
+        300.0, "seconds without progress until that is named; None: never", above=0
+    )
+    exit_after: float | None = field(
+        None, "seconds without progress until it ends, with status 75; None: never", above=0
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """Devices: the batch is split over data x fsdp, parameters over fsdp."""
+
+    data: int = field(-1, "devices along the data axis; -1: all that are left", low=-1)
+    fsdp: int = field(1, "devices along the parameter axis", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """A whole run."""
+
+    seed: int = field(0, "of initialisation, data order and noise", low=0, high=2**31 - 1)
+    data: DataConfig = section(DataConfig)
+    noise: NoiseConfig = section(NoiseConfig)
+    corrupted_noise: CorruptedNoiseConfig = section(CorruptedNoiseConfig)
+    schedule: ScheduleConfig = section(ScheduleConfig)
+    model: ModelConfig = section(ModelConfig)
+    optimizer: OptimizerConfig = section(OptimizerConfig)
+    train: TrainConfig = section(TrainConfig)
+    log: LogConfig = section(LogConfig, may_change=True)
+    checkpoint: CheckpointConfig = section(CheckpointConfig, may_change=True)
+    preview: PreviewConfig = section(PreviewConfig, may_change=True)
+    metrics: MetricsConfig = section(MetricsConfig, may_change=True)
+    watchdog: WatchdogConfig = section(WatchdogConfig, may_change=True)
+    mesh: MeshConfig = section(MeshConfig, may_change=True)
+
+
+def default_config() -> Any:
+    """All fields at their defaults, as a locked `ml_collections.ConfigDict` for config files."""
+    # Checkpoints are read, and the library used, where ml_collections is not installed.
+    from ml_collections import ConfigDict
+
+    values = dataclasses.asdict(RunConfig())
+    config = ConfigDict(values, type_safe=False)
+    config.lock()
+    return config
+
+
+def read_config(path: str, overrides: Sequence[str] = ()) -> RunConfig:
+    """Runs a config file, applies overrides, and checks the result.
+
+    Args:
+      path: a Python file with `get_config()`, which returns a ConfigDict, a mapping or a RunConfig.
+      overrides: flags of the form `--config.section.field=value`.
+
+    Raises:
+      ConfigError: one line saying what is wrong, where, and what is allowed.
+    """
+    values = _run_config_file(path)
+    for flag in overrides:
+        _override(values, flag)
+    return schema.build(RunConfig, values)
+
+
+def differences(old: RunConfig, new: RunConfig) -> list[str]:
+    """The fields, other than those that may change, in which two configs differ, with both values."""
+    changeable = schema.may_change(RunConfig)
+    before, after = _flat(schema.as_dict(old)), _flat(schema.as_dict(new))
+    return [
+        f"config.{name} was {before.get(name)!r}, is {after.get(name)!r}"
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+        and not any(name == m or name.startswith(f"{m}.") for m in changeable)
+    ]
+
+
+def _run_config_file(path: str) -> dict[str, Any]:
+    file = Path(path)
+    if not file.is_file():
+        near = sorted(str(p) for p in file.parent.glob("*.py")) if file.parent.is_dir() else []
+        found = f"there are: {', '.join(near)}" if near else "expected a Python file"
+        raise ConfigError(f"--config={path}: no such file; {found}")
+    try:
+        get_config = runpy.run_path(str(file)).get("get_config")
+        if not callable(get_config):
+            raise ConfigError(f"--config={path}: it has no function get_config()")
+        config = get_config()
+    except ConfigError:
+        raise
+    except SyntaxError as error:
+        raise ConfigError(f"--config={path}: line {error.lineno}: {error.msg}") from error
+    except Exception as error:
+        # A fault in somebody's file: its own line is what helps, not our traceback.
+        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
+        where = f"line {lines[-1]}: " if lines else ""
+        words = str(error).strip().strip("\"'").replace("\\n", " ")
+        reason = one_line(words) or "failed"
+        raise ConfigError(f"--config={path}: {where}{type(error).__name__}: {reason}") from error
+    if isinstance(config, RunConfig):
+        return schema.as_dict(config)
+    if hasattr(config, "to_dict"):
+        config = config.to_dict()
+    if not isinstance(config, Mapping):
+        raise ConfigError(
+            f"--config={path}: get_config() returned {type(config).__name__}, expected a ConfigDict"
+        )
+    return dict(config)
+
+
+def _override(values: dict[str, Any], flag: str) -> None:
+    name, equals, text = flag.removeprefix("--").partition("=")
+    *sections, last = name.split(".")[1:] or [""]
+    if not equals:
+        raise ConfigError(f"{flag}: expected --{name}=value")
+    hint: Any = RunConfig
+    for part in [*sections, last]:
+        # A name that does not exist has no type; the schema words that complaint.
+        hint = typing.get_type_hints(hint).get(part) if dataclasses.is_dataclass(hint) else None
+    if dataclasses.is_dataclass(hint):
+        raise ConfigError(f"{flag}: {name} is a section; set one of its fields: {name}.NAME=value")
+    inner = values
+    for part in sections:
+        inner = inner.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{flag}: there is no section {name.rpartition('.')[0]}")
+    inner[last] = _parse(text, hint)
+
+
+def _parse(text: str, hint: Any) -> Any:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        if text == "None":
+            return None
+        (hint,) = (a for a in typing.get_args(hint) if a is not type(None))
+    if hint is str:
+        return text
+    if hint == tuple[str, ...] and not text.startswith(("(", "[")):
+        return tuple(name.strip() for name in text.split(","))
+    if hint is bool and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text  # the schema names the type that it expected
+    if isinstance(value, tuple | list) or typing.get_origin(hint) is not tuple:
+        return value
+    return (value,)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

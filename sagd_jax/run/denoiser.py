@@ -1,0 +1,69 @@
+"""A run's network as a denoiser: its parameters, what it sees, and how it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from sagd_jax.diffusion.process import Diffusion
+from sagd_jax.run.build import as_config_error
+from sagd_jax.run.layout import gathered
+
+
+def initial_parameters(model: nn.Module, key: jax.Array, shape: tuple[int, ...]) -> Any:
+    """Fresh parameters for signals of shape `(*spatial, channels)`; works under `jax.eval_shape`."""
+    return model.init(key, jnp.zeros((1, *shape)), jnp.zeros((1,)))["params"]
+
+
+def parameter_shapes(model: nn.Module, shape: tuple[int, ...]) -> Any:
+    """The parameters as shapes; refuses, in one line, a network that does not fit the signal."""
+    with as_config_error("config.model"):
+        return jax.eval_shape(lambda key: initial_parameters(model, key, shape), jax.random.key(0))
+
+
+def apply_network(
+    model: nn.Module,
+    params: Any,
+    diffusion: Diffusion,
+    x_t: jax.Array,
+    t: jax.Array,
+    label: jax.Array | None,
+    *,
+    project_input: bool = False,
+    dropout_key: jax.Array | None = None,
+) -> jax.Array:
+    """The network's prediction for x_t of shape `(batch, *spatial, channels)` at t of `(batch,)`.
+
+    The network sees x_t / sqrt(alpha^2 + sigma^2), of unit scale under any schedule (and x_t itself
+    under a variance-preserving one), and time as a discrete timestep.
+    """
+    if project_input:
+        x_t = diffusion.covariance.project(x_t)
+    scale = jax.lax.rsqrt(diffusion.alpha(t, x_t) ** 2 + diffusion.sigma(t, x_t) ** 2)
+    variables = {"params": gathered(params)}
+    timestep = diffusion.schedule.timestep(t)
+    options: dict[str, Any] = {}
+    if dropout_key is not None:
+        options = {"train": True, "rngs": {"dropout": dropout_key}}
+    prediction: Any = model.apply(variables, scale * x_t, timestep, label, **options)
+    return prediction
+
+
+def as_denoiser(
+    model: nn.Module,
+    params: Any,
+    diffusion: Diffusion,
+    label: jax.Array | None = None,
+    *,
+    project_input: bool = False,
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """A function `(x_t, t) -> prediction`, as samplers take it, for one batch of labels."""
+
+    def denoise(x_t: jax.Array, t: jax.Array) -> jax.Array:
+        return apply_network(model, params, diffusion, x_t, t, label, project_input=project_input)
+
+    return denoise

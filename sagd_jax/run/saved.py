@@ -1,0 +1,153 @@
+"""From a work directory back to a network, a process and a denoiser.
+
+The sampler, the likelihood program and research code all come in here. Only what the checkpoint
+holds is used, every file of it is verified first, and only the weights that are asked for are read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from sagd_jax.diffusion.process import Diffusion
+from sagd_jax.run import build
+from sagd_jax.run.checkpoints import Checkpoints
+from sagd_jax.run.denoiser import as_denoiser, parameter_shapes
+from sagd_jax.run.layout import with_layout
+from sagd_jax.run.record import Record, read_record
+from sagd_jax.run.restore import CheckpointError
+from sagd_jax.spectral import spectra
+from sagd_jax.spectral.covariance import FourierCovariance
+from sagd_jax.system import schema
+
+_TOLERANCE = 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a checkpoint of a run holds, ready for use.
+
+    Attributes:
+      model: the network.
+      params: its weights.
+      diffusion: the process, with the covariance as stored.
+      record: configuration and data's shape and range.
+      step: training step of the checkpoint.
+    """
+
+    model: nn.Module
+    params: Any
+    diffusion: Diffusion
+    record: Record
+    step: int
+
+    def denoiser(
+        self, label: jax.Array | None = None
+    ) -> Callable[[jax.Array, jax.Array], jax.Array]:
+        """`(x_t, t) -> prediction` for labels of shape `(batch,)`; None: no class."""
+        return as_denoiser(
+            self.model,
+            self.params,
+            self.diffusion,
+            label,
+            project_input=self.record.config.model.project_input,
+        )
+
+
+def load_run(
+    workdir: str | os.PathLike[str],
+    step: int | None = None,
+    ema: bool = True,
+    mesh: Mesh | None = None,
+) -> Run:
+    """Reads a checkpoint of `workdir`; arguments and errors are those of `load`.
+
+    With a `mesh` the weights are laid over it by the rule of `layout.py`; otherwise they
+    go to the first device.
+    """
+    saved = Checkpoints(workdir, read_only=True).open(step)
+    try:
+        record = read_record(saved.record)
+        model = build.network(record.config.model, record.data.num_classes)
+        shapes = parameter_shapes(model, record.data.shape)
+        covariance = stored_covariance(saved.arrays, record.data.shape)
+        schedule = build.schedule(record.config.schedule)
+    except schema.ConfigError as error:
+        raise CheckpointError(f"{saved.path}: {error}") from error
+    if mesh is not None:
+        shapes = with_layout(shapes, mesh)
+    name = "ema" if ema else "params"
+    params = saved.restore({name: shapes})[name]
+    return Run(model, params, Diffusion(schedule, covariance), record, saved.step)
+
+
+def load(
+    workdir: str | os.PathLike[str], step: int | None = None, ema: bool = True
+) -> tuple[Callable[..., jax.Array], Diffusion, dict[str, Any]]:
+    """Loads a trained denoiser and its process from a work directory.
+
+    Args:
+      workdir: as given to `train.py`.
+      step: of the checkpoint; None for the newest sound one.
+      ema: whether to take the averaged weights.
+
+    Returns:
+      `(denoiser, diffusion, metadata)`: `denoiser(x_t, t, label=None)` for x_t of shape
+      `(batch, *spatial, channels)` in the network's range [-1, 1] and t of `(batch,)`; `metadata`
+      holds `step`, `prediction` (the kind that `sample` needs), `shape` of one signal and the whole
+      record of the run as nested dictionaries.
+
+    Raises:
+      NoCheckpointError: if there is none.
+      CheckpointError: if none is sound, or this step is missing or damaged.
+
+    Example::
+
+      denoiser, diffusion, metadata = sagd.load("runs/digits")
+      samples = sagd.sample(
+          jax.random.key(0), denoiser, diffusion, (16, *metadata["shape"]),
+          prediction=metadata["prediction"],
+      )
+    """
+    run = load_run(workdir, step, ema)
+
+    def denoiser(x_t: jax.Array, t: jax.Array, label: jax.Array | None = None) -> jax.Array:
+        return run.denoiser(label)(x_t, t)
+
+    metadata = {
+        "step": run.step,
+        "prediction": run.record.config.model.prediction,
+        "shape": run.record.data.shape,
+        "parameters": sum(math.prod(p.shape) for p in jax.tree.leaves(run.params)),
+        **schema.as_dict(run.record),
+    }
+    return denoiser, run.diffusion, metadata
+
+
+def stored_covariance(arrays: dict[str, np.ndarray], shape: tuple[int, ...]) -> FourierCovariance:
+    """The covariance among a checkpoint's arrays, for signals of `shape`; checked, not rescaled."""
+    spatial = shape[:-1]
+    variance = arrays.get("variance")
+    if variance is None:
+        raise CheckpointError("the checkpoint has no array 'variance'")
+    try:
+        checked = spectra.from_variance(variance, spatial)
+    except ValueError as error:
+        raise CheckpointError(f"the checkpoint's {error}") from error
+    if not np.allclose(checked.variance, variance, rtol=_TOLERANCE):
+        raise CheckpointError("the checkpoint's variance does not have mean 1")
+    if variance.shape[-1] not in (1, shape[-1]):
+        raise CheckpointError(
+            f"the checkpoint's variance is for {variance.shape[-1]} channels, its data has "
+            f"{shape[-1]}"
+        )
+    return FourierCovariance(jnp.asarray(variance, jnp.float32), tuple(spatial))

@@ -1,0 +1,1 @@
+"""For people's eyes and ears: pictures, plots, sounds, clips and words. Knows no run."""

@@ -1,0 +1,106 @@
+"""Samples as pictures: a grid of images, of frames, or of curves.
+
+Needs Pillow, which is imported when a picture is written.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+
+from sagd_jax.system.files import write_whole
+
+_SMALLEST_SIDE = 48  # pixels; smaller images are enlarged by whole factors
+_GAP = 2
+_CURVE = (64, 160)  # height and width of a one-dimensional signal's panel
+
+
+def grid(samples: np.ndarray, columns: int | None = None) -> np.ndarray:
+    """Arranges samples in a grid.
+
+    Args:
+      samples: `(n, *spatial, channels)`, uint8 or floats in [-1, 1], with one, two or three spatial
+        axes. One-dimensional signals are drawn as curves, three-dimensional ones as a row of at
+        most eight slices along their first axis. Channels other than 1 and 3: the first three, or
+        the first.
+      columns: of the grid; None for a square one.
+
+    Returns:
+      `(height, width, 3)`, uint8.
+    """
+    panels = _panels(samples)
+    count, height, width, _ = panels.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    canvas = np.full(
+        (rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, 3), 255, np.uint8
+    )
+    for i, panel in enumerate(panels):
+        top = _GAP + (i // columns) * (height + _GAP)
+        left = _GAP + (i % columns) * (width + _GAP)
+        canvas[top : top + height, left : left + width] = panel
+    return canvas
+
+
+def image(sample: np.ndarray) -> np.ndarray:
+    """One image `(height, width, channels)`, uint8 or floats in [-1, 1], as `(h, w, 3)` uint8."""
+    return _to_rgb(to_uint8(sample))
+
+
+def write_png(path: str | Path, picture: np.ndarray) -> None:
+    """Writes `(height, width, 3)` uint8 as a PNG, replacing the file in one step."""
+    from etils import epath
+    from PIL import Image
+
+    file = epath.Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="PNG")
+    write_whole(file, buffer.getbuffer())
+
+
+def to_uint8(samples: np.ndarray) -> np.ndarray:
+    """uint8 as it is; floats from [-1, 1] to 0 ... 255."""
+    if samples.dtype == np.uint8:
+        return samples
+    return np.clip(np.round((np.asarray(samples, np.float64) + 1) * 127.5), 0, 255).astype(np.uint8)
+
+
+def _panels(samples: np.ndarray) -> np.ndarray:
+    spatial = samples.ndim - 2
+    if spatial == 1:
+        return np.stack([_curve(sample) for sample in samples])
+    images = to_uint8(samples)
+    if spatial == 3:
+        depth = images.shape[1]
+        slices = np.linspace(0, depth - 1, min(depth, 8)).round().astype(int)
+        images = np.concatenate([images[:, i] for i in slices], axis=2)
+    images = _to_rgb(images)
+    factor = max(1, math.ceil(_SMALLEST_SIDE / images.shape[1]))
+    return images.repeat(factor, axis=1).repeat(factor, axis=2)
+
+
+def _to_rgb(images: np.ndarray) -> np.ndarray:
+    return images[..., :3] if images.shape[-1] >= 3 else images[..., :1].repeat(3, axis=-1)
+
+
+def _curve(sample: np.ndarray) -> np.ndarray:
+    # The envelope of the samples that fall on each column, scaled to the signal's own maximum.
+    height, width = _CURVE
+    values = np.asarray(to_uint8(sample), np.float64)[:, 0] / 127.5 - 1
+    values = values / max(np.abs(values).max(), 1e-6)
+    columns = np.array_split(
+        np.interp(
+            np.linspace(0, 1, max(width, len(values))), np.linspace(0, 1, len(values)), values
+        ),
+        width,
+    )
+    panel = np.full((height, width, 3), 240, np.uint8)
+    for x, column in enumerate(columns):
+        top = int((1 - column.max()) / 2 * (height - 1))
+        bottom = int((1 - column.min()) / 2 * (height - 1))
+        panel[top : bottom + 1, x] = (40, 60, 120)
+    return panel

@@ -1,0 +1,206 @@
+"""The covariance of the noise: diagonal in the Fourier basis, drawn from nowhere but here.
+
+F is the unitary DFT over the spatial axes of signals `(..., *spatial, channels)`, d the number of
+sites, C the number of channels.
+
+(4) Sigma = F* diag(lambda) F, with lambda = w^2 / mean(w^2): the mean over the whole grid (both
+    Hermitian halves) and all channels, so that trace(Sigma) / (d C) = 1. Shaping moves energy
+    between frequencies and never changes its total.
+
+lambda is stored on the half grid (`half_grid.py`). Every function of Sigma is a filter with a
+real gain h(lambda):
+
+    Sigma x          h = lambda              Sigma^+ x        h = 1 / lambda on the support
+    Sigma^{1/2} x    h = sqrt(lambda)        Sigma^{+1/2} x   h = 1 / sqrt(lambda) on the support
+    Pi x             h = 1 on the support
+
+The support is lambda > 0, exactly; off the support h is 0. Pi is the orthogonal projector on the
+range of Sigma. Filters are computed as x + F* diag(h - 1) F x: where lambda is 1, the added term is
+exactly zero, so white noise is the isotropic algorithm bit for bit.
+
+Source: SAGD (arXiv 2510.09660), equations 4 to 8; the normalisation is its equation 15.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sagd_jax.spectral import transform
+from sagd_jax.spectral.half_grid import grid_size, hermitian_multiplicity
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class FourierCovariance:
+    """A covariance Sigma = F* diag(lambda) F (equation 4), as a frozen pytree.
+
+    Build one with `white`, `power_law`, `band_pass`, `two_band`, `from_variance` and the other
+    functions of `spectra.py`, which validate and normalise. It goes through `jit`, `vmap` and
+    `grad` (with respect to `variance`).
+
+    Attributes:
+      variance: lambda on the half grid, float32,
+        `(*spatial[:-1], spatial[-1] // 2 + 1, 1 or channels)`.
+      spatial_shape: one to three sizes.
+
+    >>> import jax, sagd_jax as sagd
+    >>> covariance = sagd.power_law((8, 8), alpha=-0.5)
+    >>> noise = covariance.sample(jax.random.key(0), (4, 8, 8, 3))
+    >>> noise.shape, covariance.rank(channels=3)
+    ((4, 8, 8, 3), 192)
+    """
+
+    variance: jax.Array
+    spatial_shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+    def sample(self, key: jax.Array, shape: Sequence[int], dtype=jnp.float32) -> jax.Array:
+        """Draws noise ~ N(0, Sigma): `sqrt` of the white draw of `key`.
+
+        Covariances given the same key therefore share their draw, as the arms of a comparison
+        should. All noise of training and sampling comes from here.
+
+        Args:
+          key: a `jax.random.key`, or an array `(n,)` of them for n independent draws, stacked.
+          shape: of one draw, `(..., *spatial, channels)`.
+          dtype: of the result; the draw and the filter are float32 whatever it is.
+        """
+
+        def draw(key: jax.Array) -> jax.Array:
+            return jax.random.normal(key, tuple(shape), jnp.promote_types(dtype, jnp.float32))
+
+        # Only the white draw is mapped over keys: a filter inside vmap would hide the batch from
+        # the route by FFT, which has to see it to keep it sharded.
+        axes_of_one = 0 if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else 1
+        white = jax.vmap(draw)(key) if key.ndim > axes_of_one else draw(key)
+        return self.sqrt(white).astype(dtype)
+
+    def apply(self, x: jax.Array) -> jax.Array:
+        """Sigma x, for x of shape `(..., *spatial, channels)`."""
+        return self._filter(x, self.variance)
+
+    def sqrt(self, x: jax.Array) -> jax.Array:
+        """Sigma^{1/2} x, the symmetric square root."""
+        return self._filter(x, self._on_support(jnp.sqrt))
+
+    def pinv(self, x: jax.Array) -> jax.Array:
+        """Sigma^+ x, the pseudo-inverse."""
+        return self._filter(x, self._on_support(lambda variance: 1 / variance))
+
+    def pinv_sqrt(self, x: jax.Array) -> jax.Array:
+        """Sigma^{+1/2} x: whitens noise of this covariance."""
+        return self._filter(x, self._on_support(jax.lax.rsqrt))
+
+    def project(self, x: jax.Array) -> jax.Array:
+        """Pi x: removes the frequencies that Sigma leaves without noise."""
+        if self.is_full_rank:
+            return x
+        return self._filter(x, self._on_support(jnp.ones_like))
+
+    @property
+    def is_full_rank(self) -> bool:
+        """Whether lambda > 0 everywhere; False (not known to be) for a traced variance."""
+        return not isinstance(self.variance, jax.core.Tracer) and bool(
+            np.all(np.asarray(self.variance) > 0)
+        )
+
+    def rank(self, channels: int) -> int | jax.Array:
+        """Dimension of the range for signals of `channels` channels; at most d * channels."""
+        count = self._sum_over_grid(self.variance > 0, channels)
+        return count if isinstance(count, jax.core.Tracer) else round(float(count))
+
+    def log_det(self, channels: int) -> jax.Array:
+        """log det Sigma over its range: the sum of log lambda over the full grid and channels."""
+        return self._sum_over_grid(self._on_support(jnp.log), channels)
+
+    def log_prob(self, x: jax.Array) -> jax.Array:
+        """log N(x; 0, Sigma) in nats, over the trailing spatial and channel axes.
+
+        On a singular Sigma it is the density of the projection Pi x on the range, with respect to
+        the Lebesgue measure there.
+
+        Args:
+          x: `(..., *spatial, channels)`.
+
+        Returns:
+          An array of shape `(...)`.
+        """
+        axes = tuple(range(-len(self.spatial_shape) - 1, 0))
+        square = jnp.sum(jnp.square(self.pinv_sqrt(x)), axis=axes)
+        rank = self.rank(x.shape[-1])
+        return -0.5 * (square + rank * math.log(2 * math.pi) + self.log_det(x.shape[-1]))
+
+    def _on_support(self, function) -> jax.Array:
+        # The inner `where` keeps the gradient finite off the support (d sqrt / d lambda at 0).
+        support = self.variance > 0
+        return jnp.where(support, function(jnp.where(support, self.variance, 1.0)), 0.0)
+
+    def _filter(self, x: jax.Array, gain: jax.Array) -> jax.Array:
+        x = jnp.asarray(x)
+        self._check_signal(x.shape)
+        real = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        result = real + transform.multiply(real, gain - 1)
+        return result.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else result
+
+    def _check_signal(self, shape: tuple[int, ...]) -> None:
+        axes = len(self.spatial_shape)
+        if len(shape) <= axes or shape[-axes - 1 : -1] != self.spatial_shape:
+            raise ValueError(
+                f"shape={shape}: expected (..., *spatial, channels) "
+                f"with spatial={self.spatial_shape}"
+            )
+        self._check_channels(shape[-1])
+
+    def _check_channels(self, channels: int) -> None:
+        if self.variance.shape[-1] not in (1, channels):
+            raise ValueError(
+                f"channels={channels}: this covariance is for {self.variance.shape[-1]} channels"
+            )
+
+    def _sum_over_grid(self, values: jax.Array, channels: int) -> jax.Array:
+        self._check_channels(channels)
+        weights = hermitian_multiplicity(self.spatial_shape)[:, None]
+        return jnp.sum(values * weights.astype(np.float32)) * (channels / values.shape[-1])
+
+
+def normalised(values: np.ndarray, spatial_shape: Sequence[int], what: str) -> FourierCovariance:
+    """The covariance of this power per frequency, on the half grid with a channel axis: equation (4).
+
+    Raises:
+      ValueError: as `check_power`, or for a positive value that underflows; `what` names it.
+    """
+    check_power(values, what)
+    # Divided by the largest value first: the mean of huge values must not overflow.
+    values = values / values.max()
+    variance = values / mean_over_grid(values, spatial_shape)
+    smallest = np.finfo(np.float32).tiny
+    if np.any((variance > 0) & (variance < smallest)):
+        raise ValueError(
+            f"{what}: part of the spectrum underflows float32 once normalised "
+            f"(smallest ratio to the mean {variance[variance > 0].min():.2g}, allowed "
+            f">= {smallest:.2g}); use exact zeros for frequencies without noise"
+        )
+    return FourierCovariance(
+        jnp.asarray(variance, jnp.float32), tuple(int(n) for n in spatial_shape)
+    )
+
+
+def check_power(values: np.ndarray, what: str) -> None:
+    """Raises ValueError unless the values are finite, >= 0 and not all zero."""
+    if not np.all(np.isfinite(values)):
+        raise ValueError(f"{what}: the spectrum has non-finite values; expected numbers >= 0")
+    if np.any(values < 0):
+        raise ValueError(f"{what}: the spectrum has negative values; expected numbers >= 0")
+    if not np.any(values > 0):
+        raise ValueError(f"{what}: the spectrum is zero everywhere; expected a positive value")
+
+
+def mean_over_grid(values: np.ndarray, spatial_shape: Sequence[int]) -> float:
+    """Mean of half-grid `values` (channel axis last) over the full grid and all channels."""
+    weights = hermitian_multiplicity(spatial_shape)[:, None]
+    return float(np.sum(values * weights) / (grid_size(spatial_shape) * values.shape[-1]))

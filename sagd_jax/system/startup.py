@@ -1,0 +1,54 @@
+"""What every program that computes begins with, in the one order that works.
+
+Faults of the flags are one line; signals are caught from the first moment on; the compilation cache
+is protected before anything is compiled; the other processes are joined before anything touches a
+device, after which the signals are taken again, since JAX's distributed runtime takes them too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+from sagd_jax.system import compilation_cache, processes
+from sagd_jax.system.commandline import Parser, one_line_errors, set_up_logging
+from sagd_jax.system.signals import StopRequest
+
+
+@dataclasses.dataclass(frozen=True)
+class Started:
+    """A program that has begun.
+
+    Attributes:
+      flags: as parsed.
+      overrides: the `--config.field=value` flags, for a parser that has `--config`.
+      stop: entered; it still ends the process at once, until there is something to save.
+    """
+
+    flags: argparse.Namespace
+    overrides: list[str]
+    stop: StopRequest
+
+
+@contextlib.contextmanager
+def started(parser: Parser, argv: Sequence[str] | None) -> Iterator[Started]:
+    """Parses the flags and starts up; `processes.add_flags` are added to the parser's own.
+
+    Example::
+
+      with started(parser, argv) as program:
+          work(program.flags, program.stop)
+    """
+    processes.add_flags(parser)
+    with (
+        one_line_errors(parser.prog),
+        StopRequest(parser.prog, nothing_to_save=True) as stop,
+        compilation_cache.protected(),
+    ):
+        flags, overrides = parser.parse_with_overrides(argv)
+        processes.start(flags)
+        stop.install()
+        set_up_logging(processes.log_level())
+        yield Started(flags, overrides, stop)

@@ -1,0 +1,125 @@
+"""What a network is trained on: the draws of a batch, and the loss given them.
+
+An objective is what the step (`step.py`) differentiates. `Denoising` is the loss (6) of
+`diffusion/losses.py`, or its options there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from sagd_jax.data.source import ValueRange, normalise
+from sagd_jax.diffusion import losses
+from sagd_jax.diffusion.process import Diffusion
+from sagd_jax.run.config import RunConfig
+from sagd_jax.run.denoiser import apply_network
+from sagd_jax.spectral.covariance import FourierCovariance
+from sagd_jax.training import quarters
+
+Drawn = dict[str, Any]
+
+
+class Objective(Protocol):
+    """A loss to be minimised over the parameters."""
+
+    def draw(
+        self,
+        batch: dict[str, jax.Array],
+        time_key: jax.Array,
+        noise_key: jax.Array,
+        label_key: jax.Array,
+    ) -> Drawn:
+        """Everything random but dropout, for a whole batch: its parts see what it would see.
+
+        Args:
+          batch: `x` of shape `(batch, *spatial, channels)`, raw data values; `label` and `corrupted`
+            of shape `(batch,)`.
+
+        Returns:
+          Arrays whose first axis is the batch, so that they can be split into parts.
+        """
+
+    def loss(
+        self, params: Any, ema: Any, drawn: Drawn, dropout_key: jax.Array | None
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """The mean loss of a batch or a part of it, and sums for the log, which parts add up.
+
+        Args:
+          params: of the network; what the loss is differentiated by.
+          ema: their average, for objectives that learn from it.
+          dropout_key: None: no dropout.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class Denoising:
+    """Denoising, equation (6): the network predicts what `config.model.prediction` says.
+
+    Attributes:
+      corrupted: the covariance of the noise of examples flagged as corrupted, made from the same
+        white draw; None: the same for all.
+    """
+
+    config: RunConfig
+    model: nn.Module
+    diffusion: Diffusion
+    value_range: ValueRange
+    corrupted: FourierCovariance | None = None
+
+    def draw(self, batch, time_key, noise_key, label_key):
+        config, diffusion = self.config, self.diffusion
+        x0 = normalise(batch["x"], self.value_range)
+        t = losses.sample_times(time_key, x0.shape[0], method=config.train.times)
+        x_t, noise = diffusion.diffuse(noise_key, x0, t)
+        if self.corrupted is not None:
+            other = dataclasses.replace(diffusion, covariance=self.corrupted)
+            flags = _like(batch["corrupted"], x0)
+            x_t, noise = (
+                jnp.where(flags, hidden, shown)
+                for hidden, shown in zip(other.diffuse(noise_key, x0, t), (x_t, noise), strict=True)
+            )
+        label = None
+        if config.model.class_conditional:
+            hidden = jax.random.bernoulli(label_key, config.model.class_dropout, t.shape)
+            label = jnp.where(hidden, self.model.num_classes, batch["label"])
+        flags = batch["corrupted"]
+        return {"x0": x0, "x_t": x_t, "noise": noise, "t": t, "label": label, "corrupted": flags}
+
+    def loss(self, params, ema, drawn, dropout_key):
+        config, diffusion = self.config, self.diffusion
+        x0, noise, t = drawn["x0"], drawn["noise"], drawn["t"]
+        prediction = apply_network(
+            self.model,
+            params,
+            diffusion,
+            drawn["x_t"],
+            t,
+            drawn["label"],
+            project_input=config.model.project_input,
+            dropout_key=dropout_key,
+        )
+        if self.corrupted is not None:
+            # What a corrupted example holds in the hole, and what is predicted there, teaches nothing.
+            target = diffusion.target(x0, noise, t, config.model.prediction)
+            taught = target + self.corrupted.project(prediction - target)
+            prediction = jnp.where(_like(drawn["corrupted"], x0), taught, prediction)
+        per_example = losses.denoising_loss(
+            diffusion,
+            prediction,
+            x0,
+            noise,
+            t,
+            kind=config.model.prediction,
+            norm=config.train.norm,
+            weighting=config.train.weighting,
+        )
+        return jnp.mean(per_example), quarters.sums(per_example, t)
+
+
+def _like(flags: jax.Array, x: jax.Array) -> jax.Array:
+    return flags.reshape(-1, *(1,) * (x.ndim - 1))

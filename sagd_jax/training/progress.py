@@ -1,0 +1,228 @@
+"""Numbers for people: a progress bar, log lines, `metrics.jsonl` and TensorBoard.
+
+`metrics.jsonl` holds one JSON object per log line. A run that resumes from an older checkpoint
+drops the lines beyond it, since it will write them again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import math
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any, Self
+
+import jax
+import numpy as np
+from etils import epath
+from tqdm import tqdm
+
+from sagd_jax.system.files import write_whole
+from sagd_jax.training import quarters
+
+METRICS_FILE = "metrics.jsonl"
+
+_log = logging.getLogger(__name__)
+
+
+class Progress:
+    """Writes a run's progress; a silent one (`active=False`) for processes other than the first.
+
+    Args:
+      workdir: directory of the run.
+      start, stop: first step of this part of the run, and the step at which it ends.
+      tensorboard: whether to write TensorBoard files.
+      active: whether to write anything.
+    """
+
+    def __init__(
+        self, workdir: epath.Path, start: int, stop: int, *, tensorboard: bool, active: bool
+    ) -> None:
+        self._active = active
+        self._stop = stop
+        self._last = (start, time.monotonic(), 0.0)
+        self._board: Any = None
+        # On a terminal only: in a log file the lines below say the same.
+        self._bar = tqdm(
+            total=stop,
+            initial=start,
+            unit="step",
+            disable=None if active else True,
+            dynamic_ncols=True,
+            smoothing=0.1,
+        )
+        if not active:
+            return
+        self._workdir, self._tensorboard = epath.Path(workdir), tensorboard
+        self._open(start)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._bar.close()
+        self._close()
+
+    def rewind(self, step: int) -> None:
+        """Forgets what was written beyond `step`, from which the run goes on."""
+        self._bar.update(step - self._bar.n)
+        if self._active:
+            self._close()
+            self._open(step)
+
+    def say(self, line: str) -> None:
+        """Prints a line, above the progress bar if there is one."""
+        if self._active:
+            tqdm.write(line)
+            sys.stdout.flush()  # a log file should show it now
+
+    def advance(self, step: int) -> None:
+        """Moves the progress bar."""
+        self._bar.update(step - self._bar.n)
+
+    def restart_clock(self, step: int, waited: float) -> None:
+        """Leaves what went before out of the rates (compilation, a preview)."""
+        self._last = (step, time.monotonic(), waited)
+
+    def log(self, step: int, values: dict[str, float], *, images: int, waited: float) -> None:
+        """Writes one log line.
+
+        Args:
+          step: optimiser steps done.
+          values: metrics by name.
+          images: examples per step.
+          waited: seconds that the loop has waited for data since it began.
+        """
+        if not self._active:
+            return
+        last_step, last_time, last_waited = self._last
+        seconds = max(time.monotonic() - last_time, 1e-9)
+        steps = step - last_step
+        self._last = (step, time.monotonic(), waited)
+        if steps > 0:
+            rate = steps * images / seconds
+            values = {
+                **values,
+                "images_per_second": rate,
+                "images_per_second_per_device": rate / jax.device_count(),
+                "data_wait_share": (waited - last_waited) / seconds,
+            }
+        self._write(step, values)
+        left = (self._stop - step) * seconds / steps if steps > 0 else math.nan
+        self.say(_words(step, self._stop, values, left))
+
+    def note(self, step: int, values: dict[str, float]) -> None:
+        """Writes numbers that are not of the training step itself, on a line of their own."""
+        if not self._active:
+            return
+        self._write(step, values)
+        self.say(
+            "  ".join([f"step {step}/{self._stop}", *(f"{k} {v:.5g}" for k, v in values.items())])
+        )
+
+    def image(self, name: str, step: int, picture: np.ndarray) -> None:
+        """Shows a picture `(height, width, 3)`, uint8, in TensorBoard."""
+        if self._board is not None:
+            with _no_error_but_a_warning():
+                self._board.add_image(name, picture, step, dataformats="HWC")
+
+    def _write(self, step: int, values: dict[str, float]) -> None:
+        line = {"step": step, **{k: _finite(v) for k, v in values.items()}}
+        with _no_error_but_a_warning():
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+            if self._board is not None:
+                for name, value in values.items():
+                    self._board.add_scalar(name, value, step)
+
+    def _open(self, step: int) -> None:
+        self._file = _open_from(self._workdir / METRICS_FILE, step)
+        if self._tensorboard:
+            from tensorboardX import SummaryWriter
+
+            self._board = SummaryWriter(str(self._workdir / "tensorboard"), purge_step=step)
+
+    def _close(self) -> None:
+        if not self._active:
+            return
+        with _no_error_but_a_warning():
+            self._file.close()
+        if self._board is not None:
+            with _no_error_but_a_warning():
+                self._board.close()
+
+
+def averages(pending: list[Any]) -> dict[str, float]:
+    """What a log line says of the steps whose metrics these are, but for those that were skipped."""
+    host = jax.device_get(pending)
+    joined = {name: np.concatenate([m[name] for m in host]) for name in host[0]}
+    finite = ~joined["skipped"]
+    used = {name: values[finite] for name, values in joined.items()}
+    return {
+        "loss": float(np.mean(used["loss"])) if finite.any() else math.nan,
+        **quarters.means(used),
+        "gradient_norm": float(np.mean(used["gradient_norm"])) if finite.any() else math.nan,
+        "skipped": float(np.sum(~finite)),
+    }
+
+
+@contextlib.contextmanager
+def _no_error_but_a_warning() -> Iterator[None]:
+    # Numbers for people must not end a run: that is for the checkpoints to decide.
+    try:
+        yield
+    except OSError as error:
+        _log.warning("metrics could not be written: %s", error)
+
+
+def _words(step: int, stop: int, values: dict[str, float], left: float) -> str:
+    parts = [
+        f"step {step}/{stop}",
+        f"loss {values['loss']:.4f}",
+        quarters.words(values),
+        f"grad {values['gradient_norm']:.3f}",
+    ]
+    if "images_per_second" in values:
+        parts.append(f"{values['images_per_second']:.0f} images/s")
+        parts.append(f"waiting for data {values['data_wait_share']:.1%}")
+    if math.isfinite(left):
+        parts.append(f"{int(left) // 60}:{int(left) % 60:02d} left")
+    if values.get("skipped"):
+        parts.append(f"SKIPPED {values['skipped']:.0f} steps that were not finite")
+    return "  ".join(parts)
+
+
+def _finite(value: float) -> float | None:
+    # JSON has no NaN; a reader of the file should not have to know Python's.
+    return float(value) if math.isfinite(value) else None
+
+
+def _open_from(path: epath.Path, step: int) -> Any:
+    kept = []
+    if path.exists():
+        for line in path.read_text().splitlines():
+            try:
+                if json.loads(line)["step"] <= step and step > 0:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError, TypeError):
+                continue  # a line cut by a kill
+    if "://" in str(path):
+        return _Rewritten(path, kept)
+    write_whole(path, "".join(kept))
+    return path.open("a")
+
+
+class _Rewritten(io.StringIO):
+    """A file in an object store, which knows no appending."""
+
+    def __init__(self, path: epath.Path, lines: list[str]) -> None:
+        super().__init__()
+        self._path = path
+        self.write("".join(lines))
+
+    def flush(self) -> None:
+        self._path.write_text(self.getvalue())

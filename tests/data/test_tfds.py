@@ -1,0 +1,113 @@
+"""tensorflow-datasets without TensorFlow, on a set written here."""
+
+import io
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.test_data_sources import snapshot
+
+from sagd_jax import data
+from sagd_jax.data import DataConfig, DataError
+
+tfds = pytest.importorskip("tensorflow_datasets")
+
+
+def image(i, size):
+    return np.full((*size, 3), i % 256, np.uint8)
+
+
+class SagdSquares(tfds.core.GeneratorBasedBuilder):
+    """Flat squares whose class is their parity."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(None, None, 3)),
+                    "label": tfds.features.ClassLabel(num_classes=2),
+                }
+            ),
+        )
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples(20), "test": self._generate_examples(5)}
+
+    def _generate_examples(self, count):
+        for i in range(count):
+            body = io.BytesIO()
+            Image.fromarray(image(i, (10, 10 + i % 3))).save(body, "PNG")
+            body.seek(0)
+            yield i, {"image": body, "label": i % 2}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("tfds")
+    tfds.builder(
+        "sagd_squares", data_dir=str(directory), file_format="array_record"
+    ).download_and_prepare()
+    return directory
+
+
+def config(directory, **changes):
+    base = {"name": "tfds", "tfds_name": "sagd_squares", "dir": str(directory), "image_size": 8}
+    return DataConfig(**base | changes)
+
+
+def test_reads_any_set_without_tensorflow(prepared):
+    before = snapshot(prepared)
+    held = data.open_source(config(prepared))
+    streamed = data.open_source(config(prepared, memory_limit_mb=0))
+    assert (held.in_memory, streamed.in_memory) == (True, False)
+    for source in (held, streamed):
+        assert len(source) == 20
+        assert source.shape == (8, 8, 3)
+        assert source.num_classes == 2
+        batch = source.fetch(np.arange(20))
+        # TFDS shuffles as it writes, so examples are told by their value.
+        values = batch["x"][:, 0, 0, 0]
+        assert sorted(values) == list(range(20))
+        np.testing.assert_array_equal(batch["label"], values % 2)
+        assert np.all(batch["x"] == values[:, None, None, None])
+    assert "tensorflow" not in sys.modules
+    assert snapshot(prepared) == before
+
+
+def test_splits_and_slices(prepared):
+    assert len(data.open_source(config(prepared, split="test"))) == 5
+    assert len(data.open_source(config(prepared, split="train[:90%]"))) == 18
+    with pytest.raises(DataError, match="'trian': sagd_squares has the splits 'train', 'test'"):
+        data.open_source(config(prepared, split="trian"))
+
+
+def test_unknown_names_suggest_the_nearest(tmp_path):
+    with pytest.raises(DataError, match="no set 'cifar01'; did you mean 'cifar10"):
+        data.open_source(config(tmp_path, tfds_name="cifar01"))
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_what_is_not_prepared_says_how(tmp_path, name):
+    with pytest.raises(DataError, match=f"{name} is not prepared in {tmp_path}") as raised:
+        data.open_source(DataConfig(name=name, dir=str(tmp_path)))
+    message = str(raised.value)
+    assert "\n" not in message
+    assert "pip install tensorflow-cpu && python -c" in message
+    program = message.split('python -c "')[1].rstrip('"')
+    compile(program, "command", "exec")
+    assert f"tfds.builder('{name}', data_dir='{tmp_path}', file_format='array_record')" in program
+    assert not list(tmp_path.iterdir())
+
+
+def test_features_are_named(prepared):
+    with pytest.raises(DataError, match="its features are image, label"):
+        data.open_source(config(prepared, tfds_image="picture"))
+
+
+def test_channels_are_checked(prepared):
+    with pytest.raises(DataError, match=r"data\.channels=1: the images have 3"):
+        data.open_source(config(prepared, channels=1))

@@ -1,0 +1,37 @@
+"""A program for tests: prints a digest of a checkpoint's weights, read onto some devices."""
+
+import hashlib
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from sagd_jax.run.config import MeshConfig
+from sagd_jax.run.layout import make_mesh
+from sagd_jax.run.saved import load_run
+from sagd_jax.system import processes
+from sagd_jax.system.commandline import Parser
+
+
+def main() -> None:
+    parser = Parser(prog="digest")
+    processes.add_flags(parser)
+    parser.add_argument("--workdir")
+    parser.add_argument("--fsdp", type=int, default=1)
+    flags = parser.parse_args()
+    processes.start(flags)
+
+    digest = hashlib.sha256()
+    for ema in (True, False):
+        mesh = make_mesh(MeshConfig(fsdp=flags.fsdp), jax.device_count())
+        run = load_run(flags.workdir, ema=ema, mesh=mesh)
+        for leaf in jax.tree.leaves(run.params):
+            whole = (
+                multihost_utils.process_allgather(leaf, tiled=True) if flags.num_processes else leaf
+            )
+            digest.update(np.asarray(whole).tobytes())
+    print(digest.hexdigest(), run.step, jax.device_count())
+
+
+if __name__ == "__main__":
+    main()
