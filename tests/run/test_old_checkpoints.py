@@ -1,0 +1,149 @@
+"""A run of an earlier version: its checkpoint loads, resumes bit for bit, samples and evaluates.
+
+`stored/before_the_folders.zip` was made by the programs of commit c4f9bd5, with this config in the words
+of its time and the XLA flags of `conftest.py`: the checkpoint of step 2, the weights of step 4, and what
+sample.py and the likelihood program gave for step 2.
+"""
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from programs import run
+
+import sagd_jax as sagd
+from sagd_jax.run.saved import load_run
+
+CONFIG = """
+import sagd_jax as sagd
+
+
+def get_config():
+    config = sagd.default_config()
+    config.noise.kind, config.noise.alpha = "power_law", -0.5
+    config.corrupted_noise.kind, config.corrupted_noise.bands = "band_pass", ((0.0, 0.4), (0.6, 1.0))
+    config.data.corruption, config.data.corruption_band = "band", (0.4, 0.6)
+    config.data.corrupted_fraction = 0.25
+    config.schedule.kind = "cosine"
+    config.model.prediction, config.model.class_conditional = "v", True
+    config.model.unet.block_out_channels = (8,)
+    config.model.unet.layers_per_block = 1
+    config.model.unet.mid_attention = False
+    config.model.unet.norm_num_groups = 4
+    config.train.num_steps, config.train.batch_size = 4, 16
+    config.optimizer.warmup_steps = 2
+    config.log.every, config.log.tensorboard = 2, False
+    config.checkpoint.every = 2
+    config.preview.every = None
+    return config
+"""
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stored")
+    with zipfile.ZipFile(Path(__file__).parent / "stored" / "before_the_folders.zip") as archive:
+        archive.extractall(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def flags(tmp_path_factory):
+    path = tmp_path_factory.mktemp("config") / "config.py"
+    path.write_text(CONFIG)
+    return f"--config={path}"
+
+
+@pytest.fixture(scope="module")
+def anew(flags, tmp_path_factory, cache):
+    """The same run by today's code from its first step on."""
+    workdir = tmp_path_factory.mktemp("anew")
+    done = run("train.py", flags, f"--workdir={workdir}", cache=cache)
+    assert done.returncode == 0, done.stderr
+    return workdir
+
+
+def weights(workdir, step):
+    found = {}
+    for name in ("ema", "params"):
+        params = load_run(workdir, step, ema=name == "ema").params
+        for path, leaf in jax.tree.leaves_with_path(params):
+            found[f"{name}/{jax.tree_util.keystr(path, simple=True, separator='/')}"] = leaf
+    return found
+
+
+def same(a, b):
+    assert a.keys() == b.keys()
+    return all(np.array_equal(a[name], b[name]) for name in a)
+
+
+@pytest.fixture(scope="module")
+def exact(stored, anew):
+    """Whether this machine's arithmetic is that of the one that made the checkpoint."""
+    return same(weights(anew, 2), weights(stored / "run", 2))
+
+
+def test_it_loads(stored):
+    denoiser, diffusion, metadata = sagd.load(stored / "run")
+    assert metadata["step"] == 2 and metadata["prediction"] == "v"
+    assert metadata["config"]["corrupted_noise"]["kind"] == "band_pass"
+    assert diffusion.schedule == sagd.schedules.cosine()
+    np.testing.assert_array_equal(
+        diffusion.covariance.variance, sagd.power_law((8, 8), -0.5).variance
+    )
+    assert denoiser(np.zeros((2, 8, 8, 1)), np.full(2, 0.5), np.zeros(2, int)).shape == (2, 8, 8, 1)
+
+
+def test_it_resumes_bit_for_bit(stored, flags, exact, tmp_path, cache):
+    workdir = tmp_path / "run"
+    shutil.copytree(stored / "run", workdir)
+    done = run("train.py", flags, f"--workdir={workdir}", cache=cache)
+    assert done.returncode == 0, done.stderr
+    assert "resuming at step 2" in done.stdout
+    with np.load(stored / "weights.npz", allow_pickle=False) as file:
+        expected = dict(file)
+    found = weights(workdir, 4)
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], atol=2e-5)
+    if exact:
+        assert same(found, expected)
+
+
+def test_it_samples(stored, exact, tmp_path, cache):
+    done = run(
+        "sample.py",
+        f"--workdir={stored / 'run'}",
+        f"--out={tmp_path}",
+        *("--num_samples=8", "--num_steps=4", "--method=ddpm", "--seed=3"),
+        cache=cache,
+    )
+    assert done.returncode == 0, done.stderr
+    with np.load(stored / "samples.npz") as before, np.load(tmp_path / "samples.npz") as now:
+        np.testing.assert_array_equal(now["labels"], before["labels"])
+        gap = np.abs(now["samples"].astype(int) - before["samples"].astype(int))
+    assert gap.max() <= (0 if exact else 1)
+
+
+def test_its_likelihood_is_what_it_was(stored, tmp_path, cache):
+    done = run(
+        "sagd_jax.likelihood",
+        f"--workdir={stored / 'run'}",
+        f"--out={tmp_path}",
+        *("--num_examples=4", "--num_steps=4", "--batch_size=4"),
+        cache=cache,
+    )
+    assert done.returncode == 0, done.stderr
+    before, now = (
+        [json.loads(line) for line in (folder / "likelihood.jsonl").read_text().splitlines()]
+        for folder in (stored, tmp_path)
+    )
+    assert (
+        now[0] == before[0]
+    )  # the settings: what was begun by the earlier version can be gone on with
+    np.testing.assert_allclose(
+        [line["nats"] for line in now[1:]], [line["nats"] for line in before[1:]], rtol=1e-4
+    )
