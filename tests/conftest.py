@@ -1,18 +1,33 @@
 """Settings of the test process, made before jax is imported."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
-# Nearly all the time of the suite is the compiler's; its costly passes gain nothing on tiny shapes.
-os.environ["XLA_FLAGS"] = " ".join(
-    [
-        os.environ.get("XLA_FLAGS", ""),
-        "--xla_backend_optimization_level=0",
-        "--xla_llvm_disable_expensive_passes=true",
-    ]
-).strip()
+# Nearly all the time of the suite is the compiler's; what costs it most gains nothing on tiny shapes.
+QUICK = (
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_use_fusion_emitters=false",
+    "--xla_cpu_parallel_codegen_split_count=1",
+)
+
+
+def known(flags):
+    """Whether this XLA knows the flags; one that does not ends the process."""
+    probe = "import jax; jax.devices()"
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": " ".join(flags)}
+    return not subprocess.run(
+        [sys.executable, "-c", probe], env=environment, capture_output=True
+    ).returncode
+
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+if QUICK[0] not in os.environ.get("XLA_FLAGS", ""):  # the workers have it from the first process
+    chosen = QUICK if known(QUICK) else [flag for flag in QUICK if known([flag])]
+    os.environ["XLA_FLAGS"] = " ".join([*chosen, os.environ.get("XLA_FLAGS", "")]).strip()
 
 
 @pytest.fixture(scope="session")

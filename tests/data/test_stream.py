@@ -53,7 +53,7 @@ def folder(tmp_path_factory):
 
 def start(folder, out, host, hosts, first, devices):
     environment = os.environ | {
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}",
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": str(Path(data.__file__).parents[2]),
     }

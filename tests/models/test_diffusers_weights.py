@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from parity.cases import CASES, SMALL, inputs, tensor
-from quick_compile import quickly
 
 from sagd_jax.models import UNet, load_diffusers, save_diffusers
 from sagd_jax.models.diffusers_weights import from_diffusers, to_diffusers
@@ -25,7 +24,7 @@ def apply(model, params, x, timestep, label=None):
     """One call of the network."""
     timestep = jnp.array(timestep, jnp.float32)
     label = None if label is None else jnp.array(label)
-    return quickly(lambda p, *args: model.apply({"params": p}, *args), params, x, timestep, label)
+    return jax.jit(lambda p, *args: model.apply({"params": p}, *args))(params, x, timestep, label)
 
 
 def run(model, params, case):
@@ -208,7 +207,7 @@ class TestAgainstDiffusers:
         reference = {name: value.detach().numpy() for name, value in network.state_dict().items()}
         model, _ = from_diffusers(config, reference)
         x, timestep = jnp.zeros((1, 4, 4, 2)), jnp.zeros(1)
-        params = quickly(model.init, jax.random.key(0), x, timestep)["params"]
+        params = jax.jit(model.init)(jax.random.key(0), x, timestep)["params"]
         for name, value in to_diffusers(model, params)[1].items():
             if value.size > 4_000:  # where a spread is known to within 2 %
                 np.testing.assert_allclose(value.std(), reference[name].std(), rtol=0.1)

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from quick_compile import quickly
 
 from sagd_jax.models import DIT_SIZES, DiT, dit_size
 from sagd_jax.models.dit import patchify, position_embedding, unpatchify
@@ -27,7 +26,7 @@ def network(spatial, **options):
 
 
 def run(model, params, *args):
-    return quickly(lambda p, *args: model.apply({"params": p}, *args), params, *args)
+    return jax.jit(lambda p, *args: model.apply({"params": p}, *args))(params, *args)
 
 
 def silu(x):
@@ -134,13 +133,13 @@ def test_every_position_is_told_apart():
 def test_a_new_network_predicts_zero_but_learns(spatial):
     model = DiT(patch_size=2, hidden_size=24, depth=1, num_heads=2, out_channels=3)
     x, timestep = jnp.ones((2, *spatial, 2)), jnp.array([1.0, 900.0])
-    params = quickly(model.init, jax.random.key(0), x, timestep)["params"]
+    params = jax.jit(model.init)(jax.random.key(0), x, timestep)["params"]
 
     def loss(params):
         y = model.apply({"params": params}, x, timestep)
         return jnp.square(y - 1).mean(), y
 
-    gradients, y = quickly(jax.grad(loss, has_aux=True), params)
+    gradients, y = jax.jit(jax.grad(loss, has_aux=True))(params)
     np.testing.assert_array_equal(y, np.zeros((2, *spatial, 3), np.float32))
     assert np.abs(gradients["patch_out"]["kernel"]).max() > 0
 

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from quick_compile import quickly
 
 from sagd_jax.models import UNet
 from sagd_jax.models.layers import (
@@ -45,7 +44,7 @@ def small(**options):
 
 
 def run(model, params, *args):
-    return quickly(lambda p, *args: model.apply({"params": p}, *args), params, *args)
+    return jax.jit(lambda p, *args: model.apply({"params": p}, *args))(params, *args)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +93,7 @@ def test_two_ways_of_convolving_agree(shape, size, stride, padding):
             y, pullback = jax.vjp(lambda *a, f=function: f(*a, stride, padding), x, kernel)
             yield y, *pullback(jax.random.normal(keys[2], y.shape))
 
-    expected, *others = quickly(lambda *a: tuple(outputs_and_gradients(*a)), x, kernel)
+    expected, *others = jax.jit(lambda *a: tuple(outputs_and_gradients(*a)))(x, kernel)
     for other in others:
         for got, want in zip(other, expected, strict=True):
             np.testing.assert_allclose(got, want, rtol=1e-5, atol=2e-5)
@@ -212,8 +211,8 @@ def test_remat_changes_no_value():
         return jnp.square(model.clone(remat=remat).apply({"params": params}, x, timestep)).mean()
 
     assert "remat" in str(jax.make_jaxpr(jax.grad(lambda p: loss(p, True)))(params))
-    plain = quickly(jax.value_and_grad(lambda p: loss(p, False)), params)
-    again = quickly(jax.value_and_grad(lambda p: loss(p, True)), params)
+    plain = jax.jit(jax.value_and_grad(lambda p: loss(p, False)))(params)
+    again = jax.jit(jax.value_and_grad(lambda p: loss(p, True)))(params)
     scale = max(np.abs(leaf).max() for leaf in jax.tree.leaves(plain))
     for got, want in zip(jax.tree.leaves(again), jax.tree.leaves(plain), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-5 * scale)
@@ -232,7 +231,7 @@ def test_forward_and_reverse_derivatives_agree():
         _, pullback = jax.vjp(function, x)
         return jnp.vdot(tangent, y), jnp.vdot(direction, pullback(y)[0])
 
-    forward, reverse = quickly(products, x)
+    forward, reverse = jax.jit(products)(x)
     np.testing.assert_allclose(forward, reverse, rtol=1e-3)
 
 

@@ -95,7 +95,8 @@ def test_it_loads(stored):
     np.testing.assert_array_equal(
         diffusion.covariance.variance, sagd.power_law((8, 8), -0.5).variance
     )
-    assert denoiser(np.zeros((2, 8, 8, 1)), np.full(2, 0.5), np.zeros(2, int)).shape == (2, 8, 8, 1)
+    x, t = np.zeros((2, 8, 8, 1), np.float32), np.full(2, 0.5, np.float32)
+    assert denoiser(x, t, np.zeros(2, np.int32)).shape == (2, 8, 8, 1)
 
 
 def test_it_resumes_bit_for_bit(stored, flags, exact, tmp_path, cache):
