@@ -21,6 +21,7 @@ from sagd_jax.diffusion import (
     oracle,
     process,
     samplers,
+    sampling,
     schedules,
     time_grids,
 )
@@ -28,7 +29,17 @@ from sagd_jax.diffusion.likelihood import log_likelihood
 from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.diffusion.sampling import sample
 from sagd_jax.diffusion.schedules import Schedule
-from sagd_jax.spectral import anomalies, covariance, frequencies, power_spectrum, spectra, transform
+from sagd_jax.spectral import (
+    analysis,
+    anomalies,
+    combine,
+    covariance,
+    frequencies,
+    half_grid,
+    power_spectrum,
+    spectra,
+    transform,
+)
 from sagd_jax.spectral.combine import complement, mixture, product
 from sagd_jax.spectral.covariance import FourierCovariance
 from sagd_jax.spectral.frequencies import radial_frequency
@@ -43,6 +54,7 @@ from sagd_jax.spectral.spectra import (
     wedge,
     white,
 )
+from sagd_jax.system.late import modules_of
 from sagd_jax.version import __version__
 
 if TYPE_CHECKING:
@@ -52,27 +64,19 @@ if TYPE_CHECKING:
 
 # Imported at first use: they need more than jax and numpy, or are programs too (python -m
 # sagd_jax.likelihood), which their own package must not import.
-_LATE_NAMES = {"default_config": "sagd_jax.run.config", "load": "sagd_jax.run.saved"}
-_LATE_MODULES = (
-    "data",
-    "evaluation",
-    "likelihood",
-    "models",
-    "programs",
-    "run",
-    "show",
-    "system",
-    "training",
-)
+_LATE = {"default_config": "sagd_jax.run.config", "load": "sagd_jax.run.saved"}
+_module = modules_of(__name__)
 
 __all__ = [
     "Diffusion",
     "FourierCovariance",
     "Schedule",
     "__version__",
+    "analysis",
     "anomalies",
     "band_pass",
     "calibration",
+    "combine",
     "complement",
     "covariance",
     "data",
@@ -84,6 +88,7 @@ __all__ = [
     "from_data",
     "from_variance",
     "guidance",
+    "half_grid",
     "likelihood",
     "load",
     "log_likelihood",
@@ -101,6 +106,7 @@ __all__ = [
     "run",
     "sample",
     "samplers",
+    "sampling",
     "schedules",
     "show",
     "spectra",
@@ -115,12 +121,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LATE_MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name in _LATE_NAMES:
-        return getattr(importlib.import_module(_LATE_NAMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATE[name]), name) if name in _LATE else _module(name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATE_NAMES, *_LATE_MODULES})
+    return sorted({*globals(), *__all__})

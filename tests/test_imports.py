@@ -41,3 +41,30 @@ def test_every_public_name_is_there():
     for name in sagd_jax.__all__:
         assert getattr(sagd_jax, name) is not None
     assert set(sagd_jax.__all__) <= set(dir(sagd_jax))
+
+
+def test_every_module_is_reachable_from_the_package():
+    code = """
+import pathlib
+import sagd_jax as sagd
+
+root = pathlib.Path(sagd.__file__).parent
+for path in sorted(root.rglob("*.py")):
+    parts = path.relative_to(root).with_suffix("").parts
+    found = sagd
+    for name in parts[:-1] if parts[-1] == "__init__" else parts:
+        found = getattr(found, name)
+    assert pathlib.Path(found.__file__) == path, path
+for name in ("spectral", "diffusion"):  # of the mathematics the folders need not be named
+    for path in (root / name).glob("[a-z]*.py"):
+        if path.stem not in ("likelihood", "bands_and_wedges"):
+            assert getattr(sagd, path.stem) is getattr(getattr(sagd, name), path.stem), path
+assert sagd.likelihood.log_likelihood is sagd.log_likelihood
+assert sagd.default_config().train.batch_size == 128
+try:
+    sagd.run.nothing
+except AttributeError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "module 'sagd_jax.run' has no attribute 'nothing'", done.stderr

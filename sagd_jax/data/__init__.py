@@ -5,6 +5,7 @@ from sagd_jax.data.opening import open_source
 from sagd_jax.data.order import batch_indices
 from sagd_jax.data.source import ArraySource, DataError, Source, denormalise, normalise
 from sagd_jax.data.stream import batches, host_rows
+from sagd_jax.system.late import modules_of
 
 __all__ = [
     "ArraySource",
@@ -18,3 +19,5 @@ __all__ = [
     "normalise",
     "open_source",
 ]
+
+__getattr__ = modules_of(__name__)

@@ -8,5 +8,8 @@ mathematics of the package never imports this folder: any function of `(x, t)` i
 from sagd_jax.models.diffusers_weights import load_diffusers, save_diffusers
 from sagd_jax.models.dit import DIT_SIZES, DiT, dit_size
 from sagd_jax.models.unet import UNet
+from sagd_jax.system.late import modules_of
 
 __all__ = ["DIT_SIZES", "DiT", "UNet", "dit_size", "load_diffusers", "save_diffusers"]
+
+__getattr__ = modules_of(__name__)

@@ -35,7 +35,8 @@ def claim(file: Path, settings: dict[str, Any], defaults: dict[str, Any]) -> Non
     except FileNotFoundError:
         write_whole(file, json.dumps(settings) + "\n")
         return
-    if {**defaults, **_parsed(before)} != settings:
+    parsed = _parsed(before)
+    if not parsed or {**defaults, **parsed} != settings:
         raise ConfigError(
             f"{file} says that this folder is of other samples, {before.strip()}; use another --out"
         )

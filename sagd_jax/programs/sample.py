@@ -14,7 +14,7 @@ import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sagd_jax.diffusion.samplers import METHODS, SAMPLERS
 from sagd_jax.programs.resume import claim, settings_of
@@ -23,6 +23,7 @@ from sagd_jax.system.commandline import Parser, add_options, at_least, chosen_ki
 from sagd_jax.system.startup import started
 
 if TYPE_CHECKING:
+    from sagd_jax.run.draw import Drawer
     from sagd_jax.run.saved import Run
     from sagd_jax.system.signals import StopRequest
 
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from sagd_jax.run.saved import load_run
 
         flags, stop = program.flags, program.stop
+        sampler = chosen_kind(parser, flags, SAMPLERS, "method")
         mesh = local_mesh(flags.fsdp)
         run = load_run(flags.workdir, flags.step, ema=not flags.no_ema, mesh=mesh)
         flags.step = run.step
@@ -62,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             run.model,
             run.diffusion,
             mesh,
-            sampler=chosen_kind(parser, flags, SAMPLERS, "method"),
+            sampler=sampler,
             num_steps=flags.num_steps,
             seed=flags.seed,
             # Never more than asked for.
@@ -84,7 +86,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _draw_all(
-    parser: Parser, run: Run, drawer: Any, flags: argparse.Namespace, out: Path, stop: StopRequest
+    parser: Parser,
+    run: Run,
+    drawer: Drawer,
+    flags: argparse.Namespace,
+    out: Path,
+    stop: StopRequest,
 ) -> int:
     import jax
     from tqdm import tqdm

@@ -17,6 +17,8 @@ from typing import Any
 
 from etils import epath
 
+from sagd_jax.system.files import write_whole
+
 MANIFEST = "manifest.json"
 
 _MAX_MANIFEST_BYTES = 16 << 20
@@ -51,9 +53,7 @@ def seal(directory: epath.PathLike, step: int) -> None:
                 continue
             entry = {"bytes": path.stat().length, "sha256": _sha256(path)}
             files[path.relative_to(root).as_posix()] = entry
-    partial = root / (MANIFEST + ".partial")
-    partial.write_bytes(_encode(step, files))
-    partial.replace(root / MANIFEST)
+    write_whole(root / MANIFEST, _encode(step, files))
 
 
 def verify(directory: epath.PathLike, step: int, *, contents: bool = True) -> None:

@@ -84,7 +84,7 @@ def number(low: float = -math.inf, high: float = math.inf) -> Callable[[str], fl
 
 
 def add_options(parser: Parser, table: Mapping[str, Kind], selector: str) -> None:
-    """Adds a flag for each numeric field of a table of kinds; `chosen_kind` reads them.
+    """Adds a flag for each field, a number or a word, of a table of kinds; `chosen_kind` reads them.
 
     Args:
       table: kinds by name, as for `schema.of_kinds`.
@@ -94,9 +94,9 @@ def add_options(parser: Parser, table: Mapping[str, Kind], selector: str) -> Non
         own = table[users[0]].fields[name]
         parser.add_argument(
             f"--{name}",
-            type=number(),
+            type=str if isinstance(own.default, str) else number(),
             default=own.default,
-            help=f"{own.metadata['doc']}, for {selector} {' or '.join(users)}; default {own.default:g}",
+            help=f"{own.metadata['doc']}, for {selector} {' or '.join(users)}; default {own.default}",
         )
 
 
@@ -109,7 +109,7 @@ def chosen_kind(
         unused = getattr(flags, selector) not in users
         if unused and values[name] != table[users[0]].fields[name].default:
             allowed = " or ".join(f"--{selector}={user}" for user in users)
-            parser.error(f"--{name}={values[name]:g}: only {allowed} uses it")
+            parser.error(f"--{name}={values[name]}: only {allowed} uses it")
     try:
         return schema.choose(table, getattr(flags, selector), values, selector)()
     except ValueError as error:

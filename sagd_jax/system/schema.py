@@ -177,20 +177,22 @@ def choose(
 
 
 def check_numbers(instance: Any) -> None:
-    """Checks the bounds of a dataclass of numbers that was not made by `build`.
+    """Checks the numbers of a dataclass that was not made by `build`.
 
     Raises:
       ConfigError: for a number that is not finite or out of bounds.
     """
     for f in dataclasses.fields(instance):
-        value, rule = getattr(instance, f.name), f.metadata
+        value = getattr(instance, f.name)
+        if isinstance(value, bool | str):
+            continue
         try:
-            _check_bounds(value if math.isfinite(value) else math.nan, rule, f.name)
+            if not math.isfinite(value):
+                raise ConfigError
+            _check_bounds(value, f.metadata, f.name)
         except ConfigError:
-            low, high = rule["low"], rule["high"] if rule["below"] is None else rule["below"]
-            end = "]" if rule["below"] is None else ")"
-            words = f">= {low:g}" if high is None else f"in [{low:g}, {high:g}{end}"
-            raise ConfigError(f"{f.name}={value}: expected a number {words}") from None
+            expected = f"a number {_range(f.metadata)}".strip()
+            raise ConfigError(f"{f.name}={value}: expected {expected}") from None
 
 
 def build(
@@ -303,6 +305,18 @@ def may_change(cls: type, prefix: str = "") -> list[str]:
         elif dataclasses.is_dataclass(hints[f.name]):
             names += may_change(hints[f.name], f"{prefix}{f.name}.")
     return names
+
+
+def _range(rule: Mapping[str, Any]) -> str:
+    """The bounds of a number in words, such as `in [0, 1)`."""
+    low, high = rule.get("low"), rule.get("high")
+    above, below = rule.get("above"), rule.get("below")
+    start = f"[{low:g}" if low is not None else f"({above:g}" if above is not None else ""
+    end = f"{high:g}]" if high is not None else f"{below:g})" if below is not None else ""
+    if start and end:
+        return f"in {start}, {end}"
+    signs = {"low": ">=", "above": ">", "high": "<=", "below": "<"}
+    return "".join(f"{sign} {rule[k]:g}" for k, sign in signs.items() if rule.get(k) is not None)
 
 
 def _check_used(config: Any, where: str) -> None:
