@@ -1,8 +1,7 @@
 """The door of `python -m sagd_jax.inspect`: the program is `programs/inspect.py`."""
 
-import sys
-
 if __name__ == "__main__":
     from sagd_jax.programs.inspect import main
+    from sagd_jax.system.exits import leave
 
-    sys.exit(main())
+    leave(main())

@@ -1,12 +1,16 @@
 """The door of `python -m sagd_jax.likelihood`; as a module, the mathematics of likelihood."""
 
-import sys
+from typing import Any
 
-from sagd_jax.diffusion.likelihood import bits_per_dim, dequantize, log_likelihood
+from sagd_jax.diffusion import likelihood as _mathematics
 
-__all__ = ["bits_per_dim", "dequantize", "log_likelihood"]
+
+def __getattr__(name: str) -> Any:
+    return getattr(_mathematics, name)
+
 
 if __name__ == "__main__":
     from sagd_jax.programs.likelihood import main
+    from sagd_jax.system.exits import leave
 
-    sys.exit(main())
+    leave(main())

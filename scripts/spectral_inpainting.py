@@ -26,8 +26,7 @@ import matplotlib
 import numpy as np
 
 import sagd_jax as sagd
-from sagd_jax.data import DataConfig, normalise
-from sagd_jax.data import open_source as load_data
+from sagd_jax.data import DataConfig, normalise, open_source
 from sagd_jax.diffusion.editing import spectral_inpaint
 
 matplotlib.use("Agg")
@@ -46,7 +45,7 @@ def collect(workdir: str) -> dict:
 
     denoiser, diffusion, metadata = sagd.load(workdir)
     covariance = diffusion.covariance
-    source = load_data(DataConfig(split="test"))
+    source = open_source(DataConfig(split="test"))
     x = normalise(source.fetch(np.arange(COUNT))["x"], source.value_range)
     corrupted = x + 0.7 * covariance.sample(jax.random.key(1), x.shape)
     fill = jax.jit(

@@ -27,7 +27,7 @@ def test_training_never_imports_tensorflow_or_torch(tmp_path):
     code = """
 import sys
 from sagd_jax.programs import inspect, likelihood, sample, spectrum, train
-from sagd_jax.run.config import read_config
+from sagd_jax.run.config_file import read_config
 import sagd_jax.evaluation.likelihood, sagd_jax.run.draw, sagd_jax.training.loop
 print([name for name in ("tensorflow", "torch") if name in sys.modules])
 """

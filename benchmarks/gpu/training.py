@@ -102,7 +102,7 @@ def draw_curves(results: dict[str, Any], file: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for arm, result in results.items():
-        curve = result.get("curve", [])
+        curve = [line for line in result.get("curve", []) if "loss" in line]
         axes.plot([line["step"] for line in curve], [line["loss"] for line in curve], label=arm)
     axes.set(xlabel="step", ylabel="training loss", yscale="log")
     axes.legend()

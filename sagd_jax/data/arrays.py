@@ -17,7 +17,7 @@ import numpy as np
 
 from sagd_jax.data import fields
 from sagd_jax.data.source import ArraySource, DataError, Options, Source
-from sagd_jax.system.schema import kind
+from sagd_jax.system.kinds import kind
 
 _LABELS = "label"
 _PIECE = 2**24  # values looked at in one go

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from sagd_jax.data.corrupted import CORRUPTIONS
 from sagd_jax.data.sources import SOURCES
-from sagd_jax.system import schema
+from sagd_jax.system import kinds, schema
 
 _CORRUPTED = {"corruption": tuple(CORRUPTIONS)}
 
 
 @dataclasses.dataclass(frozen=True)
-@schema.of_kinds(SOURCES, selector="name")
-@schema.of_kinds(CORRUPTIONS, selector="corruption", prefix="corruption_")
+@kinds.of_kinds(SOURCES, selector="name")
+@kinds.of_kinds(CORRUPTIONS, selector="corruption", prefix="corruption_")
 class DataConfig:
     """The data: a source, its shape, augmentation, and an optional corruption."""
 
@@ -23,9 +23,6 @@ class DataConfig:
         def __getattr__(self, name: str) -> Any: ...  # the fields that the tables bring
 
     name: str = schema.field("digits", "source of the data", choices=tuple(SOURCES))
-    split: str = schema.field(
-        "train", "split: digits train, test or all; tfds also slices such as 'train[:90%]'"
-    )
     flip: bool = schema.field(
         False, "mirror each example left to right with probability 1/2, anew in every epoch"
     )

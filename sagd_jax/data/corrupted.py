@@ -22,8 +22,9 @@ from sagd_jax.data.order import hash_words
 from sagd_jax.data.source import DataError, Source, denormalise, normalise
 from sagd_jax.spectral import spectra
 from sagd_jax.spectral.frequencies import UNITS
-from sagd_jax.system import schema
-from sagd_jax.system.schema import field, kind
+from sagd_jax.system import kinds
+from sagd_jax.system.kinds import kind
+from sagd_jax.system.schema import field
 
 Corruption = Callable[[jax.Array, jax.Array], jax.Array]
 _CHOICE = 3  # tells the hash of the choice of examples from others
@@ -111,7 +112,7 @@ def build_corruption(
 ) -> Corruption:
     """The function `(keys, x) -> x` of `config.corruption` for examples of `shape`."""
     chosen = CORRUPTIONS[config.corruption]
-    options = schema.options(CORRUPTIONS, config, "corruption", "corruption_")
+    options = kinds.options(CORRUPTIONS, config, "corruption", "corruption_")
     return chosen.make(shape[:-1], sample_rate, **options)
 
 

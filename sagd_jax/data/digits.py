@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from sagd_jax.data import fields
 from sagd_jax.data.source import ArraySource, DataError, Options
-from sagd_jax.system.schema import kind
+from sagd_jax.system.kinds import kind
 
 SPLITS = ("train", "test", "all")
 
@@ -30,4 +31,4 @@ def load_digits(config: Options) -> ArraySource:
     return ArraySource(x[chosen], value_range=(0, 255), labels=labels[chosen], num_classes=10)
 
 
-SOURCE = kind(load_digits)
+SOURCE = kind(load_digits, split=fields.SPLIT)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sagd_jax.system.schema import field
 
+# Of every source that has splits.
+SPLIT = field("train", "split: digits train, test or all; tfds also slices such as 'train[:90%]'")
 # Of everything that is read from disk.
 STREAMED = {
     "dir": field(

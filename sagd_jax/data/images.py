@@ -18,7 +18,8 @@ import numpy as np
 from sagd_jax.data import fields
 from sagd_jax.data.files import READ_ERRORS, find_files, keep_readable, reason
 from sagd_jax.data.source import ArraySource, DataError, Options, RecordSource, Source
-from sagd_jax.system.schema import field, kind
+from sagd_jax.system.kinds import kind
+from sagd_jax.system.schema import field
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 # The last bytes of a whole file; WebP carries its length at the front instead.

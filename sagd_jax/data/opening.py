@@ -8,8 +8,8 @@ from sagd_jax.data.augment import Augmented
 from sagd_jax.data.config import DataConfig
 from sagd_jax.data.corrupted import corrupted
 from sagd_jax.data.source import DataError, Source
-from sagd_jax.data.sources import SOURCES, WITH_SPLITS
-from sagd_jax.system import schema
+from sagd_jax.data.sources import SOURCES
+from sagd_jax.system import kinds
 
 
 def open_source(config: DataConfig) -> Source:
@@ -24,12 +24,12 @@ def open_source(config: DataConfig) -> Source:
     >>> len(source), source.shape, source.value_range, source.num_classes
     (1437, (8, 8, 1), (0, 255), 10)
     """
-    if config.name not in WITH_SPLITS and config.split != "train":
+    own = kinds.options(SOURCES, config, selector="name")
+    if "split" not in own and config.split != "train":
         raise DataError(
             f"data.split={config.split!r}: {config.name} has no splits; give data.dir that of one"
         )
-    own = schema.options(SOURCES, config, selector="name")
-    options = types.SimpleNamespace(name=config.name, split=config.split, **own)
+    options = types.SimpleNamespace(name=config.name, **own)
     source = corrupted(SOURCES[config.name].make(options), config)
     if config.flip or config.crop_padding:
         source = Augmented(source, flip=config.flip, crop_padding=config.crop_padding)

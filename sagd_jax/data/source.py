@@ -24,7 +24,7 @@ from sagd_jax.system.errors import ForPeople
 
 _PIECE = 256  # examples that one thread decodes at a time
 ValueRange = tuple[Any, Any]  # low and high: each a number, or a tuple of one per channel
-Options = Any  # what a loader is given: its source's fields of `config.data`, `name` and `split`
+Options = Any  # what a loader is given: `name`, and its source's fields of `config.data`
 
 
 class DataError(ForPeople, ValueError):

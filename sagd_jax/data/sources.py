@@ -1,6 +1,7 @@
-"""The table of sources: what `config.data.name` can say. Each has a file of its own.
+"""The table of sources: what `config.data.name` can say.
 
-A loader takes the source's fields, and `name` and `split`, as attributes of one argument.
+Each stands in a file of its own, or with its like, beside its fields: `split` is one of those that
+have any. A loader takes the fields and `name` as attributes of one argument.
 """
 
 from __future__ import annotations
@@ -19,4 +20,3 @@ SOURCES = {
     "audio": audio.SOURCE,
     "video": video.SOURCE,
 }
-WITH_SPLITS = ("digits", "synthetic", "mnist", "cifar10", "tfds")

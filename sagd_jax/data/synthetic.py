@@ -16,7 +16,8 @@ import numpy as np
 from sagd_jax.data import fields
 from sagd_jax.data.source import ArraySource, DataError, Options
 from sagd_jax.spectral import spectra
-from sagd_jax.system.schema import field, kind
+from sagd_jax.system.kinds import kind
+from sagd_jax.system.schema import field
 
 VALUE_RANGE = (-4.0, 4.0)
 
@@ -49,6 +50,7 @@ def load_synthetic(config: Options) -> ArraySource:
 
 SOURCE = kind(
     load_synthetic,
+    split=fields.SPLIT,
     channels=fields.CHANNELS,
     field_shape=field((32, 32), "spatial shape of synthetic fields", low=1, hint=tuple[int, ...]),
     field_alpha=field(-1.0, "slope of their amplitude, r^alpha"),

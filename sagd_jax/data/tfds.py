@@ -22,7 +22,8 @@ from sagd_jax.data import fields
 from sagd_jax.data.files import reason
 from sagd_jax.data.images import resize_and_crop
 from sagd_jax.data.source import DataError, Options, RecordSource, Source
-from sagd_jax.system.schema import field, kind
+from sagd_jax.system.kinds import kind
+from sagd_jax.system.schema import field
 
 
 def load_tfds(config: Options) -> Source:
@@ -133,10 +134,11 @@ def _quiet():
         logger.setLevel(level)
 
 
-NAMED_SOURCE = kind(load_named, **fields.STREAMED, image_size=fields.IMAGE_SIZE)
+NAMED_SOURCE = kind(load_named, **fields.STREAMED, split=fields.SPLIT, image_size=fields.IMAGE_SIZE)
 SOURCE = kind(
     load_tfds,
     **fields.STREAMED,
+    split=fields.SPLIT,
     image_size=fields.IMAGE_SIZE,
     channels=fields.CHANNELS,
     tfds_name=field("", "name of a tensorflow-datasets set, with or without config"),

@@ -17,7 +17,8 @@ from sagd_jax.data.arrays import read_array, value_range
 from sagd_jax.data.files import READ_ERRORS, find_files, keep_readable, reason
 from sagd_jax.data.images import SUFFIXES, check_image, common_shape, read_image
 from sagd_jax.data.source import ArraySource, DataError, Options, RecordSource, Source
-from sagd_jax.system.schema import field, kind
+from sagd_jax.system.kinds import kind
+from sagd_jax.system.schema import field
 
 
 def load_video(config: Options) -> Source:

@@ -26,6 +26,7 @@ from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.diffusion.samplers import Denoiser
 from sagd_jax.spectral import transform
 from sagd_jax.spectral.covariance import FourierCovariance
+from sagd_jax.spectral.half_grid import half_grid_shape
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,7 +54,7 @@ class FourierGaussian:
 
     def __post_init__(self):
         *spatial, channels = jnp.shape(self.mean)
-        half = (*spatial[:-1], spatial[-1] // 2 + 1) if spatial else ()
+        half = half_grid_shape(spatial) if spatial else ()
         if not spatial or jnp.shape(self.variance) not in ((*half, 1), (*half, channels)):
             raise ValueError(
                 f"variance: its shape is {jnp.shape(self.variance)}; expected {(*half, 1)} or "

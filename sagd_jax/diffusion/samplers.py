@@ -41,7 +41,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from sagd_jax.diffusion.process import NEEDS_ALPHA, PREDICTIONS, Diffusion
-from sagd_jax.system import schema
+from sagd_jax.system import kinds, schema
 from sagd_jax.system.errors import check_choice
 
 Denoiser = Callable[[jax.Array, jax.Array], jax.Array]
@@ -243,7 +243,7 @@ class Sampler(abc.ABC):
     """
 
     def __post_init__(self) -> None:
-        schema.check_numbers(self)
+        schema.check(self)
 
     def memory(self, x: jax.Array, t: jax.Array) -> Any:
         """What the first step is given to remember, for a start x at time t: a pytree."""
@@ -344,13 +344,13 @@ class PredictorCorrector(Sampler):
 
 
 SAMPLERS = {
-    "ddim": schema.kind(Ddim),
-    "euler": schema.kind(Euler),
-    "ddpm": schema.kind(Ddpm),
-    "heun": schema.kind(Heun),
-    "dpmpp_2m": schema.kind(DpmSolver2M),
-    "sde": schema.kind(Sde),
-    "pc": schema.kind(PredictorCorrector),
+    "ddim": kinds.kind(Ddim),
+    "euler": kinds.kind(Euler),
+    "ddpm": kinds.kind(Ddpm),
+    "heun": kinds.kind(Heun),
+    "dpmpp_2m": kinds.kind(DpmSolver2M),
+    "sde": kinds.kind(Sde),
+    "pc": kinds.kind(PredictorCorrector),
 }
 METHODS = tuple(SAMPLERS)
 
@@ -368,4 +368,4 @@ def named(method: str, **options: Any) -> Sampler:
     sagd_jax.system.schema.ConfigError: snr=0.9: method='ddim' has no option snr (it has: eta); leave it out unless method='pc'
     """
     check_choice("method", method, METHODS)
-    return schema.choose(SAMPLERS, method, options, "method")()
+    return kinds.choose(SAMPLERS, method, options, "method")()

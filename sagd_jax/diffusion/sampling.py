@@ -10,7 +10,14 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from sagd_jax.diffusion.process import Diffusion, fold_in_range
-from sagd_jax.diffusion.samplers import Denoiser, Sampler, check_prediction, named, predictor
+from sagd_jax.diffusion.samplers import (
+    METHODS,
+    Denoiser,
+    Sampler,
+    check_prediction,
+    named,
+    predictor,
+)
 from sagd_jax.diffusion.time_grids import check_times, uniform
 
 
@@ -71,6 +78,8 @@ def sample(
     (4, 8, 8, 1)
     """
     sampler = named(method, **options) if isinstance(method, str) else method
+    if not isinstance(sampler, Sampler):
+        raise ValueError(f"method={method!r}: expected one of {', '.join(METHODS)}, or a Sampler")
     if options and sampler is method:
         raise ValueError(f"{', '.join(options)}: method={method!r} brings its own options")
     grid = uniform(num_steps) if times is None else check_times(times)

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from sagd_jax.system import schema
+from sagd_jax.system import kinds, schema
 
 _HALVINGS = 60  # beyond the precision of float64
 
@@ -287,15 +287,15 @@ def edm(sigma_max: float = 80.0, rho: float = 7.0) -> Edm:
 
 # What a config can name, `config.schedule.kind`, and its fields there.
 KINDS = {
-    "linear_beta": schema.kind(
+    "linear_beta": kinds.kind(
         linear_beta,
         beta_min=schema.field(1e-4, "first beta", above=0, high=0.999),
         beta_max=schema.field(0.02, "last beta", above=0, high=0.999),
         num_steps=schema.field(1000, "discrete steps", low=1),
     ),
-    "cosine": schema.kind(cosine),
-    "rectified_flow": schema.kind(rectified_flow),
-    "edm": schema.kind(
+    "cosine": kinds.kind(cosine),
+    "rectified_flow": kinds.kind(rectified_flow),
+    "edm": kinds.kind(
         edm,
         sigma_max=schema.field(80.0, "largest sigma", above=0),
         rho=schema.field(7.0, "exponent of t", low=1),

@@ -45,14 +45,14 @@ def evaluate(
       source: examples of the shape that the run was trained on.
       mesh: all devices of all processes.
       begin: index of the first example.
-      count: index after the last one; None: all.
+      count: index after the last one; None, or more than there are: all.
       batch_size: examples at once, rounded up to a multiple of the devices.
       seed: of dequantisation (of 8-bit data) and probes.
       by_class: whether each example is conditioned on its own class, if the network has any.
       interrupted: asked before each batch; if it is True, nothing more is yielded.
       options: of `log_likelihood`: num_steps, divergence, num_probes, on_range.
     """
-    count = len(source) if count is None else count
+    count = len(source) if count is None else min(count, len(source))
     record = run.record
     batch = layout.rounded_up(min(batch_size, count), mesh)
     split = layout.batch_sharding(mesh)
@@ -86,7 +86,8 @@ def evaluate(
         x, label = (
             jax.make_array_from_process_local_data(split, examples[name]) for name in ("x", "label")
         )
-        nats = nats_of(run.params, x, label, jnp.int32(first))
+        with jax.set_mesh(mesh):
+            nats = nats_of(run.params, x, label, jnp.int32(first))
         yield np.asarray(nats, np.float64)[: count - first]
 
 

@@ -60,7 +60,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         main_process = jax.process_index() == 0
         stop.nothing_to_save = False
         with contextlib.ExitStack() as stack:
-            stack.enter_context(jax.set_mesh(mesh))
             values: list[float] = []
             if main_process:  # the first process alone reads and writes the results
                 file, entries = open_lines(out / "likelihood.jsonl", settings_of(flags, SETTINGS))

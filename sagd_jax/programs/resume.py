@@ -33,7 +33,7 @@ def claim(file: Path, settings: dict[str, Any], defaults: dict[str, Any]) -> Non
     try:
         before = file.read_text()
     except FileNotFoundError:
-        write_whole(file, json.dumps(settings) + "\n")
+        write_whole(file, json.dumps(settings) + "\n", alone=False)
         return
     parsed = _parsed(before)
     if not parsed or {**defaults, **parsed} != settings:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from sagd_jax.diffusion.samplers import METHODS, SAMPLERS
 from sagd_jax.programs.resume import claim, settings_of
-from sagd_jax.system import schema
+from sagd_jax.system import kinds
 from sagd_jax.system.commandline import Parser, add_options, at_least, chosen_kind, number
 from sagd_jax.system.startup import started
 
@@ -36,7 +36,7 @@ SETTINGS = (
     "seed",
     "method",
     "num_steps",
-    *schema.users(SAMPLERS),
+    *kinds.users(SAMPLERS),
     "label",
     "guidance",
 )

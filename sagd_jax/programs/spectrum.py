@@ -26,13 +26,14 @@ import numpy as np
 from sagd_jax import data
 from sagd_jax.data.order import batch_indices
 from sagd_jax.data.source import DataError, Source, normalise
-from sagd_jax.run.config import read_config
+from sagd_jax.run.config_file import read_config
 from sagd_jax.show.plots import plot_spectrum
 from sagd_jax.spectral import spectra
 from sagd_jax.spectral.analysis import Analysis, analyse
 from sagd_jax.spectral.anomalies import Anomaly
 from sagd_jax.spectral.power_spectrum import MEANS, WINDOWS, radial_profile
 from sagd_jax.system.commandline import Parser, number
+from sagd_jax.system.files import write_whole
 from sagd_jax.system.startup import started
 
 _PIECE = 256  # examples read at once
@@ -40,9 +41,9 @@ _ROWS = 24  # of the printed table
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Analyses as the flags say; returns the exit status (0, 2 for bad input)."""
+    """Analyses as the flags say; returns the exit status (0, 2 for bad input, 75, 130)."""
     parser = _parser()
-    with started(parser, argv) as program:
+    with started(parser, argv, several=False) as program:
         flags = program.flags
         if flags.num_examples < 2:
             raise DataError(f"--num_examples={flags.num_examples}: expected at least 2")
@@ -179,8 +180,8 @@ def write(analysis: Analysis, source: Source, out: Path, *, exponent: float = 1.
         "energy_removed_by_omission": analysis.removed,
         "suggestion": suggestion,
     }
-    (out / "spectrum.json").write_text(json.dumps(numbers, indent=1) + "\n")
-    (out / "noise_config.py").write_text(_snippet(analysis, source, out, suggestion, exponent))
+    write_whole(out / "spectrum.json", json.dumps(numbers, indent=1) + "\n")
+    write_whole(out / "noise_config.py", _snippet(analysis, source, out, suggestion, exponent))
     plot_spectrum(analysis, out / "spectrum.png")
 
 
@@ -221,7 +222,3 @@ def _snippet(
     lines = [f"# {comment}" for comment in comments]
     lines += ['config.noise.kind = "file"', f"config.noise.file = {str(out / suggestion)!r}"]
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    main()

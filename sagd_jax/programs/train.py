@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from sagd_jax.system.commandline import Parser
@@ -20,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         import jax
         from etils import epath
 
-        from sagd_jax.run.config import read_config
+        from sagd_jax.run.config_file import read_config
         from sagd_jax.training.loop import train
 
         flags, stop = program.flags, program.stop
@@ -52,7 +51,3 @@ def _parser() -> Parser:
         "--dry_run", action="store_true", help="say what would be trained, and stop"
     )
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -18,7 +18,7 @@ from sagd_jax.diffusion import schedules
 from sagd_jax.models import DiT, UNet
 from sagd_jax.run.config import NOISE_KINDS, ModelConfig, NoiseConfig, RunConfig, ScheduleConfig
 from sagd_jax.spectral.covariance import FourierCovariance
-from sagd_jax.system import schema
+from sagd_jax.system import kinds, schema
 from sagd_jax.system.errors import one_line
 from sagd_jax.system.schema import ConfigError
 
@@ -27,10 +27,10 @@ def covariance(
     config: NoiseConfig, spatial_shape: tuple[int, ...], sample_rate: float | None = None
 ) -> FourierCovariance:
     """The covariance of `config.noise` on this grid; Hz are those of its first axis, time."""
-    in_hertz = schema.options(NOISE_KINDS, config).get("unit") == "hz"
+    in_hertz = kinds.options(NOISE_KINDS, config).get("unit") == "hz"
     axis: dict[str, Any] = {"sample_rate": sample_rate, "axes": (0,)} if in_hertz else {}
     with as_config_error("config.noise"):
-        return schema.make(NOISE_KINDS, config, spatial_shape, **axis)
+        return kinds.make(NOISE_KINDS, config, spatial_shape, **axis)
 
 
 def corrupted_covariance(
@@ -59,7 +59,7 @@ def corrupted_covariance(
 def schedule(config: ScheduleConfig) -> schedules.Schedule:
     """The schedule of `config.schedule`."""
     with as_config_error("config.schedule"):
-        return schema.make(schedules.KINDS, config)
+        return kinds.make(schedules.KINDS, config)
 
 
 def network(config: ModelConfig, num_classes: int) -> nn.Module:

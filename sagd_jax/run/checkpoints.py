@@ -391,4 +391,8 @@ class Checkpoints:
 
 
 def _on_first_process(action: Callable[[], int]) -> int:
-    return processes.on_first_process(action, (NoCheckpointError, CheckpointError))
+    errors: dict[type[Exception], str] = {
+        NoCheckpointError: "process 0 found no checkpoint",
+        CheckpointError: "process 0 failed; it has the reason",
+    }
+    return processes.on_first_process(action, errors)

@@ -1,29 +1,13 @@
-"""The configuration of a run: every field, its default, its bounds, and what it means.
+"""The configuration of a run: its sections, with the default, bounds and meaning of each field.
 
-A config file is Python with a function `get_config()`; it usually starts from `default_config()`:
-
-    import sagd_jax as sagd
-
-    def get_config():
-        config = sagd.default_config()
-        config.data.name = "mnist"
-        config.noise.kind, config.noise.alpha = "power_law", -0.04
-        return config
-
-`read_config` runs such a file, applies `--config.section.field=value` flags and returns a checked, frozen
-`RunConfig`. The same class reads the JSON of a checkpoint, as data.
+The fields of what is chosen by a word (a spectrum, a schedule, a sampler, a source) stand in the table
+beside it; this file has the sections. `config_file.py` reads them from a file.
 """
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import runpy
-import traceback
-import types
-import typing
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,8 +19,7 @@ from sagd_jax.diffusion.process import PREDICTIONS
 from sagd_jax.diffusion.samplers import METHODS, SAMPLERS
 from sagd_jax.spectral import spectra
 from sagd_jax.spectral.covariance import FourierCovariance
-from sagd_jax.system import schema
-from sagd_jax.system.errors import one_line
+from sagd_jax.system import kinds, schema
 from sagd_jax.system.schema import ConfigError, field, section
 
 OPTIMIZERS = ("adam", "adamw", "lion", "sgd")
@@ -55,14 +38,14 @@ def _from_file(spatial_shape: Sequence[int], file: str | None) -> FourierCovaria
 # The spectra that a config can name: all of `spectra.py`, and one from a file.
 NOISE_KINDS = {
     **spectra.KINDS,
-    "file": schema.kind(
+    "file": kinds.kind(
         _from_file, file=field(None, "a .npy spectrum for from_variance", hint=str | None)
     ),
 }
 
 
 @dataclasses.dataclass(frozen=True)
-@schema.of_kinds(NOISE_KINDS)
+@kinds.of_kinds(NOISE_KINDS)
 class NoiseConfig:
     """The covariance of the noise."""
 
@@ -82,7 +65,7 @@ class CorruptedNoiseConfig(NoiseConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-@schema.of_kinds(schedules.KINDS)
+@kinds.of_kinds(schedules.KINDS)
 class ScheduleConfig:
     """The scalars alpha_t and sigma_t."""
 
@@ -219,7 +202,7 @@ class CheckpointConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-@schema.of_kinds(SAMPLERS, selector="method")
+@kinds.of_kinds(SAMPLERS, selector="method")
 class PreviewConfig:
     """Grids of samples from the EMA weights during training."""
 
@@ -288,22 +271,6 @@ def default_config() -> Any:
     return config
 
 
-def read_config(path: str, overrides: Sequence[str] = ()) -> RunConfig:
-    """Runs a config file, applies overrides, and checks the result.
-
-    Args:
-      path: a Python file with `get_config()`, which returns a ConfigDict, a mapping or a RunConfig.
-      overrides: flags of the form `--config.section.field=value`.
-
-    Raises:
-      ConfigError: one line saying what is wrong, where, and what is allowed.
-    """
-    values = _run_config_file(path)
-    for flag in overrides:
-        _override(values, flag)
-    return schema.build(RunConfig, values)
-
-
 def differences(old: RunConfig, new: RunConfig) -> list[str]:
     """The fields, other than those that may change, in which two configs differ, with both values."""
     changeable = schema.may_change(RunConfig)
@@ -314,78 +281,6 @@ def differences(old: RunConfig, new: RunConfig) -> list[str]:
         if before.get(name) != after.get(name)
         and not any(name == m or name.startswith(f"{m}.") for m in changeable)
     ]
-
-
-def _run_config_file(path: str) -> dict[str, Any]:
-    file = Path(path)
-    if not file.is_file():
-        near = sorted(str(p) for p in file.parent.glob("*.py")) if file.parent.is_dir() else []
-        found = f"there are: {', '.join(near)}" if near else "expected a Python file"
-        raise ConfigError(f"--config={path}: no such file; {found}")
-    try:
-        get_config = runpy.run_path(str(file)).get("get_config")
-        if not callable(get_config):
-            raise ConfigError(f"--config={path}: it has no function get_config()")
-        config = get_config()
-    except ConfigError:
-        raise
-    except SyntaxError as error:
-        raise ConfigError(f"--config={path}: line {error.lineno}: {error.msg}") from error
-    except Exception as error:
-        # A fault in somebody's file: its own line is what helps, not our traceback.
-        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
-        where = f"line {lines[-1]}: " if lines else ""
-        words = str(error).strip().strip("\"'").replace("\\n", " ")
-        reason = one_line(words) or "failed"
-        raise ConfigError(f"--config={path}: {where}{type(error).__name__}: {reason}") from error
-    if isinstance(config, RunConfig):
-        return schema.as_dict(config)
-    if hasattr(config, "to_dict"):
-        config = config.to_dict()
-    if not isinstance(config, Mapping):
-        raise ConfigError(
-            f"--config={path}: get_config() returned {type(config).__name__}, expected a ConfigDict"
-        )
-    return dict(config)
-
-
-def _override(values: dict[str, Any], flag: str) -> None:
-    name, equals, text = flag.removeprefix("--").partition("=")
-    *sections, last = name.split(".")[1:] or [""]
-    if not equals:
-        raise ConfigError(f"{flag}: expected --{name}=value")
-    hint: Any = RunConfig
-    for part in [*sections, last]:
-        # A name that does not exist has no type; the schema words that complaint.
-        hint = typing.get_type_hints(hint).get(part) if dataclasses.is_dataclass(hint) else None
-    if dataclasses.is_dataclass(hint):
-        raise ConfigError(f"{flag}: {name} is a section; set one of its fields: {name}.NAME=value")
-    inner = values
-    for part in sections:
-        inner = inner.setdefault(part, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"{flag}: there is no section {name.rpartition('.')[0]}")
-    inner[last] = _parse(text, hint)
-
-
-def _parse(text: str, hint: Any) -> Any:
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        if text == "None":
-            return None
-        (hint,) = (a for a in typing.get_args(hint) if a is not type(None))
-    if hint is str:
-        return text
-    if hint == tuple[str, ...] and not text.startswith(("(", "[")):
-        return tuple(name.strip() for name in text.split(","))
-    if hint is bool and text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return text  # the schema names the type that it expected
-    if isinstance(value, tuple | list) or typing.get_origin(hint) is not tuple:
-        return value
-    return (value,)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Drawer:
       record: of the run.
       model: its network.
       diffusion: its process.
-      mesh: devices to draw on.
+      mesh: devices to draw on: this process's, or, with `out` replicated, those of all.
       sampler: the method.
       num_steps: of sampling.
       seed: of the samples.

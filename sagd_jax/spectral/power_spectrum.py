@@ -27,6 +27,7 @@ from sagd_jax.spectral.half_grid import (
     grid_size,
     half_grid_shape,
     hermitian_multiplicity,
+    to_half_grid,
     unique_bins,
 )
 from sagd_jax.system.errors import check_choice
@@ -250,5 +251,5 @@ def _innovation(products: np.ndarray, count: int, spatial: tuple[int, ...]) -> n
         inverse = np.fft.fftn(inverse, axes=axes, norm="ortho")
         inverse = np.fft.ifftn(inverse, axes=tuple(a + len(spatial) for a in axes), norm="ortho")
         diagonal = np.real(np.diagonal(inverse.reshape(sites, sites))).reshape(spatial)
-        result += 1 / diagonal[..., : spatial[-1] // 2 + 1]
+        result += 1 / to_half_grid(diagonal)
     return result / len(products)

@@ -37,7 +37,7 @@ from sagd_jax.spectral.frequencies import (
     radial_frequency,
 )
 from sagd_jax.spectral.half_grid import check_spatial_shape, conjugate, half_grid_shape
-from sagd_jax.system import schema
+from sagd_jax.system import kinds, schema
 from sagd_jax.system.errors import check_choice
 
 DC_POLICIES = ("nearest", "unit", "floor")
@@ -419,21 +419,21 @@ _UNIT = schema.field("max", "of bands and split", choices=UNITS)
 
 # What a config can name, `config.noise.kind`, and its fields there. `unit` may be "hz" for audio.
 KINDS = {
-    "white": schema.kind(white),
-    "power_law": schema.kind(
+    "white": kinds.kind(white),
+    "power_law": kinds.kind(
         power_law,
         alpha=schema.field(0.0, "slope of the amplitude"),
         dc=schema.field("nearest", "weight of DC", choices=DC_POLICIES),
     ),
-    "exponential": schema.kind(exponential, beta=schema.field(0.0, "decay exp(-beta r^2)")),
-    "band_pass": schema.kind(
+    "exponential": kinds.kind(exponential, beta=schema.field(0.0, "decay exp(-beta r^2)")),
+    "band_pass": kinds.kind(
         band_pass,
         bands=schema.field(
             (), "bands (low, high) that hold noise", low=0, hint=tuple[tuple[float, float], ...]
         ),
         unit=_UNIT,
     ),
-    "two_band": schema.kind(
+    "two_band": kinds.kind(
         two_band,
         gamma_low=schema.field(0.5, "amplitude below the split", low=0, high=1),
         split=schema.field(0.5, "where the bands meet", above=0),

@@ -14,9 +14,9 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
-from sagd_jax.system import exits, schema
+from sagd_jax.system import exits, kinds, schema
 from sagd_jax.system.errors import ForPeople, one_line
-from sagd_jax.system.schema import Kind
+from sagd_jax.system.kinds import Kind
 
 _OVERRIDE = "--config."
 
@@ -84,17 +84,17 @@ def number(low: float = -math.inf, high: float = math.inf) -> Callable[[str], fl
 
 
 def add_options(parser: Parser, table: Mapping[str, Kind], selector: str) -> None:
-    """Adds a flag for each field, a number or a word, of a table of kinds; `chosen_kind` reads them.
+    """Adds a flag for each field of a table of kinds; `chosen_kind` reads them.
 
     Args:
-      table: kinds by name, as for `schema.of_kinds`.
+      table: kinds by name, as for `kinds.of_kinds`.
       selector: the flag that names one of them, without its dashes.
     """
-    for name, users in schema.users(table).items():
-        own = table[users[0]].fields[name]
+    for name, users in kinds.users(table).items():
+        own, hint = table[users[0]].fields[name], table[users[0]].hints[name]
         parser.add_argument(
             f"--{name}",
-            type=str if isinstance(own.default, str) else number(),
+            type=_of_field(name, hint, own.metadata),
             default=own.default,
             help=f"{own.metadata['doc']}, for {selector} {' or '.join(users)}; default {own.default}",
         )
@@ -104,16 +104,26 @@ def chosen_kind(
     parser: Parser, flags: argparse.Namespace, table: Mapping[str, Kind], selector: str
 ) -> Any:
     """What the flags choose of a table of kinds, made with their options; one line otherwise."""
-    values = {name: getattr(flags, name) for name in schema.users(table)}
-    for name, users in schema.users(table).items():
-        unused = getattr(flags, selector) not in users
-        if unused and values[name] != table[users[0]].fields[name].default:
+    name = getattr(flags, selector)
+    for option, users in kinds.users(table).items():
+        value = getattr(flags, option)
+        if name not in users and value != table[users[0]].fields[option].default:
             allowed = " or ".join(f"--{selector}={user}" for user in users)
-            parser.error(f"--{name}={values[name]}: only {allowed} uses it")
+            parser.error(f"--{option}={value}: only {allowed} uses it")
     try:
-        return schema.choose(table, getattr(flags, selector), values, selector)()
+        return table[name].make(**{option: getattr(flags, option) for option in table[name].fields})
     except ValueError as error:
-        parser.error(f"--{one_line(error)}")
+        parser.error(f"--{selector}={name}: {one_line(error)}")
+
+
+def _of_field(name: str, hint: Any, rule: Mapping[str, Any]) -> Callable[[str], Any]:
+    def value(text: str) -> Any:
+        try:
+            return schema.checked(schema.parse(text, hint), hint, rule, name)
+        except schema.ConfigError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return value
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sagd_jax.system import exits
@@ -113,13 +113,13 @@ def everywhere(value: bool) -> bool:
     return bool(np.all(multihost_utils.process_allgather(np.array(value))))
 
 
-def on_first_process(action: Callable[[], int], errors: Sequence[type[Exception]]) -> int:
+def on_first_process(action: Callable[[], int], errors: Mapping[type[Exception], str]) -> int:
     """Runs `action` on process 0 alone; every process returns its result or raises with it.
 
     Args:
       action: what to run; its result is a whole number.
-      errors: process 0 raises what `action` raised; the others the first of these that it was an
-        instance of, or else the last of them.
+      errors: by kind, in words for the other processes. Process 0 raises what `action` raised; the
+        others the first of these kinds that it was of, or else the last.
     """
     import jax
 
@@ -134,13 +134,14 @@ def on_first_process(action: Callable[[], int], errors: Sequence[type[Exception]
             result = action()
         except Exception as raised:
             error = raised
-            matches = [i for i, known in enumerate(errors) if isinstance(raised, known)]
-            kind = matches[0] if matches else len(errors) - 1
+            kinds = [i for i, known in enumerate(errors) if isinstance(raised, known)]
+            kind = kinds[0] if kinds else len(errors) - 1
     result, kind = multihost_utils.broadcast_one_to_all(np.array([result, kind], np.int32)).tolist()
     if error is not None:
         raise error
     if kind >= 0:
-        raise errors[kind]("process 0 failed; it has the reason")
+        known, words = list(errors.items())[kind]
+        raise known(words)
     return result
 
 

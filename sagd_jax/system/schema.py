@@ -4,22 +4,18 @@ A section of the configuration is a frozen dataclass with fields made by `field`
 nested mapping (a config file's values, or the JSON of a checkpoint) into such an object, checking
 every name, type and bound; the first fault raises `ConfigError` with one line that says where, what
 and what is allowed. Values are data: nothing is evaluated.
-
-What a config chooses by a word (a spectrum, a schedule, a sampler, a source) stands in a table of
-`Kind`s, beside the code that it names. `of_kinds` gives a section the fields of all of them, each
-with an effect under its own kinds alone; `make` calls the one that is chosen with its own fields. So
-a new kind is a function or class and an entry in its table, and nothing else knows of it.
 """
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import difflib
-import functools
 import math
+import numbers
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sagd_jax.system.errors import ForPeople, check_choice
@@ -75,124 +71,49 @@ def section(cls: type, *, may_change: bool = False) -> Any:
     return dataclasses.field(default_factory=cls, metadata=metadata)
 
 
-@dataclasses.dataclass(frozen=True)
-class Kind:
-    """What a config can choose by one word: how it is made, and which fields it takes."""
-
-    make: Callable[..., Any]
-    fields: Mapping[str, Any]
-    hints: Mapping[str, Any]
-
-
-def kind(make: Callable[..., Any], **fields: Any) -> Kind:
-    """An entry of a table of kinds.
-
-    Args:
-      make: a function that takes the fields by name, or a dataclass, which brings its own.
-      fields: of a function, made by `field`.
-
-    >>> def blue(shape, slope): ...
-    >>> sorted(kind(blue, slope=field(1.0, "of the amplitude", above=0)).fields)
-    ['slope']
-    """
-    if dataclasses.is_dataclass(make):
-        own = {f.name: f for f in dataclasses.fields(make)}
-        return Kind(make, own, typing.get_type_hints(make))
-    hints = {name: f.metadata["hint"] or type(f.default) for name, f in fields.items()}
-    return Kind(make, fields, hints)
-
-
-def users(table: Mapping[str, Kind]) -> dict[str, tuple[str, ...]]:
-    """The names of all fields in a table of kinds, and the kinds that have each."""
-    names = dict.fromkeys(name for entry in table.values() for name in entry.fields)
-    return {name: tuple(k for k, entry in table.items() if name in entry.fields) for name in names}
-
-
-def of_kinds(
-    table: Mapping[str, Kind], selector: str = "kind", prefix: str = ""
-) -> Callable[[type], type]:
-    """Gives a section, before `dataclass` sees it, the fields of all kinds in a table.
-
-    Args:
-      table: kinds by name.
-      selector: the section's field that names one of them.
-      prefix: of the fields' names in the section.
+def check(instance: Any) -> None:
+    """Checks the fields of a dataclass that was not made by `build`: types, bounds, choices.
 
     Raises:
-      TypeError: two kinds have a field of one name that is not the same field.
+      ConfigError: for the first field that is not as it was declared; one line.
     """
-
-    def extend(cls: type) -> type:
-        for name, kinds in users(table).items():
-            same = [(table[k].fields[name], table[k].hints[name]) for k in kinds]
-            f, hint = same[0]
-            if any((g.default, g.metadata, h) != (f.default, f.metadata, hint) for g, h in same):
-                raise TypeError(f"{name}: {', '.join(kinds)} do not declare it alike")
-            setattr(
-                cls, prefix + name, field(f.default, **{**f.metadata, "only": {selector: kinds}})
-            )
-            cls.__annotations__[prefix + name] = hint
-        return cls
-
-    return extend
-
-
-def options(
-    table: Mapping[str, Kind], config: Any, selector: str = "kind", prefix: str = ""
-) -> dict[str, Any]:
-    """The values in a section of the fields of the kind that it chooses, as `make` takes them."""
-    chosen = table[getattr(config, selector)]
-    return {name: getattr(config, prefix + name) for name in chosen.fields}
-
-
-def make(
-    table: Mapping[str, Kind], config: Any, *args: Any, selector: str = "kind", **extra: Any
-) -> Any:
-    """Makes what a section chooses: called with `args`, its own fields and `extra`."""
-    chosen = table[getattr(config, selector)]
-    return chosen.make(*args, **options(table, config, selector), **extra)
-
-
-def choose(
-    table: Mapping[str, Kind], name: str, values: Mapping[str, Any], selector: str
-) -> Callable[[], Any]:
-    """A function that makes the kind `name` with these values of its fields.
-
-    Values of other kinds' fields may be given as long as they are the defaults, as in a config.
-
-    Raises:
-      ConfigError: for a value that would have no effect, or a name that no kind knows.
-    """
-    own = table[name].fields
-    for field_name, value in values.items():
-        kinds = users(table).get(field_name, ())
-        if field_name in own or (kinds and value == table[kinds[0]].fields[field_name].default):
-            continue
-        has = f"it has: {', '.join(own)}" if own else "it has none"
-        hint = f"; leave it out unless {selector}={' or '.join(map(repr, kinds))}" if kinds else ""
-        raise ConfigError(
-            f"{field_name}={value!r}: {selector}={name!r} has no option {field_name} ({has}){hint}"
-        )
-    return functools.partial(table[name].make, **{n: v for n, v in values.items() if n in own})
-
-
-def check_numbers(instance: Any) -> None:
-    """Checks the numbers of a dataclass that was not made by `build`.
-
-    Raises:
-      ConfigError: for a number that is not finite or out of bounds.
-    """
+    hints = typing.get_type_hints(type(instance))
     for f in dataclasses.fields(instance):
-        value = getattr(instance, f.name)
-        if isinstance(value, bool | str):
-            continue
-        try:
-            if not math.isfinite(value):
-                raise ConfigError
-            _check_bounds(value, f.metadata, f.name)
-        except ConfigError:
-            expected = f"a number {_range(f.metadata)}".strip()
-            raise ConfigError(f"{f.name}={value}: expected {expected}") from None
+        checked(getattr(instance, f.name), hints[f.name], f.metadata, f.name)
+
+
+def checked(value: Any, hint: Any, rule: Mapping[str, Any], name: str) -> Any:
+    """A value as its type, within its bounds; ConfigError, naming its range, for another."""
+    try:
+        result = _convert(value, hint, name)
+        _check_bounds(result, rule, name)
+    except ConfigError as error:
+        if hint not in (int, float):
+            raise
+        expected = f"a {'whole ' if hint is int else ''}number {_range(rule)}".strip()
+        raise ConfigError(f"{name}={value}: expected {expected}") from error
+    return result
+
+
+def parse(text: str, hint: Any) -> Any:
+    """A value from the text of a flag; what cannot be one is returned as the text it is."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        if text == "None":
+            return None
+        (hint,) = (a for a in typing.get_args(hint) if a is not type(None))
+    if hint is str:
+        return text
+    if hint == tuple[str, ...] and not text.startswith(("(", "[")):
+        return tuple(name.strip() for name in text.split(",") if name.strip())
+    if hint is bool and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+    if isinstance(value, tuple | list) or typing.get_origin(hint) is not tuple:
+        return value
+    return (value,)
 
 
 def build(
@@ -238,6 +159,18 @@ def as_dict(config: Any) -> dict[str, Any]:
     return _plain(dataclasses.asdict(config))
 
 
+def may_change(cls: type, prefix: str = "") -> list[str]:
+    """The names, dotted, of the fields and sections that a run that goes on may change."""
+    names = []
+    hints = typing.get_type_hints(cls)
+    for f in dataclasses.fields(cls):
+        if f.metadata.get("may_change"):
+            names.append(prefix + f.name)
+        elif dataclasses.is_dataclass(hints[f.name]):
+            names += may_change(hints[f.name], f"{prefix}{f.name}.")
+    return names
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
@@ -264,11 +197,11 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
             _convert(v, arg, f"{path}[{i}]")
             for i, (v, arg) in enumerate(zip(value, args, strict=True))
         )
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if hint is float and is_number and math.isfinite(value):
         return float(value)
-    if hint is int and is_number and isinstance(value, int):
-        return value
+    if hint is int and is_number and isinstance(value, numbers.Integral):
+        return int(value)
     if hint in (bool, str) and isinstance(value, hint):
         return value
     name = {float: "a finite number", int: "a whole number", bool: "True or False", str: "a string"}
@@ -293,18 +226,6 @@ def _check_bounds(value: Any, rule: Mapping[str, Any], path: str) -> None:
     ):
         if rule.get(name) is not None and fails(value, rule[name]):
             raise ConfigError(f"{path}={value!r}: expected {words} {rule[name]!r}")
-
-
-def may_change(cls: type, prefix: str = "") -> list[str]:
-    """The names, dotted, of the fields and sections that a run that goes on may change."""
-    names = []
-    hints = typing.get_type_hints(cls)
-    for f in dataclasses.fields(cls):
-        if f.metadata.get("may_change"):
-            names.append(prefix + f.name)
-        elif dataclasses.is_dataclass(hints[f.name]):
-            names += may_change(hints[f.name], f"{prefix}{f.name}.")
-    return names
 
 
 def _range(rule: Mapping[str, Any]) -> str:

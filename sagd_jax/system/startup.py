@@ -33,22 +33,32 @@ class Started:
 
 
 @contextlib.contextmanager
-def started(parser: Parser, argv: Sequence[str] | None) -> Iterator[Started]:
-    """Parses the flags and starts up; `processes.add_flags` are added to the parser's own.
+def started(
+    parser: Parser, argv: Sequence[str] | None, *, several: bool = True
+) -> Iterator[Started]:
+    """Parses the flags and starts up.
+
+    Args:
+      parser: of the program's own flags.
+      argv: None: those of the process.
+      several: whether the program may be one of several processes, which it then joins
+        (`processes.py`, whose flags are added); one that is not written for that runs alone.
 
     Example::
 
       with started(parser, argv) as program:
           work(program.flags, program.stop)
     """
-    processes.add_flags(parser)
+    if several:
+        processes.add_flags(parser)
     with (
         one_line_errors(parser.prog),
         StopRequest(parser.prog, nothing_to_save=True) as stop,
         compilation_cache.protected(),
     ):
         flags, overrides = parser.parse_with_overrides(argv)
-        processes.start(flags)
-        stop.install()
+        if several:
+            processes.start(flags)
+            stop.install()
         set_up_logging(processes.log_level())
         yield Started(flags, overrides, stop)

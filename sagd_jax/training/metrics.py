@@ -26,17 +26,18 @@ def ema_loss(parts: Parts) -> Metric:
     """The loss of the averaged weights on fixed examples with fixed draws, without dropout.
 
     Two steps' values differ by the weights alone: a curve without the noise of the training loss.
-    The examples are the first of the training data, as many as a batch has.
+    The examples are the first of the training data, as many as one part of a batch has.
     """
     config, objective = parts.record.config, parts.objective
+    count = config.train.batch_size // config.train.accumulate
     split = layout.batch_sharding(parts.mesh)
-    rows = layout.local_rows(split, config.train.batch_size)
+    rows = layout.local_rows(split, count)
     # A stream of its own: neither a step's key nor that of the initial weights.
     key = jax.random.fold_in(jax.random.key(config.seed), 2**32 - 2)
 
     @functools.cache
     def batch() -> dict[str, jax.Array]:
-        examples = parts.source.fetch(np.arange(config.train.batch_size)[rows])
+        examples = parts.source.fetch(np.arange(count)[rows])
         return {
             name: jax.make_array_from_process_local_data(split, examples[name]) for name in FIELDS
         }

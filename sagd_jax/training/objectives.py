@@ -47,7 +47,10 @@ class Objective(Protocol):
     def loss(
         self, params: Any, ema: Any, drawn: Drawn, dropout_key: jax.Array | None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The mean loss of a batch or a part of it, and sums for the log, which parts add up.
+        """The mean loss of a batch or a part of it, and numbers for the log, which parts add up.
+
+        Those of `quarters.sums` are shown by quarter of t; of others, scalars, the mean over the steps
+        of a log line.
 
         Args:
           params: of the network; what the loss is differentiated by.

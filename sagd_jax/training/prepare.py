@@ -1,7 +1,7 @@
 """Everything that a configuration determines before anything is compiled.
 
-All that can be refused is refused here, in one line: the parts are built, and the whole step and
-what the actions compile are traced with shapes alone.
+What can be refused is refused here, in one line: the parts are built, and the whole step and what
+the actions check of themselves (the preview: its sampler) are traced with shapes alone.
 """
 
 from __future__ import annotations

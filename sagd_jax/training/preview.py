@@ -12,7 +12,7 @@ from sagd_jax.diffusion.samplers import SAMPLERS
 from sagd_jax.run import layout
 from sagd_jax.run.draw import Drawer
 from sagd_jax.show import pictures
-from sagd_jax.system import schema
+from sagd_jax.system import kinds
 from sagd_jax.training.actions import Action, Moment, Parts
 
 _SAMPLES_AT_ONCE = 16  # few, so that a signal to stop does not wait for a whole grid
@@ -35,7 +35,7 @@ class Preview(Action):
             parts.model,
             parts.diffusion,
             parts.mesh,
-            sampler=schema.make(SAMPLERS, options, selector="method"),
+            sampler=kinds.make(SAMPLERS, options, selector="method"),
             num_steps=options.num_steps,
             seed=config.seed,
             batch_size=min(_SAMPLES_AT_ONCE, self._count),

@@ -1,6 +1,7 @@
 """Numbers for people: a progress bar, log lines, `metrics.jsonl` and TensorBoard.
 
-`metrics.jsonl` holds one JSON object per log line. A run that resumes from an older checkpoint
+`metrics.jsonl` holds one JSON object per log line: `step` and numbers by name, `loss` among them in those
+of the training step. A run that resumes from an older checkpoint
 drops the lines beyond it, since it will write them again.
 """
 
@@ -25,6 +26,7 @@ from sagd_jax.system.files import write_whole
 from sagd_jax.training import quarters
 
 METRICS_FILE = "metrics.jsonl"
+_OWN = ("loss", "gradient_norm", "skipped", *quarters.SUMS)
 
 _log = logging.getLogger(__name__)
 
@@ -157,7 +159,10 @@ class Progress:
 
 
 def averages(pending: list[Any]) -> dict[str, float]:
-    """What a log line says of the steps whose metrics these are, but for those that were skipped."""
+    """What a log line says of the steps whose metrics these are, but for those that were skipped.
+
+    Of what an objective reports besides quarters of t it is the mean over the steps.
+    """
     host = jax.device_get(pending)
     joined = {name: np.concatenate([m[name] for m in host]) for name in host[0]}
     finite = ~joined["skipped"]
@@ -165,6 +170,7 @@ def averages(pending: list[Any]) -> dict[str, float]:
     return {
         "loss": float(np.mean(used["loss"])) if finite.any() else math.nan,
         **quarters.means(used),
+        **{name: float(np.mean(used[name])) for name in used if name not in _OWN and finite.any()},
         "gradient_norm": float(np.mean(used["gradient_norm"])) if finite.any() else math.nan,
         "skipped": float(np.sum(~finite)),
     }
@@ -183,7 +189,7 @@ def _words(step: int, stop: int, values: dict[str, float], left: float) -> str:
     parts = [
         f"step {step}/{stop}",
         f"loss {values['loss']:.4f}",
-        quarters.words(values),
+        *quarters.words(values),
         f"grad {values['gradient_norm']:.3f}",
     ]
     if "images_per_second" in values:

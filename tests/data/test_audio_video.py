@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image
-from tests.test_data_sources import snapshot
+from snapshots import snapshot
 
 from sagd_jax import data
 from sagd_jax.data import DataConfig, DataError

@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 from PIL import Image
-from tests.test_data_sources import snapshot
+from snapshots import snapshot
 
 from sagd_jax import data
 from sagd_jax.data import DataConfig, DataError

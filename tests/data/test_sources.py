@@ -3,18 +3,12 @@
 import jax
 import numpy as np
 import pytest
+from snapshots import snapshot
 
 from sagd_jax import data
 from sagd_jax.data import DataConfig, DataError
 from sagd_jax.data.source import check_indices
 from sagd_jax.system import schema
-
-
-def snapshot(folder):
-    return {
-        path.relative_to(folder): (path.stat().st_mtime_ns, path.stat().st_size)
-        for path in sorted(folder.rglob("*"))
-    }
 
 
 def test_digits_splits():

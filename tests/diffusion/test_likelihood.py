@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import sagd_jax as sagd
-import sagd_jax.diffusion.time_grids
 from sagd_jax.diffusion import oracle
 from sagd_jax.diffusion.likelihood import bits_per_dim, dequantize, log_likelihood
 from sagd_jax.spectral.half_grid import conjugate, half_grid_shape

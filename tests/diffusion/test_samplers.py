@@ -12,7 +12,6 @@ import pytest
 from sampler_cases import SCHEDULES, SPECTRA, VARIANTS, options
 
 import sagd_jax as sagd
-import sagd_jax.diffusion.time_grids
 from sagd_jax.diffusion import oracle, samplers
 from sagd_jax.diffusion.process import fold_in_range
 from sagd_jax.diffusion.sampling import sample

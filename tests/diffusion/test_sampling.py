@@ -11,7 +11,6 @@ import pytest
 from sampler_cases import SCHEDULES, SPECTRA, VARIANTS, options
 
 import sagd_jax as sagd
-import sagd_jax.diffusion.time_grids
 from sagd_jax.diffusion import samplers
 from sagd_jax.diffusion.samplers import Ddim, Sampler, named
 from sagd_jax.diffusion.sampling import sample
@@ -225,6 +224,9 @@ def test_predictions_of_noise_alone_are_refused_at_alpha_zero(prediction):
         ({"noise": 2.0}, "noise=2.0: method='ddim' has no option noise .*it has: eta"),
         ({"eta": float("nan")}, "eta=nan: expected a number"),
         ({"method": Ddim(0.5), "eta": 0.5}, "eta: method=Ddim"),
+        ({"method": Ddim}, "method=<class .*Ddim'>: expected one of ddim, .*or a Sampler"),
+        ({"method": 3}, "method=3: expected one of ddim"),
+        ({"eta": "much"}, "eta=much: expected a number"),
         ({"snr": 1.0, "method": "pc"}, r"snr=1.0: expected a number in \[0, 1\)"),
         ({"num_steps": 0}, "num_steps=0: expected an integer >= 1"),
         ({"times": [1.0, 0.5]}, "times=.*the last one 0"),

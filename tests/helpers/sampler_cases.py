@@ -3,7 +3,6 @@
 import numpy as np
 
 import sagd_jax as sagd
-import sagd_jax.diffusion.time_grids
 from sagd_jax.spectral.frequencies import frequency_vectors
 
 SCHEDULES = {

@@ -48,7 +48,7 @@ def test_the_program(tmp_path, capsys):
     assert 0 < numbers["energy_removed_by_omission"] < 0.3
     # The snippet is a config that names a valid covariance.
     from sagd_jax.run import build
-    from sagd_jax.run import config as run_config
+    from sagd_jax.run import config_file as run_config
 
     text = config.read_text().replace(
         "    return config",

@@ -3,7 +3,8 @@
 import pytest
 
 from sagd_jax.run import config as configs
-from sagd_jax.run.config import RunConfig, differences, read_config
+from sagd_jax.run.config import RunConfig, differences
+from sagd_jax.run.config_file import read_config
 from sagd_jax.system import schema
 from sagd_jax.system.schema import ConfigError
 

@@ -19,7 +19,7 @@ from sagd_jax.system import processes
 names = ("coordinator", "num_processes", "process_id")
 processes.start(argparse.Namespace(**dict.fromkeys(names), peer_timeout=100))
 from sagd_jax.training import loop
-from sagd_jax.run.config import read_config
+from sagd_jax.run.config_file import read_config
 
 def stuck_source(config, open_source=data.open_source):
     source = open_source(config)

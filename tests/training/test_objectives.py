@@ -1,5 +1,7 @@
 """What a step minimises can be anything that draws and gives a loss, and it sees the average."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from sagd_jax.run.config import RunConfig
 from sagd_jax.system import schema
 from sagd_jax.training import quarters
+from sagd_jax.training.progress import Progress, averages
 from sagd_jax.training.step import initial_state, make_steps
 
 
@@ -57,4 +60,25 @@ def test_quarters_are_averages_over_their_own_examples():
     assert list(found) == ["loss_t1of4", "loss_t2of4", "loss_t3of4", "loss_t4of4"]
     assert found["loss_t1of4"] == 2 and found["loss_t2of4"] == 6 and found["loss_t4of4"] == 9
     assert np.isnan(found["loss_t3of4"])
-    assert quarters.words(found) == "by quarter of t 2.000 6.000 nan 9.000"
+    assert quarters.words(found) == ["by quarter of t 2.000 6.000 nan 9.000"]
+
+
+@pytest.mark.parametrize("reported", [{}, {"pull": 2.5}])
+def test_an_objective_may_report_other_numbers_or_none(reported, tmp_path):
+    class Reports(Follow):
+        def loss(self, params, ema, drawn, dropout_key):
+            return super().loss(params, ema, drawn, dropout_key)[0], {
+                name: jnp.float32(value) for name, value in reported.items()
+            }
+
+    config = schema.build(RunConfig, {"train": {"batch_size": 8}})
+    optimizer = optax.sgd(0.1)
+    steps = jax.jit(make_steps(config, Reports(), optimizer))
+    _, metrics = steps(initial_state({"w": jnp.float32(1)}, optimizer), {"x": jnp.ones((3, 8))})
+    values = averages([metrics])
+    assert values.keys() == {"loss", "gradient_norm", "skipped", *reported}
+    assert all(values[name] == value for name, value in reported.items())
+    with Progress(tmp_path, 0, 3, tensorboard=False, active=True) as progress:
+        progress.log(3, values, images=8, waited=0.0)
+    (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert reported.items() <= json.loads(line).items()

@@ -14,7 +14,7 @@ from sagd_jax import data
 from sagd_jax.diffusion.samplers import named
 from sagd_jax.run.draw import compile_draw, shapes_of
 from sagd_jax.training import step
-from sagd_jax.run.config import read_config
+from sagd_jax.run.config_file import read_config
 from sagd_jax.run.denoiser import initial_parameters
 from sagd_jax.training.prepare import prepare
 

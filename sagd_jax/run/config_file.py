@@ -1,0 +1,98 @@
+"""A configuration from a Python file and flags.
+
+A config file is Python with a function `get_config()`; it usually starts from `default_config()`:
+
+    import sagd_jax as sagd
+
+    def get_config():
+        config = sagd.default_config()
+        config.data.name = "mnist"
+        config.noise.kind, config.noise.alpha = "power_law", -0.04
+        return config
+
+`read_config` runs such a file, applies `--config.section.field=value` flags and returns a checked, frozen
+`RunConfig`. The same class reads the JSON of a checkpoint, as data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import runpy
+import traceback
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sagd_jax.run.config import RunConfig
+from sagd_jax.system import schema
+from sagd_jax.system.errors import one_line
+from sagd_jax.system.schema import ConfigError
+
+
+def read_config(path: str, overrides: Sequence[str] = ()) -> RunConfig:
+    """Runs a config file, applies overrides, and checks the result.
+
+    Args:
+      path: a Python file with `get_config()`, which returns a ConfigDict, a mapping or a RunConfig.
+      overrides: flags of the form `--config.section.field=value`.
+
+    Raises:
+      ConfigError: one line saying what is wrong, where, and what is allowed.
+    """
+    values = _run_config_file(path)
+    for flag in overrides:
+        _override(values, flag)
+    return schema.build(RunConfig, values)
+
+
+def _run_config_file(path: str) -> dict[str, Any]:
+    file = Path(path)
+    if not file.is_file():
+        near = sorted(str(p) for p in file.parent.glob("*.py")) if file.parent.is_dir() else []
+        found = f"there are: {', '.join(near)}" if near else "expected a Python file"
+        raise ConfigError(f"--config={path}: no such file; {found}")
+    try:
+        get_config = runpy.run_path(str(file)).get("get_config")
+        if not callable(get_config):
+            raise ConfigError(f"--config={path}: it has no function get_config()")
+        config = get_config()
+    except ConfigError:
+        raise
+    except SyntaxError as error:
+        raise ConfigError(f"--config={path}: line {error.lineno}: {error.msg}") from error
+    except Exception as error:
+        # A fault in somebody's file: its own line is what helps, not our traceback.
+        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
+        where = f"line {lines[-1]}: " if lines else ""
+        words = str(error).strip().strip("\"'").replace("\\n", " ")
+        reason = one_line(words) or "failed"
+        raise ConfigError(f"--config={path}: {where}{type(error).__name__}: {reason}") from error
+    if isinstance(config, RunConfig):
+        return schema.as_dict(config)
+    if hasattr(config, "to_dict"):
+        config = config.to_dict()
+    if not isinstance(config, Mapping):
+        raise ConfigError(
+            f"--config={path}: get_config() returned {type(config).__name__}, expected a ConfigDict"
+        )
+    return dict(config)
+
+
+def _override(values: dict[str, Any], flag: str) -> None:
+    name, equals, text = flag.removeprefix("--").partition("=")
+    *sections, last = name.split(".")[1:] or [""]
+    if not equals:
+        raise ConfigError(f"{flag}: expected --{name}=value")
+    hint: Any = RunConfig
+    for part in [*sections, last]:
+        # A name that does not exist has no type; the schema words that complaint.
+        hint = typing.get_type_hints(hint).get(part) if dataclasses.is_dataclass(hint) else None
+    if dataclasses.is_dataclass(hint):
+        raise ConfigError(f"{flag}: {name} is a section; set one of its fields: {name}.NAME=value")
+    inner = values
+    for part in sections:
+        inner = inner.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{flag}: there is no section {name.rpartition('.')[0]}")
+    inner[last] = schema.parse(text, hint)
