@@ -1,6 +1,6 @@
 """Calibration: comparing two spectra of noise at equal mean SNR.
 
-Equation (4) of `covariance.py` gives all covariances the same total energy. The data's spectrum S
+Equation (4) of `spectral/covariance.py` gives all covariances the same total energy. The data's spectrum S
 is far from flat, so that equal energy is not equal difficulty: the mean signal-to-noise ratio over
 frequencies is (alpha^2 / sigma^2) mean(S / lambda). Two processes have the same at all times when
 

@@ -35,7 +35,7 @@ class FourierGaussian:
 
     Attributes:
       mean: `(*spatial, channels)`.
-      variance: S on the half grid (see `half_grid.py`), power per frequency in absolute units
+      variance: S on the half grid (see `spectral/half_grid.py`), power per frequency in absolute units
         (it is not normalised), `(*spatial[:-1], spatial[-1] // 2 + 1, 1 or channels)`; zeros are
         allowed.
 

@@ -35,7 +35,7 @@ def _from_file(spatial_shape: Sequence[int], file: str | None) -> FourierCovaria
     return spectra.from_variance(variance, spatial_shape)
 
 
-# The spectra that a config can name: all of `spectra.py`, and one from a file.
+# The spectra that a config can name: all of `spectral/spectra.py`, and one from a file.
 NOISE_KINDS = {
     **spectra.KINDS,
     "file": kinds.kind(

@@ -229,4 +229,3 @@ def test_churn_never_passes_the_noisy_end_of_the_schedule(schedule):
         )
 
 
-# --- Independence of the batch, precision, memory --------------------------------------------

@@ -257,3 +257,23 @@ def test_two_writers_in_one_workdir_the_second_is_refused(config, cache, tmp_pat
     assert str(first.pid) in second.stderr
     third = run("train.py", config, f"--workdir={workdir}", "--dry_run", cache=cache)
     assert third.returncode == 0
+
+
+def test_the_compilers_own_settings_give_the_same_training(finished, config, tmp_path):
+    """Users do not run with the quick settings of these tests."""
+    plain = {**environment(tmp_path / "cache"), "XLA_FLAGS": ""}
+    done = subprocess.run(
+        command("train.py", config, f"--workdir={tmp_path / 'run'}", "--config.train.num_steps=4"),
+        env=plain,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    ours, theirs = (
+        json.loads((run / "metrics.jsonl").read_text().splitlines()[0])
+        for run in (finished, tmp_path / "run")
+    )
+    assert ours["step"] == theirs["step"] == 4
+    for name in ("loss", "gradient_norm", "loss_t1of4", "loss_t4of4"):
+        assert theirs[name] == pytest.approx(ours[name], rel=1e-4)

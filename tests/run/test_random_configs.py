@@ -119,10 +119,10 @@ def names(values, cls=RunConfig, prefix=""):
 
 SIZES = {
     "block_out_channels": st.lists(st.sampled_from([4, 8, 12, 32]), min_size=1, max_size=3),
-    "layers_per_block": st.integers(1, 3),
+    "layers_per_block": st.integers(1, 2),
     "norm_num_groups": st.sampled_from([1, 3, 4]),
     "hidden_size": st.sampled_from([8, 24, 30]),
-    "depth": st.integers(1, 3),
+    "depth": st.integers(1, 2),
     "num_heads": st.integers(1, 4),
     "attention_head_dim": st.sampled_from([None, 1, 3, 4]),
     "batch_size": st.sampled_from([1, 4, 6, 16, 5000]),
