@@ -227,5 +227,3 @@ def test_churn_never_passes_the_noisy_end_of_the_schedule(schedule):
         np.testing.assert_allclose(
             step, alpha[1] * np.fft.ifft(u, axis=1).real, rtol=1e-4, atol=1e-4
         )
-
-
