@@ -13,9 +13,9 @@ With S(f) the power spectrum of a data set, lambda = S^tau / mean makes the sign
 equal at all frequencies for tau = 1, and white noise is tau = 0. `combine.py` makes new spectra of
 these.
 
-All are normalised by equation (4) of `covariance.py`. (A long file, by its docstrings: it is the
-reference of all builders.) Everything here is NumPy float64 at
-construction; only the result is a float32 JAX array.
+All are normalised by equation (4) of `covariance.py`. Everything here is NumPy float64 at construction;
+only the result is a float32 JAX array. (The file is long by its docstrings: it is the reference of all
+builders.)
 
 Sources: SAGD (arXiv 2510.09660), equations 10 to 14 and appendix E (whose printed power law is the
 policy `floor`); the exponential is from its predecessor (arXiv 2502.10236).

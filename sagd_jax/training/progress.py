@@ -1,8 +1,8 @@
 """Numbers for people: a progress bar, log lines, `metrics.jsonl` and TensorBoard.
 
-`metrics.jsonl` holds one JSON object per log line: `step` and numbers by name, `loss` among them in those
-of the training step. A run that resumes from an older checkpoint
-drops the lines beyond it, since it will write them again.
+`metrics.jsonl` holds one JSON object per log line: `step`, and numbers by name. Those of the training
+step have `loss` among them; metrics stand on lines of their own. A run that resumes from an older
+checkpoint drops the lines beyond it, since it will write them again.
 """
 
 from __future__ import annotations

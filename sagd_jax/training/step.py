@@ -8,8 +8,8 @@ With `accumulate`, the gradients of parts of the batch are added up, each from t
 whole batch would have had: only memory and rounding (and dropout) differ.
 
 What is minimised is an `Objective` (`objectives.py`). The EMA starts at the parameters; with decay d
-its update number n is ema += (1 - d_n) (params - ema), where d_n = d or,
-with a warm-up, min(d, (1 + n) / (10 + n)).
+its update number n is ema += (1 - d_n) (params - ema), where d_n = d or, with a warm-up,
+min(d, (1 + n) / (10 + n)).
 """
 
 from __future__ import annotations
