@@ -368,4 +368,4 @@ def named(method: str, **options: Any) -> Sampler:
     sagd_jax.system.schema.ConfigError: snr=0.9: method='ddim' has no option snr (it has: eta); leave it out unless method='pc'
     """
     check_choice("method", method, METHODS)
-    return kinds.choose(SAMPLERS, method, options, "method")()
+    return kinds.choose(SAMPLERS, method, options, "method")

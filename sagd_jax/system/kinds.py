@@ -9,7 +9,6 @@ table, and nothing else knows of it.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -104,10 +103,8 @@ def make(
     return chosen.make(*args, **options(table, config, selector), **extra)
 
 
-def choose(
-    table: Mapping[str, Kind], name: str, values: Mapping[str, Any], selector: str
-) -> Callable[[], Any]:
-    """A function that makes the kind `name` with these values of its fields.
+def choose(table: Mapping[str, Kind], name: str, values: Mapping[str, Any], selector: str) -> Any:
+    """Makes the kind `name` with these values of its fields.
 
     Values of other kinds' fields may be given as long as they are the defaults, as in a config.
 
@@ -124,4 +121,4 @@ def choose(
         raise ConfigError(
             f"{field_name}={value!r}: {selector}={name!r} has no option {field_name} ({has}){hint}"
         )
-    return functools.partial(table[name].make, **{n: v for n, v in values.items() if n in own})
+    return table[name].make(**{n: v for n, v in values.items() if n in own})
