@@ -32,16 +32,20 @@ from sagd_jax.diffusion.schedules import Schedule
 from sagd_jax.spectral import (
     analysis,
     anomalies,
+    bases,
     combine,
     covariance,
+    diagonal,
     frequencies,
     half_grid,
     power_spectrum,
     spectra,
+    stacks,
     transform,
 )
 from sagd_jax.spectral.combine import complement, mixture, product
-from sagd_jax.spectral.covariance import FourierCovariance
+from sagd_jax.spectral.covariance import Covariance, FourierCovariance
+from sagd_jax.spectral.diagonal import DiagonalCovariance, from_coefficients
 from sagd_jax.spectral.frequencies import radial_frequency
 from sagd_jax.spectral.spectra import (
     band_pass,
@@ -54,6 +58,7 @@ from sagd_jax.spectral.spectra import (
     wedge,
     white,
 )
+from sagd_jax.spectral.stacks import CovarianceStack, stack
 from sagd_jax.system.late import modules_of
 from sagd_jax.version import __version__
 
@@ -68,6 +73,9 @@ _LATE = {"default_config": "sagd_jax.run.config", "load": "sagd_jax.run.saved"}
 _module = modules_of(__name__)
 
 __all__ = [
+    "Covariance",
+    "CovarianceStack",
+    "DiagonalCovariance",
     "Diffusion",
     "FourierCovariance",
     "Schedule",
@@ -75,16 +83,19 @@ __all__ = [
     "analysis",
     "anomalies",
     "band_pass",
+    "bases",
     "calibration",
     "combine",
     "complement",
     "covariance",
+    "diagonal",
     "data",
     "default_config",
     "editing",
     "evaluation",
     "exponential",
     "frequencies",
+    "from_coefficients",
     "from_data",
     "from_variance",
     "guidance",
@@ -110,6 +121,8 @@ __all__ = [
     "schedules",
     "show",
     "spectra",
+    "stack",
+    "stacks",
     "system",
     "time_grids",
     "training",

@@ -1,7 +1,8 @@
 """Signals and noise by frequency: grids, transforms, covariances, spectra. Knows no time."""
 
 from sagd_jax.spectral.combine import complement, mixture, product
-from sagd_jax.spectral.covariance import FourierCovariance
+from sagd_jax.spectral.covariance import Covariance, FourierCovariance
+from sagd_jax.spectral.diagonal import DiagonalCovariance, from_coefficients
 from sagd_jax.spectral.frequencies import radial_frequency
 from sagd_jax.spectral.spectra import (
     band_pass,
@@ -14,12 +15,17 @@ from sagd_jax.spectral.spectra import (
     wedge,
     white,
 )
+from sagd_jax.spectral.stacks import CovarianceStack, stack
 
 __all__ = [
+    "Covariance",
+    "CovarianceStack",
+    "DiagonalCovariance",
     "FourierCovariance",
     "band_pass",
     "complement",
     "exponential",
+    "from_coefficients",
     "from_data",
     "from_variance",
     "mixture",
@@ -27,6 +33,7 @@ __all__ = [
     "power_law",
     "product",
     "radial_frequency",
+    "stack",
     "two_band",
     "wedge",
     "white",

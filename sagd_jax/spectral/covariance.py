@@ -1,4 +1,4 @@
-"""The covariance of the noise: diagonal in the Fourier basis, drawn from nowhere but here.
+"""The covariance of the noise: diagonal in a basis, drawn from nowhere but here.
 
 F is the unitary DFT over the spatial axes of signals `(..., *spatial, channels)`, d the number of
 sites, C the number of channels.
@@ -18,52 +18,42 @@ The support is lambda > 0, exactly; off the support h is 0. Pi is the orthogonal
 range of Sigma. Filters are computed as x + F* diag(h - 1) F x: where lambda is 1, the added term is
 exactly zero, so white noise is the isotropic algorithm bit for bit.
 
+`diagonal.py` has the same in any basis of `bases.py`, `stacks.py` a covariance for each example.
+
 Source: SAGD (arXiv 2510.09660), equations 4 to 8; the normalisation is its equation 15.
 """
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sagd_jax.spectral import transform
-from sagd_jax.spectral.half_grid import grid_size, hermitian_multiplicity
+from sagd_jax.spectral import bases, transform
+from sagd_jax.spectral.bases import Basis
+from sagd_jax.spectral.half_grid import grid_size, hermitian_multiplicity, whole_from_half
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
-class FourierCovariance:
-    """A covariance Sigma = F* diag(lambda) F (equation 4), as a frozen pytree.
+class Covariance(abc.ABC):
+    """A covariance that is diagonal in some basis: what all of them can do.
 
-    Build one with `white`, `power_law`, `band_pass`, `two_band`, `from_variance` and the other
-    functions of `spectra.py`, which validate and normalise. It goes through `jit`, `vmap` and
-    `grad` (with respect to `variance`).
-
-    Attributes:
-      variance: lambda on the half grid, float32,
-        `(*spatial[:-1], spatial[-1] // 2 + 1, 1 or channels)`.
-      spatial_shape: one to three sizes.
-
-    >>> import jax, sagd_jax as sagd
-    >>> covariance = sagd.power_law((8, 8), alpha=-0.5)
-    >>> noise = covariance.sample(jax.random.key(0), (4, 8, 8, 3))
-    >>> noise.shape, covariance.rank(channels=3)
-    ((4, 8, 8, 3), 192)
+    `variance` holds lambda, with a channel axis last. With one axis more in front, `(batch, ...)`, it is
+    a covariance for each example of signals `(batch, *spatial, channels)` (`CovarianceStack.at`).
     """
 
     variance: jax.Array
-    spatial_shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    spatial_shape: tuple[int, ...]
 
     def sample(self, key: jax.Array, shape: Sequence[int], dtype=jnp.float32) -> jax.Array:
         """Draws noise ~ N(0, Sigma): `sqrt` of the white draw of `key`.
 
         Covariances given the same key therefore share their draw, as the arms of a comparison
-        should. All noise of training and sampling comes from here.
+        should, whatever their basis. All noise of training and sampling comes from here.
 
         Args:
           key: a `jax.random.key`, or an array `(n,)` of them for n independent draws, stacked.
@@ -97,7 +87,7 @@ class FourierCovariance:
         return self._filter(x, self._on_support(jax.lax.rsqrt))
 
     def project(self, x: jax.Array) -> jax.Array:
-        """Pi x: removes the frequencies that Sigma leaves without noise."""
+        """Pi x: removes the coordinates that Sigma leaves without noise."""
         if self.is_full_rank:
             return x
         return self._filter(x, self._on_support(jnp.ones_like))
@@ -105,17 +95,25 @@ class FourierCovariance:
     @property
     def is_full_rank(self) -> bool:
         """Whether lambda > 0 everywhere; False (not known to be) for a traced variance."""
-        return not isinstance(self.variance, jax.core.Tracer) and bool(
-            np.all(np.asarray(self.variance) > 0)
-        )
+        return not self._is_traced and bool(np.all(np.asarray(self.variance) > 0))
+
+    @property
+    def is_white(self) -> bool:
+        """Whether lambda is 1 everywhere; False (not known to be) for a traced variance."""
+        return not self._is_traced and bool(np.all(np.asarray(self.variance) == 1))
 
     def rank(self, channels: int) -> int | jax.Array:
-        """Dimension of the range for signals of `channels` channels; at most d * channels."""
+        """Dimension of the range for signals of `channels` channels; at most d * channels.
+
+        An array `(batch,)` where each example has its own covariance.
+        """
         count = self._sum_over_grid(self.variance > 0, channels)
-        return count if isinstance(count, jax.core.Tracer) else round(float(count))
+        if isinstance(count, jax.core.Tracer) or count.ndim:
+            return count
+        return round(float(count))
 
     def log_det(self, channels: int) -> jax.Array:
-        """log det Sigma over its range: the sum of log lambda over the full grid and channels."""
+        """log det Sigma over its range: the sum of log lambda over all coordinates and channels."""
         return self._sum_over_grid(self._on_support(jnp.log), channels)
 
     def log_prob(self, x: jax.Array) -> jax.Array:
@@ -135,6 +133,39 @@ class FourierCovariance:
         rank = self.rank(x.shape[-1])
         return -0.5 * (square + rank * math.log(2 * math.pi) + self.log_det(x.shape[-1]))
 
+    @abc.abstractmethod
+    def coefficients(self, basis: Basis) -> jax.Array:
+        """lambda on the grid of another basis, `(*spatial, 1 or channels)`.
+
+        Raises:
+          ValueError: if Sigma is not diagonal there, as far as that can be told: it is in its own
+            basis, and one that is white, or white but for the constant, is in many.
+        """
+
+    @abc.abstractmethod
+    def _multiplied(self, x: jax.Array, gain: jax.Array) -> jax.Array:
+        """The filter with this gain, for real x of the right shape."""
+
+    @abc.abstractmethod
+    def _multiplicity(self) -> np.ndarray | float:
+        """How many coordinates each entry of `variance` stands for."""
+
+    def __repr__(self) -> str:
+        name, shape = type(self).__name__, f"spatial_shape={self.spatial_shape}"
+        if self._is_traced:
+            return f"{name}({shape}, traced)"
+        values = np.asarray(self.variance)
+        size = grid_size(self.spatial_shape) * values.shape[-1]
+        rank = self.rank(values.shape[-1])
+        return (
+            f"{name}({shape}, channels={values.shape[-1]}, rank={rank} of {size}, "
+            f"lambda={values.min():.3g} to {values.max():.3g})"
+        )
+
+    @property
+    def _is_traced(self) -> bool:
+        return isinstance(self.variance, jax.core.Tracer)
+
     def _on_support(self, function) -> jax.Array:
         # The inner `where` keeps the gradient finite off the support (d sqrt / d lambda at 0).
         support = self.variance > 0
@@ -144,7 +175,7 @@ class FourierCovariance:
         x = jnp.asarray(x)
         self._check_signal(x.shape)
         real = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        result = real + transform.multiply(real, gain - 1)
+        result = self._multiplied(real, gain)
         return result.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else result
 
     def _check_signal(self, shape: tuple[int, ...]) -> None:
@@ -154,6 +185,11 @@ class FourierCovariance:
                 f"shape={shape}: expected (..., *spatial, channels) "
                 f"with spatial={self.spatial_shape}"
             )
+        batch = self._batch
+        if batch and shape[: -axes - 1] != batch:
+            raise ValueError(
+                f"shape={shape}: expected {batch[0]} examples, since each has its own covariance"
+            )
         self._check_channels(shape[-1])
 
     def _check_channels(self, channels: int) -> None:
@@ -162,10 +198,82 @@ class FourierCovariance:
                 f"channels={channels}: this covariance is for {self.variance.shape[-1]} channels"
             )
 
+    @property
+    def _batch(self) -> tuple[int, ...]:
+        return self.variance.shape[: -len(self.spatial_shape) - 1]
+
     def _sum_over_grid(self, values: jax.Array, channels: int) -> jax.Array:
         self._check_channels(channels)
-        weights = hermitian_multiplicity(self.spatial_shape)[:, None]
-        return jnp.sum(values * weights.astype(np.float32)) * (channels / values.shape[-1])
+        weighted = values * self._multiplicity()
+        axes = tuple(range(len(self._batch), values.ndim))
+        return jnp.sum(weighted, axis=axes) * (channels / values.shape[-1])
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class FourierCovariance(Covariance):
+    """A covariance Sigma = F* diag(lambda) F (equation 4), as a frozen pytree.
+
+    Build one with `white`, `power_law`, `band_pass`, `two_band`, `from_variance` and the other
+    functions of `spectra.py`, which validate and normalise. It goes through `jit`, `vmap` and
+    `grad` (with respect to `variance`).
+
+    Attributes:
+      variance: lambda on the half grid, float32,
+        `(*spatial[:-1], spatial[-1] // 2 + 1, 1 or channels)`.
+      spatial_shape: one to three sizes.
+
+    >>> import jax, sagd_jax as sagd
+    >>> covariance = sagd.power_law((8, 8), alpha=-0.5)
+    >>> noise = covariance.sample(jax.random.key(0), (4, 8, 8, 3))
+    >>> noise.shape, covariance.rank(channels=3)
+    ((4, 8, 8, 3), 192)
+    >>> covariance
+    FourierCovariance(spatial_shape=(8, 8), channels=1, rank=64 of 64, lambda=0.449 to 2.54)
+    """
+
+    variance: jax.Array
+    spatial_shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+    def coefficients(self, basis: Basis) -> jax.Array:
+        whole = whole_from_half(self.variance, self.spatial_shape)
+        return expressed(whole, bases.Fourier(self.spatial_shape), basis)
+
+    def _multiplied(self, x, gain):
+        return x + transform.multiply(x, gain - 1, len(self.spatial_shape))
+
+    def _multiplicity(self):
+        return hermitian_multiplicity(self.spatial_shape)[:, None].astype(np.float32)
+
+
+def expressed(values: jax.Array, own: Basis, basis: Basis) -> jax.Array:
+    """The diagonal of a covariance in `basis`, given that in its own one; raises ValueError."""
+    if bases.same(own, basis):
+        return values
+    if own.spatial_shape != basis.spatial_shape:
+        raise ValueError(
+            f"basis: it is of spatial_shape={basis.spatial_shape}, the covariance of "
+            f"{own.spatial_shape}"
+        )
+    if not isinstance(values, jax.Array) or not isinstance(values, jax.core.Tracer):
+        axes = len(own.spatial_shape)
+        batch = values.shape[: values.ndim - axes - 1]
+        flat = np.asarray(values).reshape(*batch, -1, values.shape[-1])
+        if np.all(flat == flat[..., :1, :1]):
+            return values
+        mixed = isinstance(own, bases.Channels) or isinstance(basis, bases.Channels)
+        alike = np.all(flat == flat[..., :1])
+        if mixed and alike and bases.same(_over_sites(own), _over_sites(basis)):
+            return values
+        if own.has_constant and basis.has_constant and np.all(flat[..., 1:, :] == flat[..., 1:2, :]):
+            return values
+    raise ValueError(
+        f"covariance: it is diagonal in {own}, not in {basis}; give one that is, or a white one"
+    )
+
+
+def _over_sites(basis: Basis) -> Basis:
+    return basis.basis if isinstance(basis, bases.Channels) else basis
 
 
 def normalised(values: np.ndarray, spatial_shape: Sequence[int], what: str) -> FourierCovariance:
@@ -174,10 +282,24 @@ def normalised(values: np.ndarray, spatial_shape: Sequence[int], what: str) -> F
     Raises:
       ValueError: as `check_power`, or for a positive value that underflows; `what` names it.
     """
+    variance = scaled_to_mean_one(values, lambda v: mean_over_grid(v, spatial_shape), what)
+    return FourierCovariance(
+        jnp.asarray(variance, jnp.float32), tuple(int(n) for n in spatial_shape)
+    )
+
+
+def scaled_to_mean_one(
+    values: np.ndarray, mean: Callable[[np.ndarray], float], what: str
+) -> np.ndarray:
+    """Power per coordinate over its mean: equation (4).
+
+    Raises:
+      ValueError: as `normalised`.
+    """
     check_power(values, what)
     # Divided by the largest value first: the mean of huge values must not overflow.
     values = values / values.max()
-    variance = values / mean_over_grid(values, spatial_shape)
+    variance = values / mean(values)
     smallest = np.finfo(np.float32).tiny
     if np.any((variance > 0) & (variance < smallest)):
         raise ValueError(
@@ -185,9 +307,7 @@ def normalised(values: np.ndarray, spatial_shape: Sequence[int], what: str) -> F
             f"(smallest ratio to the mean {variance[variance > 0].min():.2g}, allowed "
             f">= {smallest:.2g}); use exact zeros for frequencies without noise"
         )
-    return FourierCovariance(
-        jnp.asarray(variance, jnp.float32), tuple(int(n) for n in spatial_shape)
-    )
+    return variance
 
 
 def check_power(values: np.ndarray, what: str) -> None:

@@ -11,8 +11,10 @@ import itertools
 import math
 import operator
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 def check_spatial_shape(spatial_shape: Sequence[int]) -> tuple[int, ...]:
@@ -90,6 +92,21 @@ def to_full_grid(values: np.ndarray, spatial_shape: Sequence[int]) -> np.ndarray
     full[..., :half] = values
     full[..., half:] = opposite(full)[..., half:]
     return full
+
+
+def whole_from_half(values: ArrayLike, spatial_shape: Sequence[int]) -> Any:
+    """Half-grid values `(..., *half, channels)` on the whole grid, at f and -f alike.
+
+    >>> whole_from_half(np.array([[1.0], [2.0], [3.0]]), (5,))[:, 0]
+    array([1., 2., 3., 3., 2.])
+    """
+    shape = check_spatial_shape(spatial_shape)
+    half = half_grid_shape(shape)
+    number = to_full_grid(np.arange(math.prod(half)).reshape(half), shape)
+    array = values if hasattr(values, "reshape") else np.asarray(values)
+    batch = array.shape[: -len(half) - 1]
+    flat = array.reshape(*batch, math.prod(half), array.shape[-1])
+    return flat[..., number.reshape(-1), :].reshape(*batch, *shape, array.shape[-1])
 
 
 def to_half_grid(full: np.ndarray) -> np.ndarray:
