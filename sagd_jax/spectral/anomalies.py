@@ -79,6 +79,9 @@ def find_anomalies(spectrum: PowerSpectrum) -> list[Anomaly]:
     spectrum, and lines in both. Grids of fewer than a dozen frequencies have no smooth background
     to stand out of: nothing is found there.
 
+    Raises:
+      ValueError: for a spectrum in another basis than Fourier's, where stationary noise is no line.
+
     >>> import jax, sagd_jax as sagd
     >>> from sagd_jax.spectral.power_spectrum import estimate
     >>> white = sagd.white((16, 16)).sample(jax.random.key(0), (200, 16, 16, 1))
@@ -88,6 +91,10 @@ def find_anomalies(spectrum: PowerSpectrum) -> list[Anomaly]:
     >>> [found.kind for found in find_anomalies(estimate(np.asarray(white + band)))]
     ['band']
     """
+    if spectrum.basis != "fourier":
+        raise ValueError(
+            f"spectrum: in the basis {spectrum.basis!r}; anomalies are looked for in 'fourier' alone"
+        )
     shape = spectrum.spatial_shape
     families: list[Family] = [Bands(shape, tuple(range(len(shape))))]
     if len(shape) == 2:

@@ -175,7 +175,7 @@ class Haar(Basis):
         return True
 
     def _forward(self, x):
-        return transform.along_axes(x, _haar_matrix, _haar)
+        return transform.along_axes(x, _haar_matrix, haar_along)
 
     def _inverse(self, x):
         return transform.along_axes(x, _haar_matrix, _inverse_haar, transposed=True)
@@ -415,7 +415,9 @@ def _check_basis(basis: Any) -> None:
 def _orthogonal(matrix: ArrayLike) -> jax.Array:
     values = np.asarray(matrix, np.float64)
     if values.ndim != 2 or values.shape[0] != values.shape[1] or not np.all(np.isfinite(values)):
-        raise ValueError(f"matrix: shape {values.shape}; expected a square matrix of finite numbers")
+        raise ValueError(
+            f"matrix: shape {values.shape}; expected a square matrix of finite numbers"
+        )
     error = float(np.abs(values @ values.T - np.eye(len(values))).max())
     if error > _ORTHOGONALITY:
         raise ValueError(
@@ -456,10 +458,11 @@ def _dct_matrix(n: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=32)
 def _haar_matrix(n: int) -> np.ndarray:
-    return np.asarray(_haar(np.eye(n), axis=0, xp=np))
+    return np.asarray(haar_along(np.eye(n), axis=0, xp=np))
 
 
-def _haar(x: Any, axis: int, norm: str = "ortho", xp: Any = jnp) -> Any:
+def haar_along(x: Any, axis: int, norm: str = "ortho", xp: Any = jnp) -> Any:
+    """The orthonormal Haar transform along one axis, of a size that is a power of two."""
     details = []
     mean = xp.moveaxis(x, axis, -1)
     while mean.shape[-1] > 1:

@@ -1,10 +1,10 @@
-"""Frequencies of a DFT grid, on the half grid that a real FFT keeps.
+"""Frequencies of a grid of coordinates: Fourier's, on the half grid that a real FFT keeps, or cosines.
 
-(1) r(f) = |f|, with f_i = fftfreq(n_i) in cycles per sample along each spatial axis. Units:
-    `cycles` per sample (Nyquist of one axis = 0.5), `nyquist` (Nyquist of one axis = 1), `max` (the
+(1) r(f) = |f|, with f_i = fftfreq(n_i) in cycles per sample along each spatial axis, or, in the cosine
+    basis of `bases.py`, f_i = k_i / (2 n_i), whose lowest is half of Fourier's. Units: `cycles` per sample (Nyquist of one axis = 0.5), `nyquist` (Nyquist of one axis = 1), `max` (the
     largest r of the grid = 1), `hz` (cycles per second, given the axes' sample rate).
 
-Arrays lie on the half grid, see `half_grid.py`.
+Fourier's arrays lie on the half grid, see `half_grid.py`, those of cosines on the whole one.
 """
 
 from __future__ import annotations
@@ -19,12 +19,19 @@ from sagd_jax.spectral.half_grid import check_spatial_shape, half_grid_shape
 from sagd_jax.system.errors import check_choice
 
 UNITS = ("cycles", "nyquist", "max", "hz")
+BASES = ("fourier", "cosine")  # whose coordinates have a frequency along each axis
 
 
-def frequency_vectors(spatial_shape: Sequence[int]) -> tuple[np.ndarray, ...]:
-    """Signed frequency along each axis in cycles per sample, broadcastable to the half grid."""
-    *leading, last = check_spatial_shape(spatial_shape)
-    axes = [np.fft.fftfreq(n) for n in leading] + [np.fft.rfftfreq(last)]
+def frequency_vectors(
+    spatial_shape: Sequence[int], basis: str = "fourier"
+) -> tuple[np.ndarray, ...]:
+    """Signed frequency along each axis in cycles per sample, broadcastable to the grid of the basis."""
+    check_choice("basis", basis, BASES)
+    shape = check_spatial_shape(spatial_shape)
+    if basis == "cosine":
+        axes = [np.arange(n) / (2 * n) for n in shape]
+    else:
+        axes = [np.fft.fftfreq(n) for n in shape[:-1]] + [np.fft.rfftfreq(shape[-1])]
     return tuple(np.meshgrid(*axes, indexing="ij", sparse=True))
 
 
@@ -34,8 +41,9 @@ def radial_frequency(
     *,
     sample_rate: float | Sequence[float] | None = None,
     axes: Sequence[int] | None = None,
+    basis: str = "fourier",
 ) -> np.ndarray:
-    """Radial frequency r(f) of equation (1) on the half grid.
+    """Radial frequency r(f) of equation (1) on the half grid, or the whole one of cosines.
 
     Args:
       spatial_shape: one to three sizes, odd ones and 1 included.
@@ -44,12 +52,14 @@ def radial_frequency(
         use.
       axes: the spatial axes that count (all by default): `(0,)` of a clip (time, height, width) is
         its temporal frequency alone, `(1, 2)` its spatial one.
+      basis: `"fourier"`, or `"cosine"`, whose lowest frequency is 1 / (2 n), half of Fourier's.
 
     Returns:
-      A float64 NumPy array of shape `(*spatial_shape[:-1], spatial_shape[-1] // 2 + 1)`.
+      A float64 NumPy array of shape `(*spatial_shape[:-1], spatial_shape[-1] // 2 + 1)`; for cosines
+      `spatial_shape`.
 
     Raises:
-      ValueError: for an unknown unit, an invalid shape or axis, or a sample rate that is missing,
+      ValueError: for an unknown unit or basis, an invalid shape or axis, or a sample rate that is missing,
         not positive, or given with another unit.
 
     >>> radial_frequency((8,), unit="nyquist")
@@ -58,11 +68,12 @@ def radial_frequency(
     array([   0., 2000., 4000., 6000., 8000.])
     """
     check_choice("unit", unit, UNITS)
-    vectors = frequency_vectors(spatial_shape)
+    vectors = frequency_vectors(spatial_shape, basis)
     chosen = _check_axes(axes, len(vectors))
     rates = check_rates(sample_rate, unit, len(chosen))
     square = sum((vectors[axis] * rate) ** 2 for axis, rate in zip(chosen, rates, strict=True))
-    radius = np.broadcast_to(np.sqrt(square), half_grid_shape(spatial_shape)).copy()
+    grid = half_grid_shape(spatial_shape) if basis == "fourier" else tuple(spatial_shape)
+    radius = np.broadcast_to(np.sqrt(square), grid).copy()
     if unit == "nyquist":
         return radius / 0.5
     if unit == "max" and radius.max() > 0:

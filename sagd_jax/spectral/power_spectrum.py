@@ -10,6 +10,9 @@ equals S for a stationary Gaussian field. Images are not stationary (borders are
 connected), so their V is small and nearly flat, while stationary noise that was added to a band
 cannot be predicted and stays: V shows corruptions that S hides. It needs several times more
 examples than sites.
+
+In another basis B of `bases.py` (the cosine one has no periodic borders, so no taper is needed) S is the
+mean of the squares of the coordinates B (x - m), on the basis' whole grid.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from sagd_jax.spectral.frequencies import radial_frequency
+from sagd_jax.spectral import bases, host
+from sagd_jax.spectral.bases import Basis
+from sagd_jax.spectral.frequencies import BASES, radial_frequency
 from sagd_jax.spectral.half_grid import (
     check_spatial_shape,
     degrees_of_freedom,
@@ -46,12 +51,14 @@ class PowerSpectrum:
     Attributes:
       spatial_shape: of the examples.
       power: S on the half grid, float64, `(*spatial[:-1], spatial[-1] // 2 + 1, channels)`, in the
-        unitary DFT: white data of variance v have power v everywhere.
+        unitary DFT: white data of variance v have power v everywhere. In the cosine basis on its
+        whole grid, `(*spatial, channels)`.
       standard_error: of `power`, from the spread over examples, which count as independent.
       innovation: V on the half grid, mean over channels, or None where examples are too few.
       num_examples: used.
       mean: `(channels,)`, of the values.
       window: that was applied, `"none"` or `"hann"`.
+      basis: of the coordinates, `"fourier"` or `"cosine"`.
     """
 
     spatial_shape: tuple[int, ...]
@@ -61,6 +68,7 @@ class PowerSpectrum:
     num_examples: int
     mean: np.ndarray
     window: str
+    basis: str = "fourier"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +81,11 @@ class PowerLaw:
 
 
 def estimate(
-    batches: np.ndarray | Iterable[np.ndarray], *, mean: str = "channel", window: str = "auto"
+    batches: np.ndarray | Iterable[np.ndarray],
+    *,
+    mean: str = "channel",
+    window: str = "auto",
+    basis: str = "fourier",
 ) -> PowerSpectrum:
     """Estimates the power spectrum of a data set in two bounded passes.
 
@@ -84,7 +96,9 @@ def estimate(
         (a pattern that all examples share then counts as no energy), or `"none"`.
       window: `"hann"` tapers every axis, which keeps the jump between opposite borders of
         non-periodic signals from leaking over the spectrum, at the price of a blur of one bin;
-        `"auto"` does so where that jump is large against that of neighbouring sites.
+        `"auto"` does so where that jump is large against that of neighbouring sites, and never for
+        the cosine basis, whose borders reflect.
+      basis: `"fourier"` or `"cosine"`. Its innovation spectrum is estimated for Fourier alone.
 
     Raises:
       ValueError: for fewer than two examples, shapes that differ, or an unknown option.
@@ -94,19 +108,25 @@ def estimate(
     >>> spectrum.power.shape, bool(np.all(np.abs(spectrum.power[1:, 1:] - 1) < 0.3))
     ((8, 5, 1), True)
     """
-    for name, value, allowed in (("mean", mean, MEANS), ("window", window, WINDOWS)):
+    for name, value, allowed in (
+        ("mean", mean, MEANS),
+        ("window", window, WINDOWS),
+        ("basis", basis, BASES),
+    ):
         check_choice(name, value, allowed)
     pieces = [batches] if isinstance(batches, np.ndarray) else batches
     count, centre, jumps = _first_pass(pieces)
     spatial = centre.shape[:-1]
     channel_mean = centre.mean(axis=tuple(range(len(spatial))))
     if window == "auto":
-        window = "hann" if max(jumps) > 4 else "none"
+        window = "hann" if max(jumps) > 4 and basis == "fourier" else "none"
     taper = _taper(spatial, window)
     offset = {"channel": channel_mean, "site": centre, "none": np.zeros(1)}[mean]
     sites = grid_size(spatial)
-    wanted = sites <= _MAX_SITES and count >= _MIN_EXAMPLES_PER_SITE * sites
-    first = np.zeros((*half_grid_shape(spatial), centre.shape[-1]))
+    in_fourier = basis == "fourier"
+    wanted = in_fourier and sites <= _MAX_SITES and count >= _MIN_EXAMPLES_PER_SITE * sites
+    grid = half_grid_shape(spatial) if in_fourier else spatial
+    first = np.zeros((*grid, centre.shape[-1]))
     second = np.zeros_like(first)
     products = np.zeros((centre.shape[-1], sites, sites)) if wanted else None
     axes = tuple(range(1, len(spatial) + 1))
@@ -115,7 +135,10 @@ def estimate(
         if products is not None:
             flat = (x + (offset - centre)).reshape(len(x), sites, -1)
             products += np.einsum("nac,nbc->cab", flat, flat, optimize=True)
-        spectrum = np.abs(np.fft.rfftn(x * taper, axes=axes, norm="ortho")) ** 2
+        if in_fourier:
+            spectrum = np.abs(np.fft.rfftn(x * taper, axes=axes, norm="ortho")) ** 2
+        else:
+            spectrum = host.power(x * taper, bases.KINDS[basis](spatial))
         first += spectrum.sum(axis=0)
         second += np.square(spectrum).sum(axis=0)
     power = first / count
@@ -128,7 +151,35 @@ def estimate(
         num_examples=count,
         mean=channel_mean,
         window=window,
+        basis=basis,
     )
+
+
+def variance_in(batches: np.ndarray | Iterable[np.ndarray], basis: Basis) -> np.ndarray:
+    """The variance of data per coordinate of any basis, about the mean of each channel.
+
+    Args:
+      batches: as in `estimate`.
+      basis: of `bases.py`.
+
+    Returns:
+      Float64 `(*spatial, channels)`, on the basis' whole grid; the same for f and -f in Fourier
+      coordinates.
+
+    Raises:
+      ValueError: for fewer than two examples, or shapes that the basis does not have.
+
+    >>> x = np.random.default_rng(0).normal(size=(500, 8, 8, 1))
+    >>> variance_in(x, bases.haar((8, 8))).shape
+    (8, 8, 1)
+    """
+    pieces = [batches] if isinstance(batches, np.ndarray) else batches
+    count, centre, _ = _first_pass(pieces)
+    channel_mean = centre.mean(axis=tuple(range(centre.ndim - 1)))
+    total = np.zeros(())
+    for x in pieces:
+        total = total + host.power(np.asarray(x, np.float64) - channel_mean, basis).sum(axis=0)
+    return total / count
 
 
 def radial_profile(spectrum: PowerSpectrum) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -138,9 +189,9 @@ def radial_profile(spectrum: PowerSpectrum) -> tuple[np.ndarray, np.ndarray, np.
       (radius, power, standard error of the power): float64 `(rings,)`, radius in cycles per sample;
       the zero frequency is left out.
     """
-    radius = radial_frequency(spectrum.spatial_shape)
-    weights = np.broadcast_to(hermitian_multiplicity(spectrum.spatial_shape), radius.shape)
-    ring = np.round(radius * max(spectrum.spatial_shape)).astype(int)
+    grid = _Grid.of(spectrum)
+    radius = grid.radius
+    ring = np.round(radius / grid.step).astype(int)
     ring[radius == 0] = -1
     rings = np.unique(ring[ring >= 0])
     power, error = spectrum.power.mean(axis=-1), spectrum.standard_error
@@ -149,14 +200,13 @@ def radial_profile(spectrum: PowerSpectrum) -> tuple[np.ndarray, np.ndarray, np.
     result = []
     for number in rings:
         chosen = ring == number
-        w = weights[chosen] / weights[chosen].sum()
-        # A bin of weight 2 is two equal ones, and so is a conjugate pair on a self-conjugate plane:
-        # independent are half of the bins.
+        multiplicity = grid.multiplicity[chosen]
+        w = multiplicity / multiplicity.sum()
         result.append(
             (
                 (w * radius[chosen]).sum(),
                 (w * power[chosen]).sum(),
-                math.sqrt(2 * ((w * error[chosen]) ** 2 / weights[chosen]).sum()),
+                math.sqrt(grid.dependent * ((w * error[chosen]) ** 2 / multiplicity).sum()),
             )
         )
     radii, powers, errors = np.array(result).T
@@ -167,20 +217,21 @@ def fit_power_law(spectrum: PowerSpectrum, omit: np.ndarray | None = None) -> Po
     """Least squares of log S on log r over all frequencies but zero, all directions and channels.
 
     Args:
-      omit: bins to leave out, such as anomalies: bool on the half grid.
+      omit: bins to leave out, such as anomalies: bool on the grid of `spectrum.power`.
 
     Raises:
       ValueError: where fewer than three bins with power are left.
     """
-    bins = unique_bins(spectrum.spatial_shape)
+    grid = _Grid.of(spectrum)
+    bins = grid.unique.copy()
     power = spectrum.power.mean(axis=-1)
     bins &= power > 0
     if omit is not None:
         bins &= ~omit
     if bins.sum() < 3:
         raise ValueError("omit: fewer than three frequencies with power are left")
-    log_r = np.log(radial_frequency(spectrum.spatial_shape)[bins])
-    weights = degrees_of_freedom(spectrum.spatial_shape)[bins]
+    log_r = np.log(grid.radius[bins])
+    weights = grid.degrees_of_freedom[bins]
     columns = np.stack([np.ones_like(log_r), log_r], axis=1)
     y = np.log(power[bins])
     normal = columns.T @ (columns * weights[:, None])
@@ -192,10 +243,43 @@ def fit_power_law(spectrum: PowerSpectrum, omit: np.ndarray | None = None) -> Po
 
 
 def energy_share(spectrum: PowerSpectrum, mask: np.ndarray) -> float:
-    """Share of the data's energy about its mean that lies in `mask`, bool on the half grid."""
-    weights = hermitian_multiplicity(spectrum.spatial_shape)
-    energy = spectrum.power.mean(axis=-1) * weights
+    """Share of the data's energy about its mean that lies in `mask`, bool on the grid of its power."""
+    energy = spectrum.power.mean(axis=-1) * _Grid.of(spectrum).multiplicity
     return float(energy[mask].sum() / energy.sum())
+
+
+@dataclasses.dataclass(frozen=True)
+class _Grid:
+    """Where a spectrum lies: all arrays have the shape of its power, without channels.
+
+    Attributes:
+      radius: in cycles per sample.
+      step: between two bins of the longest axis.
+      multiplicity: how many coordinates a bin stands for.
+      dependent: how many of those are one: a bin of weight 2 is two equal ones, and so is a conjugate
+        pair on a self-conjugate plane, so that half of Fourier's are independent.
+      unique: each pair {f, -f} but zero once.
+      degrees_of_freedom: of the coefficient in each bin.
+    """
+
+    radius: np.ndarray
+    step: float
+    multiplicity: np.ndarray
+    dependent: int
+    unique: np.ndarray
+    degrees_of_freedom: np.ndarray
+
+    @classmethod
+    def of(cls, spectrum: PowerSpectrum) -> _Grid:
+        shape, longest = spectrum.spatial_shape, max(spectrum.spatial_shape)
+        radius = radial_frequency(shape, basis=spectrum.basis)
+        if spectrum.basis != "fourier":
+            ones = np.ones(radius.shape)
+            return cls(radius, 1 / (2 * longest), ones, 1, radius > 0, ones)
+        multiplicity = np.broadcast_to(hermitian_multiplicity(shape), radius.shape)
+        return cls(
+            radius, 1 / longest, multiplicity, 2, unique_bins(shape), degrees_of_freedom(shape)
+        )
 
 
 def _first_pass(pieces: Iterable[np.ndarray]) -> tuple[int, np.ndarray, list[float]]:

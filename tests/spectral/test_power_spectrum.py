@@ -6,7 +6,8 @@ import pytest
 from planted import fields, support
 
 from sagd_jax import power_law, radial_frequency
-from sagd_jax.spectral import spectra
+from sagd_jax.spectral import bases, host, spectra
+from sagd_jax.spectral.anomalies import find_anomalies
 from sagd_jax.spectral.half_grid import hermitian_multiplicity
 from sagd_jax.spectral.power_spectrum import energy_share, estimate, fit_power_law, radial_profile
 
@@ -133,3 +134,44 @@ def test_from_an_estimate_the_signal_to_noise_ratio_is_equal():
     covariance = spectra.from_data(result.power, (16, 16))
     ratio = result.power / np.asarray(covariance.variance)
     np.testing.assert_allclose(ratio, ratio[0, 0, 0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(8,), (9,), (8, 8), (7, 9), (6, 7, 8)])
+def test_in_the_cosine_basis(shape):
+    basis = bases.cosine(shape)
+    x = 0.5 + host.coordinates(np.random.default_rng(0).normal(size=(40, *shape, 2)), basis)
+    result = estimate([x[:15], x[15:]], basis="cosine")
+    squares = host.coordinates(x - x.mean(axis=tuple(range(x.ndim - 1))), basis) ** 2
+    assert (result.basis, result.window, result.innovation) == ("cosine", "none", None)
+    np.testing.assert_allclose(result.power, squares.mean(axis=0), rtol=1e-10)
+    errors = squares.std(axis=0, ddof=1) / np.sqrt(40)
+    np.testing.assert_allclose(result.standard_error, errors, rtol=1e-8)
+    weight = np.ones(shape, bool)
+    weight[(0,) * len(shape)] = False
+    share = 1 - result.power.mean(axis=-1).flat[0] / result.power.mean(axis=-1).sum()
+    assert energy_share(result, weight) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(("shape", "alpha"), [((64,), -1.0), ((16, 12), 0.4), ((8, 6, 7), -0.5)])
+def test_cosine_profiles_and_power_laws(shape, alpha):
+    radius = radial_frequency(shape, basis="cosine")
+    scale = np.where(radius > 0, radius, 1)[..., None] ** alpha
+    white = np.random.default_rng(0).normal(size=(400, *shape, 1))
+    x = np.asarray(bases.cosine(shape).inverse(scale * white))
+    spectrum = estimate(x, basis="cosine")
+    law = fit_power_law(spectrum)
+    assert abs(law.alpha - alpha) < 5 * law.standard_error < 0.1
+    rings, power, error = radial_profile(spectrum)
+    step = 1 / (2 * max(shape))
+    assert rings[0] == pytest.approx(radius[np.round(radius / step) == 1].mean())
+    truth = [(scale[..., 0] ** 2)[np.round(radius / step) == k].mean() for k in
+             np.unique(np.round(radius / step))[1:]]  # fmt: skip
+    assert np.all(np.abs(power - truth) < 5 * error)
+    assert np.all(error < 0.11 * power)  # sqrt(2 / 400) = 0.07 for a ring of one
+
+
+def test_anomalies_are_of_fourier_alone():
+    with pytest.raises(ValueError, match="'fourier' alone"):
+        find_anomalies(estimate(np.random.default_rng(0).normal(size=(9, 8, 8, 1)), basis="cosine"))
+    with pytest.raises(ValueError, match="basis='haar'"):
+        estimate(np.zeros((2, 8, 1)), basis="haar")

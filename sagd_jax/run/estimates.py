@@ -1,0 +1,78 @@
+"""Spectra of a run's own data, estimated before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from sagd_jax.data.source import Source
+from sagd_jax.spectral.bases import Basis
+from sagd_jax.spectral.power_spectrum import variance_in
+
+LIMIT = 4096  # examples
+_PIECE = 256  # read at once
+
+
+def spectrum_of(source: Source, basis: Basis, limit: int = LIMIT) -> np.ndarray:
+    """The variance of the data per orthonormal coordinate, about the mean of each channel.
+
+    In absolute units: of data in [-1, 1], as the network sees them. It is a function of the data alone,
+    the same on every process and device: the first examples in the order of their index, in float64.
+
+    Args:
+      source: its first up to `limit` examples are read.
+      basis: of its signals.
+
+    Returns:
+      Float64 `(*spatial, channels)`, on the basis' whole grid (`covariance.coefficients`); in Fourier
+      coordinates the same at f and -f.
+
+    Raises:
+      ValueError: for fewer than two examples, or a basis of other sizes or channels.
+
+    >>> from sagd_jax import bases, data
+    >>> source = data.open_source(data.DataConfig(name="digits"))
+    >>> spectrum_of(source, bases.cosine((8, 8))).shape
+    (8, 8, 1)
+    """
+    return variance_in(_Examples(source, np.arange(min(len(source), limit))), basis)
+
+
+def spectra_of_classes(source: Source, basis: Basis, limit: int = LIMIT) -> np.ndarray:
+    """`spectrum_of` of each class: of its first up to `limit` examples, about the class' own means.
+
+    Returns:
+      Float64 `(classes, *spatial, channels)`.
+
+    Raises:
+      ValueError: for data without labels, or a class with fewer than two examples.
+    """
+    if not source.num_classes:
+        raise ValueError("the data has no labels")
+    labels = np.concatenate([source.fetch(rows)["label"] for rows in _pieces(len(source))])
+    spectra = []
+    for label in range(source.num_classes):
+        indices = np.flatnonzero(labels == label)[:limit]
+        if len(indices) < 2:
+            raise ValueError(f"class {label} has {len(indices)} examples; a spectrum needs two")
+        spectra.append(variance_in(_Examples(source, indices), basis))
+    return np.stack(spectra)
+
+
+class _Examples:
+    """Some examples of a source, mapped to [-1, 1] in float64; can be iterated over twice."""
+
+    def __init__(self, source: Source, indices: np.ndarray):
+        self._source, self._indices = source, indices
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        low, high = (np.asarray(edge, np.float64) for edge in self._source.value_range)
+        for rows in _pieces(len(self._indices)):
+            x = np.asarray(self._source.fetch(self._indices[rows])["x"], np.float64)
+            yield (x - low) * (2 / (high - low)) - 1
+
+
+def _pieces(count: int) -> Iterator[np.ndarray]:
+    for start in range(0, count, _PIECE):
+        yield np.arange(start, min(start + _PIECE, count))
