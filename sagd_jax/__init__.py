@@ -39,6 +39,7 @@ from sagd_jax.spectral import (
     frequencies,
     half_grid,
     host,
+    named,
     power_spectrum,
     spectra,
     stacks,
@@ -48,6 +49,7 @@ from sagd_jax.spectral.combine import complement, mixture, product
 from sagd_jax.spectral.covariance import Covariance, FourierCovariance
 from sagd_jax.spectral.diagonal import DiagonalCovariance, from_coefficients
 from sagd_jax.spectral.frequencies import radial_frequency
+from sagd_jax.spectral.named import colour, matern, multiresolution, offset, shared_frames
 from sagd_jax.spectral.spectra import (
     band_pass,
     exponential,
@@ -86,12 +88,13 @@ __all__ = [
     "band_pass",
     "bases",
     "calibration",
+    "colour",
     "combine",
     "complement",
     "covariance",
-    "diagonal",
     "data",
     "default_config",
+    "diagonal",
     "editing",
     "evaluation",
     "exponential",
@@ -106,9 +109,13 @@ __all__ = [
     "load",
     "log_likelihood",
     "losses",
+    "matern",
     "mixture",
     "models",
+    "multiresolution",
+    "named",
     "notch",
+    "offset",
     "oracle",
     "power_law",
     "power_spectrum",
@@ -121,6 +128,7 @@ __all__ = [
     "samplers",
     "sampling",
     "schedules",
+    "shared_frames",
     "show",
     "spectra",
     "stack",

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sagd_jax.spectral import transform
-from sagd_jax.spectral.covariance import FourierCovariance
+from sagd_jax.spectral.covariance import Covariance
 from sagd_jax.spectral.frequencies import frequency_vectors
 
 # The luminance table of JPEG (ITU-T T.81, annex K), in steps of 8-bit values.
@@ -61,7 +61,7 @@ def example_keys(
 
 
 def shaped_noise(
-    keys: jax.Array, x: jax.Array, covariance: FourierCovariance, amplitude: float = 1.0
+    keys: jax.Array, x: jax.Array, covariance: Covariance, amplitude: float = 1.0
 ) -> jax.Array:
     """Adds Gaussian noise of any spectrum.
 

@@ -4,6 +4,7 @@ from sagd_jax.spectral.combine import complement, mixture, product
 from sagd_jax.spectral.covariance import Covariance, FourierCovariance
 from sagd_jax.spectral.diagonal import DiagonalCovariance, from_coefficients
 from sagd_jax.spectral.frequencies import radial_frequency
+from sagd_jax.spectral.named import colour, matern, multiresolution, offset, shared_frames
 from sagd_jax.spectral.spectra import (
     band_pass,
     exponential,
@@ -23,16 +24,21 @@ __all__ = [
     "DiagonalCovariance",
     "FourierCovariance",
     "band_pass",
+    "colour",
     "complement",
     "exponential",
     "from_coefficients",
     "from_data",
     "from_variance",
+    "matern",
     "mixture",
+    "multiresolution",
     "notch",
+    "offset",
     "power_law",
     "product",
     "radial_frequency",
+    "shared_frames",
     "stack",
     "two_band",
     "wedge",

@@ -265,7 +265,11 @@ def expressed(values: jax.Array, own: Basis, basis: Basis) -> jax.Array:
         alike = np.all(flat == flat[..., :1])
         if mixed and alike and bases.same(_over_sites(own), _over_sites(basis)):
             return values
-        if own.has_constant and basis.has_constant and np.all(flat[..., 1:, :] == flat[..., 1:2, :]):
+        if (
+            own.has_constant
+            and basis.has_constant
+            and np.all(flat[..., 1:, :] == flat[..., 1:2, :])
+        ):
             return values
     raise ValueError(
         f"covariance: it is diagonal in {own}, not in {basis}; give one that is, or a white one"

@@ -9,6 +9,7 @@ corners.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -79,10 +80,35 @@ def from_coefficients(variance: ArrayLike, basis: Basis) -> DiagonalCovariance:
     >>> covariance.rank(channels=1), float(covariance.variance.max())
     (4, 2.0)
     """
-    values = check_grid("variance", variance, basis)
-    return DiagonalCovariance(
-        basis, jnp.asarray(scaled_to_mean_one(values, np.mean, "variance"), jnp.float32)
-    )
+    return normalised_in(check_grid("variance", variance, basis), basis, "variance")
+
+
+def normalised_in(values: np.ndarray, basis: Basis, what: str) -> DiagonalCovariance:
+    """The covariance of this power per coordinate, `(*spatial, 1 or channels)`: equation (4).
+
+    Raises:
+      ValueError: as `covariance.normalised`.
+    """
+    variance = scaled_to_mean_one(values, np.mean, what)
+    return DiagonalCovariance(basis, jnp.asarray(variance, jnp.float32))
+
+
+def in_one_basis(covariances: Sequence[Covariance]) -> tuple[list[jax.Array], Basis | None]:
+    """The variances of several covariances, and the basis of their grid; None: Fourier's half grid.
+
+    Raises:
+      ValueError: for different spatial shapes or numbers of channels, or no basis in which all are
+        diagonal: the first one's that is none of Fourier's half grid.
+    """
+    shapes = {c.spatial_shape for c in covariances}
+    if len(shapes) > 1:
+        raise ValueError(f"covariances: expected one spatial shape, got {sorted(shapes)}")
+    basis = next((c.basis for c in covariances if isinstance(c, DiagonalCovariance)), None)
+    variances = [c.variance if basis is None else c.coefficients(basis) for c in covariances]
+    channels = {v.shape[-1] for v in variances} - {1}
+    if len(channels) > 1:
+        raise ValueError(f"covariances: expected one number of channels, got {sorted(channels)}")
+    return variances, basis
 
 
 def identity(basis: Basis) -> DiagonalCovariance:

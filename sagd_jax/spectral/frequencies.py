@@ -28,6 +28,7 @@ def frequency_vectors(
     """Signed frequency along each axis in cycles per sample, broadcastable to the grid of the basis."""
     check_choice("basis", basis, BASES)
     shape = check_spatial_shape(spatial_shape)
+    axes: list[np.ndarray]
     if basis == "cosine":
         axes = [np.arange(n) / (2 * n) for n in shape]
     else:

@@ -13,6 +13,13 @@ With S(f) the power spectrum of a data set, lambda = S^tau / mean makes the sign
 equal at all frequencies for tau = 1, and white noise is tau = 0. `combine.py` makes new spectra of
 these.
 
+With `basis="cosine"` r is that of the cosine basis, on its whole grid, and the result a
+`DiagonalCovariance`: noise that does not wrap around. Its lowest frequency is 1 / (2 n), half of
+Fourier's, so that the same alpha with `nearest` gives DC another weight. `named.py` has more builders.
+
+The exponent is one of the amplitude: a power law of alpha has a power of slope 2 alpha, and summed over
+shells of equal radius in d dimensions, as turbulence has it, of slope 2 alpha + d - 1.
+
 All are normalised by equation (4) of `covariance.py`. Everything here is NumPy float64 at construction;
 only the result is a float32 JAX array. (The file is long by its docstrings: it is the reference of all
 builders.)
@@ -28,8 +35,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sagd_jax.spectral.covariance import FourierCovariance, check_power, normalised
+from sagd_jax.spectral import bases
+from sagd_jax.spectral.covariance import (
+    Covariance,
+    FourierCovariance,
+    check_power,
+    normalised,
+)
+from sagd_jax.spectral.diagonal import from_coefficients, normalised_in
 from sagd_jax.spectral.frequencies import (
+    BASES,
     UNITS,
     check_rates,
     frequency_vectors,
@@ -52,21 +67,26 @@ def white(spatial_shape: Sequence[int]) -> FourierCovariance:
     >>> sagd.white((8,)).variance[:, 0]
     Array([1., 1., 1., 1., 1.], dtype=float32)
     """
-    return from_amplitude(np.ones(half_grid_shape(spatial_shape)), spatial_shape)
+    return _flat_on(np.ones(half_grid_shape(spatial_shape), bool), spatial_shape)
 
 
-def power_law(spatial_shape: Sequence[int], alpha: float, dc: str = "nearest") -> FourierCovariance:
+def power_law(
+    spatial_shape: Sequence[int], alpha: float, dc: str = "nearest", *, basis: str = "fourier"
+) -> Covariance:
     """Power-law noise, equation (2): amplitude r^alpha, power r^(2 alpha).
 
     Args:
       spatial_shape: one to three sizes.
-      alpha: slope of the amplitude on log-log axes; the paper's range is -0.1 to 0.1.
+      alpha: slope of the amplitude on log-log axes, half of the power's; the paper's range is -0.1
+        to 0.1.
       dc: weight of the zero frequency, `"nearest"`, `"unit"` or `"floor"`. With `floor` (the
         paper's printed code) DC gets 2.4 times the amplitude of white noise at alpha = -0.04 on
         32 x 32, and 1e5 at -0.5: it is for reproducing the paper at |alpha| <= 0.08.
+      basis: `"fourier"`, or `"cosine"`: its lowest frequency is 1 / (2 n), half of Fourier's, so that
+        `nearest` gives DC another weight for the same alpha.
 
     Raises:
-      ValueError: for a non-finite alpha, an unknown `dc`, or an alpha so large that part of the
+      ValueError: for a non-finite alpha, an unknown `dc` or basis, or an alpha so large that part of the
         spectrum underflows float32.
 
     >>> import sagd_jax as sagd
@@ -76,26 +96,27 @@ def power_law(spatial_shape: Sequence[int], alpha: float, dc: str = "nearest") -
     """
     alpha = _check_number("alpha", alpha)
     check_choice("dc", dc, DC_POLICIES)
-    radius = radial_frequency(spatial_shape)
+    radius = radial_frequency(spatial_shape, basis=basis)
     if dc == "floor":
         radius = radius + PAPER_FLOOR
     else:
         lowest = np.min(radius, where=radius > 0, initial=1.0)
         radius = np.where(radius > 0, radius, lowest if dc == "nearest" else 1.0)
-    return _from_log_amplitude(alpha * np.log(radius), spatial_shape, f"alpha={alpha}")
+    return from_log_amplitude(alpha * np.log(radius), spatial_shape, f"alpha={alpha}", basis)
 
 
-def exponential(spatial_shape: Sequence[int], beta: float) -> FourierCovariance:
+def exponential(spatial_shape: Sequence[int], beta: float, *, basis: str = "fourier") -> Covariance:
     """Exponentially decaying noise: w(f) = exp(-beta r(f)^2), r in cycles per sample.
 
-    beta > 0 tilts the noise to low frequencies, beta < 0 to high ones, 0 is white.
+    beta > 0 tilts the noise to low frequencies, beta < 0 to high ones, 0 is white. The power falls like
+    exp(-2 beta r^2). In the basis `"cosine"` the lowest r is 1 / (2 n), half of Fourier's.
 
     Raises:
       ValueError: for a beta so large that part of the spectrum underflows float32.
     """
     beta = _check_number("beta", beta)
-    exponent = -beta * radial_frequency(spatial_shape) ** 2
-    return _from_log_amplitude(exponent, spatial_shape, f"beta={beta}")
+    exponent = -beta * radial_frequency(spatial_shape, basis=basis) ** 2
+    return from_log_amplitude(exponent, spatial_shape, f"beta={beta}", basis)
 
 
 def band_pass(
@@ -105,7 +126,8 @@ def band_pass(
     *,
     sample_rate: float | Sequence[float] | None = None,
     axes: Sequence[int] | None = None,
-) -> FourierCovariance:
+    basis: str = "fourier",
+) -> Covariance:
     """Noise in the union of radial bands only, equation (3); singular unless they cover everything.
 
     For selective omission of [a, b), pass the bands that stay: `[(0, a), (b, 1)]`.
@@ -114,7 +136,8 @@ def band_pass(
       spatial_shape: one to three sizes.
       bands: pairs (low, high): frequencies with low <= r < high; a `high` at or above the grid's
         largest r includes it.
-      unit, sample_rate, axes: of low and high, as in `radial_frequency`.
+      unit, sample_rate, axes, basis: of low and high, as in `radial_frequency`. The lowest radius
+        above 0 is 1 / n, in the basis `"cosine"` 1 / (2 n).
 
     Raises:
       ValueError: for a malformed band, or one that holds no frequency of this grid.
@@ -126,14 +149,14 @@ def band_pass(
     >>> audio.rank(channels=1)  # without the bins at +60 and -60 Hz (they are 16 Hz apart: 64)
     998
     """
-    radius = radial_frequency(spatial_shape, unit, sample_rate=sample_rate, axes=axes)
+    radius = radial_frequency(spatial_shape, unit, sample_rate=sample_rate, axes=axes, basis=basis)
     bands = list(bands)
     if not bands:
         raise ValueError("bands=[]: expected at least one pair (low, high)")
     selected = np.zeros(radius.shape, bool)
     for band in bands:
         selected |= _in_band(radius, band, spatial_shape, unit)
-    return from_amplitude(selected.astype(float), spatial_shape)
+    return from_amplitude(selected.astype(float), spatial_shape, basis)
 
 
 def two_band(
@@ -144,14 +167,16 @@ def two_band(
     *,
     sample_rate: float | Sequence[float] | None = None,
     axes: Sequence[int] | None = None,
-) -> FourierCovariance:
+    basis: str = "fourier",
+) -> Covariance:
     """Two-band mixture, equation (3): amplitude gamma_low below `split`, 1 - gamma_low from it on.
 
     Args:
       spatial_shape: one to three sizes.
       gamma_low: in [0, 1]; 0.5 is exactly white, 0 and 1 leave one band empty (singular).
       split: radial frequency between the bands, in `unit`.
-      unit, sample_rate, axes: as in `radial_frequency`.
+      unit, sample_rate, axes, basis: as in `radial_frequency`. The lowest radius above 0 is 1 / n, in
+        the basis `"cosine"` 1 / (2 n).
 
     Raises:
       ValueError: for gamma_low outside [0, 1], or a split that leaves either band without a
@@ -165,14 +190,14 @@ def two_band(
     split = _check_number("split", split)
     if not 0 <= gamma_low <= 1:
         raise ValueError(f"gamma_low={gamma_low}: expected a number in [0, 1]")
-    radius = radial_frequency(spatial_shape, unit, sample_rate=sample_rate, axes=axes)
+    radius = radial_frequency(spatial_shape, unit, sample_rate=sample_rate, axes=axes, basis=basis)
     if not 0 < split <= radius.max():
         raise ValueError(
             f"split={split}: expected a number in (0, {radius.max():.4g}], the largest radial "
             f"frequency of spatial_shape={tuple(spatial_shape)} in unit={unit!r}"
         )
     amplitude = np.where(radius < split, gamma_low, 1 - gamma_low)
-    return from_amplitude(amplitude, spatial_shape)
+    return from_amplitude(amplitude, spatial_shape, basis)
 
 
 def from_variance(variance: ArrayLike, spatial_shape: Sequence[int]) -> FourierCovariance:
@@ -262,7 +287,7 @@ def wedge(
             f"direction={direction!r}, width={width:g}, band={band!r}: no frequency of "
             f"spatial_shape={tuple(spatial_shape)} lies in this wedge"
         )
-    return from_amplitude(selected.astype(float), spatial_shape)
+    return _flat_on(selected, spatial_shape)
 
 
 def notch(
@@ -310,7 +335,7 @@ def notch(
             kept &= _distance(opposite, shape, rates) > width * (1 + 1e-12)
     if kept.all():
         raise ValueError(f"frequencies={frequencies!r}: expected at least one vector")
-    return from_amplitude(kept.astype(float), shape)
+    return _flat_on(kept, shape)
 
 
 def _distance(vector: np.ndarray, shape: tuple[int, ...], rates: np.ndarray) -> np.ndarray:
@@ -324,18 +349,25 @@ def _distance(vector: np.ndarray, shape: tuple[int, ...], rates: np.ndarray) -> 
 
 
 def from_data(
-    power: ArrayLike, spatial_shape: Sequence[int], exponent: float = 1.0, floor: float = 1e-6
-) -> FourierCovariance:
+    power: ArrayLike,
+    spatial_shape: Sequence[int],
+    exponent: float = 1.0,
+    floor: float = 1e-6,
+    *,
+    basis: str = "fourier",
+) -> Covariance:
     """Noise with the spectrum of a data set: lambda proportional to power^exponent.
 
     Args:
-      power: the data's power per frequency on the half grid, as `estimate` of `power_spectrum.py`
-        gives it, with or without a channel axis.
+      power: the data's power per frequency on the half grid, or, for `basis="cosine"`, on the whole
+        grid of that basis, as `estimate` of `power_spectrum.py` gives it, with or without a channel
+        axis.
       spatial_shape: one to three sizes.
       exponent: 1 makes the signal-to-noise ratio equal at all frequencies, 0 is white; between them
-        the tilt is tempered.
+        the tilt is tempered. It is one of the power: the slope of the amplitude is half of it.
       floor: smallest power relative to the mean; frequencies where the data have none get this
         much, so that the noise keeps full rank.
+      basis: `"fourier"`, or `"cosine"`, whose lowest frequency is 1 / (2 n), half of Fourier's.
 
     Raises:
       ValueError: as `from_variance`, or for a floor outside [0, 1].
@@ -351,38 +383,71 @@ def from_data(
     if not 0 <= floor <= 1:
         raise ValueError(f"floor={floor}: expected a number in [0, 1]")
     values = np.asarray(power, np.float64)
-    half = half_grid_shape(spatial_shape)
-    if values.ndim == len(half):
+    check_choice("basis", basis, BASES)
+    in_fourier = basis == "fourier"
+    grid = half_grid_shape(spatial_shape) if in_fourier else check_spatial_shape(spatial_shape)
+    if values.ndim == len(grid):
         values = values[..., None]
-    if values.shape[:-1] == half:
+    if values.shape[:-1] == grid:
         check_power(values, "power")
         # Channels differ in level: each has its own floor.
-        values = np.maximum(values, floor * values.mean(axis=tuple(range(len(half)))))
+        values = np.maximum(values, floor * values.mean(axis=tuple(range(len(grid)))))
         if exponent != 1 and not np.all(values > 0):
             raise ValueError("power: zero somewhere; give a floor > 0")
-    return from_variance(values**exponent, spatial_shape)
+    return on_grid(values**exponent, spatial_shape, basis)
 
 
-def from_amplitude(amplitude: np.ndarray, spatial_shape: Sequence[int]) -> FourierCovariance:
+def on_grid(
+    variance: ArrayLike, spatial_shape: Sequence[int], basis: str = "fourier"
+) -> Covariance:
+    """`from_variance`, or `from_coefficients` in the cosine basis: an array on the grid of `basis`.
+
+    Raises:
+      ValueError: as they.
+    """
+    check_choice("basis", basis, BASES)
+    if basis == "fourier":
+        return from_variance(variance, spatial_shape)
+    return from_coefficients(np.asarray(variance), bases.KINDS[basis](spatial_shape))
+
+
+def from_amplitude(
+    amplitude: np.ndarray, spatial_shape: Sequence[int], basis: str = "fourier"
+) -> Covariance:
     """Noise with the amplitude w(f) on the half grid (no channel axis), normalised by equation (4).
+
+    With `basis="cosine"` the amplitude is on the whole grid of that basis.
 
     >>> import sagd_jax as sagd
     >>> radius = sagd.radial_frequency((8, 8))
     >>> sagd.spectra.from_amplitude(1 / (1 + radius), (8, 8)).rank(channels=1)
     64
     """
-    return normalised(np.square(amplitude)[..., None], spatial_shape, "the weights")
+    return _from_power(np.square(amplitude), spatial_shape, "the weights", basis)
 
 
-def _from_log_amplitude(
-    log_amplitude: np.ndarray, spatial_shape: Sequence[int], what: str
-) -> FourierCovariance:
+def from_log_amplitude(
+    log_amplitude: np.ndarray, spatial_shape: Sequence[int], what: str, basis: str = "fourier"
+) -> Covariance:
+    """`from_amplitude`, given its logarithm; `what` names it in errors."""
     # Relative to the largest weight, so that only a spectrum whose own range is too wide is
     # refused.
     log_power = 2 * (log_amplitude - log_amplitude.max())
     # A weight that NumPy itself flushes to zero would silently leave the support.
     power = np.maximum(np.exp(log_power), np.finfo(np.float64).tiny)
-    return normalised(power[..., None], spatial_shape, what)
+    return _from_power(power, spatial_shape, what, basis)
+
+
+def _flat_on(selected: np.ndarray, spatial_shape: Sequence[int]) -> FourierCovariance:
+    return normalised(selected.astype(float)[..., None], spatial_shape, "the weights")
+
+
+def _from_power(
+    power: np.ndarray, spatial_shape: Sequence[int], what: str, basis: str
+) -> Covariance:
+    if basis == "fourier":
+        return normalised(power[..., None], spatial_shape, what)
+    return normalised_in(power[..., None], bases.KINDS[basis](spatial_shape), what)
 
 
 def _check_number(name: str, value: float) -> float:
@@ -415,7 +480,10 @@ def _in_band(
     return selected
 
 
-_UNIT = schema.field("max", "of bands and split", choices=UNITS)
+UNIT = schema.field("max", "of bands and split", choices=UNITS)
+BASIS = schema.field(
+    "fourier", "coordinates it is diagonal in; cosine: borders reflect", choices=BASES
+)
 
 # What a config can name, `config.noise.kind`, and its fields there. `unit` may be "hz" for audio.
 KINDS = {
@@ -424,19 +492,24 @@ KINDS = {
         power_law,
         alpha=schema.field(0.0, "slope of the amplitude"),
         dc=schema.field("nearest", "weight of DC", choices=DC_POLICIES),
+        basis=BASIS,
     ),
-    "exponential": kinds.kind(exponential, beta=schema.field(0.0, "decay exp(-beta r^2)")),
+    "exponential": kinds.kind(
+        exponential, beta=schema.field(0.0, "decay exp(-beta r^2)"), basis=BASIS
+    ),
     "band_pass": kinds.kind(
         band_pass,
         bands=schema.field(
             (), "bands (low, high) that hold noise", low=0, hint=tuple[tuple[float, float], ...]
         ),
-        unit=_UNIT,
+        unit=UNIT,
+        basis=BASIS,
     ),
     "two_band": kinds.kind(
         two_band,
         gamma_low=schema.field(0.5, "amplitude below the split", low=0, high=1),
         split=schema.field(0.5, "where the bands meet", above=0),
-        unit=_UNIT,
+        unit=UNIT,
+        basis=BASIS,
     ),
 }

@@ -11,7 +11,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from sagd_jax.spectral.covariance import Covariance, FourierCovariance
-from sagd_jax.spectral.diagonal import DiagonalCovariance
+from sagd_jax.spectral.diagonal import DiagonalCovariance, in_one_basis
 
 
 @jax.tree_util.register_dataclass
@@ -45,7 +45,7 @@ class CovarianceStack:
             raise ValueError(f"index: {index.dtype}{index.shape}; expected integers (batch,)")
         if not isinstance(index, jax.core.Tracer):
             values = np.asarray(index)
-            if values.size and not (0 <= values.min() and values.max() < len(self)):
+            if values.size and (values.min() < 0 or values.max() >= len(self)):
                 raise ValueError(
                     f"index: values {values.min()} to {values.max()}; expected 0 to {len(self) - 1}"
                 )
@@ -83,19 +83,8 @@ def stack(covariances: Sequence[Covariance]) -> CovarianceStack:
     members = list(covariances)
     if not members or not all(isinstance(c, Covariance) for c in members):
         raise ValueError("covariances: expected at least one, all of them covariances")
-    first = members[0]
-    if len({c.spatial_shape for c in members}) > 1:
-        shapes = sorted({c.spatial_shape for c in members})
-        raise ValueError(f"covariances: expected one spatial shape, got {shapes}")
-    if any(isinstance(c, DiagonalCovariance) for c in members):
-        basis = next(c.basis for c in members if isinstance(c, DiagonalCovariance))
-        variances = [c.coefficients(basis) for c in members]
-    else:
-        basis = None
-        variances = [c.variance for c in members]
-    if len({v.shape[-1] for v in variances} - {1}) > 1:
-        raise ValueError("covariances: expected one number of channels")
+    variances, basis = in_one_basis(members)
     stacked = jnp.stack(jnp.broadcast_arrays(*variances))
     if basis is not None:
         return CovarianceStack(DiagonalCovariance(basis, stacked))
-    return CovarianceStack(FourierCovariance(stacked, first.spatial_shape))
+    return CovarianceStack(FourierCovariance(stacked, members[0].spatial_shape))
