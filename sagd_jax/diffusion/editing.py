@@ -37,7 +37,7 @@ from sagd_jax.diffusion.guidance import map_x0
 from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.diffusion.samplers import Denoiser
 from sagd_jax.diffusion.sampling import sample
-from sagd_jax.spectral.covariance import FourierCovariance
+from sagd_jax.spectral.covariance import Covariance
 
 Projector = Callable[[jax.Array], jax.Array]
 
@@ -88,7 +88,8 @@ def condition_on_clean(denoiser: Denoiser, diffusion: Diffusion, signal: jax.Arr
     clean = frequencies_without_noise(covariance)(signal)
 
     def conditioned(x, t):
-        return denoiser(covariance.project(x) + diffusion.alpha(t, x) * clean.astype(x.dtype), t)
+        given = diffusion.alpha(t, x) * diffusion.encode(clean.astype(x.dtype))
+        return denoiser(covariance.project(x) + diffusion.decode(given), t)
 
     return conditioned
 
@@ -139,7 +140,7 @@ def reconstruction_guidance(
         (pull,) = transpose(given(signal - x0))
         # At alpha = 0, x_t says nothing of x_0 and the gradient is zero.
         factor = scale * (alpha**2 + sigma**2) * jnp.where(alpha > 0, 1 / alpha, 0)
-        x0 = x0 + factor * diffusion.covariance.apply(pull)
+        x0 = x0 + diffusion.decode(factor * diffusion.encode(diffusion.covariance.apply(pull)))
         return diffusion.convert(x0, x, t, "x0", prediction).astype(dtype)
 
     return guided
@@ -150,6 +151,6 @@ def pixels(mask: ArrayLike) -> Projector:
     return lambda x: jnp.where(jnp.asarray(mask, bool), x, 0)
 
 
-def frequencies_without_noise(covariance: FourierCovariance) -> Projector:
+def frequencies_without_noise(covariance: Covariance) -> Projector:
     """Projector on the frequencies where lambda = 0: the complement of the range of Sigma."""
     return lambda x: x - covariance.project(x)

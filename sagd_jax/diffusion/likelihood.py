@@ -22,6 +22,16 @@ The steps are classical fourth-order Runge-Kutta, uniform in tau = r^(1/3) / (1 
 r = sigma / alpha, which refines both ends; where sigma = 0 the derivative is zero and the denoiser
 is not asked.
 
+With a coefficient per coordinate (`schedules/spectral.py`) all of this holds in coordinates, with an
+angle theta_f for each:
+
+(25) log p_0(x_0) = log N(x_1; 0, s_1^2) + sum_f log n_1(f) - sum_f log n_0(f)
+                    + integral of sum_f d(dy/dt)_f / dy_f,
+
+over the coordinates with s_1 > 0. The solver's tau is that of the clock, and
+d theta_f / dtau = [sin 2 theta_f / sin 2 theta_clock] [dl_f / dl_clock] d theta_clock / dtau, which is 0
+where a coordinate stands still. n_0 = 1 but for `heat`, whose density is that just after t = 0.
+
 On a singular Sigma the density exists on its range only: that of Pi x_0, for a denoiser that sees
 Pi x_t.
 
@@ -49,6 +59,7 @@ PROBES = ("rademacher", "gaussian")
 PIXEL_WIDTH = 2 / 255  # distance between the values of 8-bit pixels scaled to [-1, 1]
 
 _POWER = 3
+_JUST_AFTER_0 = 1e-12
 _CHUNK = 32  # columns of the Jacobian computed together
 
 
@@ -114,18 +125,23 @@ def log_likelihood(
             "on_range=False: the covariance of the noise is singular, so the model has a density "
             "on its range only; pass on_range=True"
         )
-    check_prediction(diffusion, prediction, 1.0)
+    diffusion.check_prior()
     stages = _stages(diffusion, num_steps, times)
+    check_prediction(diffusion, prediction, np.append(1.0, stages[0].ravel()))
     predict = predictor(denoiser, diffusion, prediction)
 
     def slope(y: jax.Array, t: jax.Array) -> jax.Array:
         """dy/dtheta; y -> Pi y is part of it, so its trace is that on the range."""
         alpha, sigma = diffusion.alpha(t, y), diffusion.sigma(t, y)
         norm = jnp.sqrt(alpha**2 + sigma**2)
-        x0_hat, e_hat = predict(norm * (covariance.project(y) if on_range else y), t)
-        return (alpha * e_hat - sigma * x0_hat) / norm
+        x0_hat, e_hat = predict(norm * (diffusion.noise.project(y) if on_range else y), t)
+        derivative = (alpha * e_hat - sigma * x0_hat) / norm
+        return _turn(diffusion, t, y) * derivative if diffusion.is_spectral else derivative
 
-    y = jnp.asarray(x0).astype(jnp.result_type(float))
+    y = diffusion.encode(jnp.asarray(x0).astype(jnp.result_type(float)))
+    if diffusion.is_spectral:
+        first = _norm(diffusion, _JUST_AFTER_0, y)
+        y = y / first
     if divergence == "exact":
         trace = _exact_trace
     else:
@@ -157,9 +173,15 @@ def log_likelihood(
 
     inputs = tuple(np.asarray(values, y.dtype) for values in stages)
     (y, total), _ = jax.lax.scan(step, (y, jnp.zeros(y.shape[0], y.dtype)), inputs)
-    scale = jnp.sqrt(diffusion.alpha(1.0, y) ** 2 + diffusion.sigma(1.0, y) ** 2)
+    scale = _norm(diffusion, 1.0, y)
     rank = covariance.rank(y.shape[-1])
-    result = diffusion.prior_log_prob(scale * y) + rank * jnp.log(scale) + total
+    if diffusion.is_spectral:
+        noisy = (covariance.variance > 0) & (diffusion.sigma(1.0, y) > 0)
+        stretch = jnp.where(noisy, jnp.log(scale) - jnp.log(first), 0)
+        stretch = jnp.sum(jnp.broadcast_to(stretch, y.shape), axis=tuple(range(1, y.ndim)))
+        result = diffusion.prior_log_prob(diffusion.decode(scale * y)) + stretch + total
+    else:
+        result = diffusion.prior_log_prob(scale * y) + rank * jnp.log(scale) + total
     if on_range or not _is_traced(covariance.variance):
         return result
     return jnp.where(rank == math.prod(y.shape[1:]), result, jnp.nan)
@@ -219,7 +241,7 @@ def _stages(diffusion: Diffusion, num_steps: int, times: ArrayLike | None):
     A stage is evaluated at y + lead * k, k the derivative of the stage before; the step adds the
     sum of weight * k.
     """
-    schedule = diffusion.schedule
+    schedule = diffusion.schedule.clock
     with jax.ensure_compile_time_eval():
         if times is None:
             end = _position(float(schedule.log_snr(1.0)))
@@ -241,6 +263,25 @@ def _stages(diffusion: Diffusion, num_steps: int, times: ArrayLike | None):
     )
     step = right - left
     return t, rate, step * np.array([0, 0.5, 0.5, 1]), step * np.array([1, 2, 2, 1]) / 6
+
+
+def _norm(diffusion: Diffusion, t: ArrayLike, y: jax.Array) -> jax.Array:
+    return jnp.sqrt(diffusion.alpha(t, y) ** 2 + diffusion.sigma(t, y) ** 2)
+
+
+def _turn(diffusion: Diffusion, t: jax.Array, y: jax.Array) -> jax.Array:
+    """d theta_f / d theta_clock per coordinate, equation (25)."""
+    schedule = diffusion.schedule
+
+    def parts(of) -> tuple[jax.Array, jax.Array]:
+        """sin 2 theta / 2, and the slope of the log-SNR."""
+        alpha, sigma = of.alpha(t), of.sigma(t)
+        slope = jax.jvp(of.log_snr, (t,), (jnp.ones_like(t),))[1]
+        return alpha * sigma / (alpha**2 + sigma**2), slope
+
+    (own, own_slope), (clock, clock_slope) = parts(schedule), parts(schedule.clock)
+    turn = (own / clock) * (own_slope / clock_slope)
+    return jnp.where(jnp.isfinite(turn) & (own > 0), turn, 0).astype(y.dtype)
 
 
 def _position(log_snr):

@@ -16,7 +16,7 @@ error is k q:
      W = alpha^2 + sigma^2 / sigma_data^2.
 
 Score and white_epsilon are epsilon behind a filter: k is that of a white Sigma, alpha / sigma and
-alpha. None of this depends on Sigma otherwise.
+alpha. None of this depends on Sigma otherwise. Under a spectral schedule they are those of its clock.
 
 Sources: loss, SAGD (arXiv 2510.09660), equation 9; min_snr, Hang et al. 2023 (arXiv 2303.09556);
 sigmoid, Kingma & Gao 2023 (arXiv 2303.00848) and Hoogeboom et al. 2024 (arXiv 2410.19324); edm,
@@ -163,7 +163,7 @@ def loss_weight(
     for name, value in (("gamma", gamma), ("sigma_data", sigma_data)):
         if not value > 0:
             raise ValueError(f"{name}={value}: expected a number > 0")
-    schedule = diffusion.schedule
+    schedule = diffusion.schedule.clock
     alpha, sigma = schedule.alpha(t), schedule.sigma(t)
     if weighting == "uniform":
         return jnp.ones_like(alpha)

@@ -5,6 +5,10 @@
          E[x_0 | x_t](f) = mu + alpha S / (alpha^2 S + sigma^2 lambda) (x_t - alpha mu)(f)
      with 0/0 = 0. A sampler is then a linear recursion per frequency.
 
+(23) With a coefficient per coordinate, for S diagonal in the schedule's basis and V_t = a_t^2 S + s_t^2:
+         x0_hat = mu + (a_t S / V_t) (x_t - a_t mu),  z_hat = (s_t / V_t) (x_t - a_t mu),
+     and the probability-flow map is x_r - a_r mu = sqrt(V_r / V_t) (x_t - a_t mu).
+
 For a mixture of Gaussians N(mu_k, S_k) with weights p_k and any dense S_k, on small grids:
     q_t = sum_k p_k N(alpha mu_k, M_k),  M_k = alpha^2 S_k + sigma^2 Sigma,
     E[e | x_t]   = sum_k r_k sigma Sigma M_k^{-1} (x_t - alpha mu_k)
@@ -24,9 +28,11 @@ from jax.typing import ArrayLike
 
 from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.diffusion.samplers import Denoiser
-from sagd_jax.spectral import transform
-from sagd_jax.spectral.covariance import FourierCovariance
-from sagd_jax.spectral.half_grid import half_grid_shape
+from sagd_jax.spectral import bases, transform
+from sagd_jax.spectral.bases import Basis
+from sagd_jax.spectral.covariance import Covariance, FourierCovariance
+from sagd_jax.spectral.diagonal import DiagonalCovariance
+from sagd_jax.spectral.half_grid import half_grid_shape, whole_from_half
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,6 +90,12 @@ class FourierGaussian:
         Returns:
           A function `(x_t, t) -> prediction`, t of shape `(batch,)`.
         """
+        if diffusion.is_spectral or not isinstance(diffusion.covariance, FourierCovariance):
+            shape = jnp.shape(self.mean)[:-1]
+            whole = whole_from_half(jnp.asarray(self.variance), shape)
+            return DiagonalGaussian(bases.Fourier(shape), self.mean, whole).denoiser(
+                diffusion, prediction
+            )
         schedule, noise_variance = diffusion.schedule, diffusion.covariance.variance
 
         def one(x, t):
@@ -98,6 +110,82 @@ class FourierGaussian:
         def denoiser(x, t):
             x0, noise = jax.vmap(one)(x, t)
             return diffusion.target(x0, noise, t, prediction)
+
+        return denoiser
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DiagonalGaussian:
+    """Gaussian data N(mean, S), S diagonal in any basis, equation (23).
+
+    Attributes:
+      basis: of `bases.py`.
+      mean: a signal, `(*spatial, channels)`.
+      variance: S on the grid of the basis, absolute, `(*spatial, 1 or channels)`; zeros are allowed.
+
+    >>> import jax, jax.numpy as jnp, sagd_jax as sagd
+    >>> from sagd_jax import oracle
+    >>> basis = sagd.bases.cosine((8,))
+    >>> diffusion = sagd.Diffusion(sagd.schedules.blurring(sagd.schedules.cosine(), basis))
+    >>> data = oracle.DiagonalGaussian(basis, jnp.zeros((8, 1)), 1 / (0.1 + basis.radius))
+    >>> samples = sagd.sample(
+    ...     jax.random.key(0), data.denoiser(diffusion, "v"), diffusion, (2, 8, 1), prediction="v"
+    ... )
+    >>> samples.shape
+    (2, 8, 1)
+    """
+
+    basis: Basis
+    mean: jax.Array
+    variance: jax.Array
+
+    def __post_init__(self):
+        shape, channels = self.basis.spatial_shape, jnp.shape(self.mean)[-1]
+        if jnp.shape(self.mean)[:-1] != shape or jnp.shape(self.variance) not in (
+            (*shape, 1),
+            (*shape, channels),
+        ):
+            raise ValueError(
+                f"mean, variance: shapes {jnp.shape(self.mean)}, {jnp.shape(self.variance)}; expected "
+                f"{(*shape, 'channels')} and {(*shape, '1 or channels')}"
+            )
+
+    @property
+    def covariance(self) -> DiagonalCovariance:
+        """S as an operator."""
+        return DiagonalCovariance(self.basis, jnp.asarray(self.variance))
+
+    def sample(self, key: jax.Array, count: int) -> jax.Array:
+        """Draws data of shape `(count, *spatial, channels)`."""
+        return self.mean + self.covariance.sample(key, (count, *jnp.shape(self.mean)))
+
+    def log_prob(self, x: jax.Array) -> jax.Array:
+        """log N(x; mean, S) in nats per example, on the range of S."""
+        return self.covariance.log_prob(x - self.mean)
+
+    def denoiser(self, diffusion: Diffusion, prediction: str = "epsilon") -> Denoiser:
+        """The exact denoiser, equation (23).
+
+        Raises:
+          ValueError: for a schedule or covariance that is not diagonal in this basis.
+        """
+        schedule, basis = diffusion.schedule, self.basis
+        if diffusion.is_spectral and not bases.same(schedule.basis, basis):
+            raise ValueError(f"diffusion: its schedule is in {schedule.basis}, the data in {basis}")
+        variance, noise = jnp.asarray(self.variance), diffusion.covariance.coefficients(basis)
+
+        def denoiser(x, t):
+            alpha, sigma = (
+                c if diffusion.is_spectral else c.reshape(-1, *(1,) * (x.ndim - 1))
+                for c in (schedule.alpha(t), schedule.sigma(t))
+            )
+            total = alpha**2 * variance + sigma**2 * noise
+            inverse = jnp.where(total > 0, 1 / jnp.where(total > 0, total, 1), 0)
+            mean = basis.forward(jnp.asarray(self.mean, x.dtype))
+            centred = basis.forward(x) - alpha * mean
+            x0 = mean + alpha * variance * inverse * centred
+            e = sigma * noise * inverse * centred
+            return diffusion.target(basis.inverse(x0), basis.inverse(e), t, prediction)
 
         return denoiser
 
@@ -169,6 +257,9 @@ class GaussianMixture:
     def denoiser(self, diffusion: Diffusion, prediction: str = "epsilon") -> Denoiser:
         """The exact denoiser `(x_t, t) -> prediction`, t of shape `(batch,)`."""
 
+        if diffusion.is_spectral:
+            return self._in_coordinates(diffusion, prediction)
+
         def denoiser(x, t):
             log_joint, residual, alpha, _ = self._posterior(x, diffusion, t)
             posterior = jax.nn.softmax(log_joint, axis=-1)
@@ -180,6 +271,37 @@ class GaussianMixture:
             weighted = jnp.einsum("bk,bkd->bd", posterior, residual).reshape(x.shape)
             noise = diffusion.sigma(t, x) * diffusion.covariance.apply(weighted)
             return diffusion.target(x0.reshape(x.shape), noise, t, prediction)
+
+        return denoiser
+
+    def _in_coordinates(self, diffusion: Diffusion, prediction: str) -> Denoiser:
+        """`denoiser` where alpha and sigma are diagonal matrices in coordinates."""
+        shape, size = jnp.shape(self.means)[1:], self.covariances.shape[-1]
+        rows = diffusion.encode(jnp.eye(size).reshape(size, *shape)).reshape(size, size).T
+        means = diffusion.encode(self.means).reshape(-1, size)
+        covariances = rows @ self.covariances @ rows.T
+
+        def one(x, alpha, sigma):
+            total = alpha[:, None] * covariances * alpha + jnp.diag(sigma**2)
+            centred = x - alpha * means
+            residual = jnp.linalg.solve(total, centred[..., None])[..., 0]
+            log_det = jnp.linalg.slogdet(total)[1]
+            log_joint = jnp.log(self.weights) - 0.5 * (jnp.sum(centred * residual, -1) + log_det)
+            r = jax.nn.softmax(log_joint)
+            x0 = r @ (means + jnp.einsum("kde,ke->kd", covariances, alpha * residual))
+            return x0, sigma * (r @ residual)
+
+        def denoiser(x, t):
+            state = diffusion.encode(x)
+            root = jnp.sqrt(diffusion.covariance.variance)
+            alpha, sigma = (
+                jnp.broadcast_to(c, x.shape).reshape(-1, size)
+                for c in (diffusion.alpha(t, x), diffusion.sigma(t, x) * root)
+            )
+            x0, z = jax.vmap(one)(state.reshape(-1, size), alpha, sigma)
+            e = root * z.reshape(x.shape)
+            x0 = diffusion.decode(x0.reshape(x.shape))
+            return diffusion.target(x0, diffusion.decode(e), t, prediction)
 
         return denoiser
 
@@ -211,7 +333,7 @@ class GaussianMixture:
         return *jax.vmap(one)(x, alpha, sigma), alpha, sigma
 
 
-def dense(covariance: FourierCovariance, channels: int, dtype=jnp.float32) -> jax.Array:
+def dense(covariance: Covariance, channels: int, dtype=jnp.float32) -> jax.Array:
     """Sigma as a `(D, D)` matrix, D = sites x channels, in the order of `x.reshape(-1)`.
 
     >>> import sagd_jax as sagd

@@ -14,13 +14,27 @@
 (14) On a singular Sigma noise lives on the range alone. Off the range x_t = alpha_t x_0 exactly, so
     every prediction is read as e_hat = Pi e_hat and (1 - Pi) x0_hat = (1 - Pi) x_t / alpha_t.
 
-Source: SAGD (arXiv 2510.09660), equations 7 to 9, 19 to 35.
+With a coefficient per coordinate (`schedules/spectral.py`) all of this holds elementwise on *states*, the
+coordinates of signals, with guards where a coordinate is at an end:
+
+(22) Posterior: with q = sigma_s^2 / sigma_t^2 (0 where sigma_t = 0) and A = alpha_t / alpha_s
+    (sigma_t / sigma_s where alpha_s = 0, 1 where both are 0): mean = A q x_t + alpha_s (1 - A^2 q) x_0,
+    standard deviation sigma_s sqrt(1 - A^2 q). Reading a prediction: where sigma_t = 0, e_hat = 0 and
+    x0_hat = x_t / alpha_t whatever the network says; where alpha_t = 0, e_hat = x_t / sigma_t. Where
+    sigma_t = 0 the draw is 0, so that no target holds noise that x_t does not.
+
+All of `Diffusion` takes and gives signals but `posterior`, `alpha`, `sigma` and the step functions of
+`samplers.py`, which act on states. Under a scalar schedule states are signals.
+
+Source: SAGD (arXiv 2510.09660), equations 7 to 9, 19 to 35; with coefficients per frequency, Hoogeboom &
+Salimans 2022 (arXiv 2209.05557). (The file is long by its docstrings.)
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +42,10 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from sagd_jax.diffusion.schedules import Schedule
-from sagd_jax.spectral.covariance import FourierCovariance
+from sagd_jax.spectral import bases
+from sagd_jax.spectral.covariance import Covariance
+from sagd_jax.spectral.diagonal import DiagonalCovariance, identity
+from sagd_jax.spectral.stacks import CovarianceStack
 from sagd_jax.system.errors import check_choice
 
 PREDICTIONS = ("epsilon", "x0", "v", "velocity", "score", "white_epsilon")
@@ -43,6 +60,16 @@ class Diffusion:
 
     Times `t` are scalars or of shape `(batch,)`; signals are `(batch, *spatial, channels)`.
 
+    Attributes:
+      schedule: scalar, or with a coefficient per coordinate.
+      covariance: of the noise; with a spectral schedule it may be left out, which means white, has to be
+        diagonal in the schedule's basis, and is kept in it. A `CovarianceStack` has to be chosen from by
+        `at` first.
+
+    Raises:
+      ValueError: for a covariance that is not diagonal in the schedule's basis, or not white with a
+        schedule that contains the spectrum of its noise.
+
     >>> import jax, jax.numpy as jnp, sagd_jax as sagd
     >>> diffusion = sagd.Diffusion(sagd.schedules.cosine(), sagd.power_law((8, 8), alpha=-0.5))
     >>> x0, t = jnp.zeros((2, 8, 8, 1)), jnp.array([0.1, 0.9])
@@ -51,8 +78,63 @@ class Diffusion:
     (2, 8, 8, 1)
     """
 
-    schedule: Schedule = dataclasses.field(metadata={"static": True})
-    covariance: FourierCovariance
+    schedule: Schedule
+    covariance: Any = None
+
+    def __post_init__(self) -> None:
+        # A pytree is made anew with leaves of any kind, and by then all has been checked.
+        schedule, given = self.schedule, self.covariance
+        if not isinstance(schedule, Schedule) or schedule.basis is None:
+            return
+        if given is None:
+            object.__setattr__(self, "covariance", identity(schedule.basis))
+            return
+        members = given.members if isinstance(given, CovarianceStack) else given
+        if not isinstance(members, Covariance) or not hasattr(members.variance, "dtype"):
+            return
+        if schedule.contains_spectrum and not (members.is_white or _is_traced(members.variance)):
+            raise ValueError(
+                f"covariance: {type(schedule).__name__} contains the spectrum of its noise; leave the "
+                "covariance out, or give a white one"
+            )
+        if not isinstance(members, DiagonalCovariance) or members.basis is not schedule.basis:
+            # In any case kept with the schedule's own basis, so that there is one of it.
+            coefficients = members.coefficients(schedule.basis)
+            members = DiagonalCovariance(schedule.basis, coefficients)
+            stacked = isinstance(given, CovarianceStack)
+            object.__setattr__(
+                self, "covariance", CovarianceStack(members) if stacked else members
+            )
+
+    @property
+    def is_spectral(self) -> bool:
+        """Whether coefficients are per coordinate, so that states are not signals."""
+        return self.schedule.basis is not None
+
+    def encode(self, x: jax.Array) -> jax.Array:
+        """The state of a signal: its coordinates, or itself under a scalar schedule."""
+        return x if self.schedule.basis is None else self.schedule.basis.forward(x)
+
+    def decode(self, state: jax.Array) -> jax.Array:
+        """The signal of a state."""
+        return state if self.schedule.basis is None else self.schedule.basis.inverse(state)
+
+    @property
+    def noise(self) -> Covariance:
+        """Sigma as it acts on states."""
+        if self.schedule.basis is None:
+            return self.covariance
+        return DiagonalCovariance(bases.Sites(self.covariance.spatial_shape), self.covariance.variance)
+
+    def at(self, index: ArrayLike) -> Diffusion:
+        """The process of examples of these kinds, where the covariance is a `CovarianceStack`.
+
+        Args:
+          index: integers `(batch,)`, or one; see `CovarianceStack.at`.
+        """
+        if not isinstance(self.covariance, CovarianceStack):
+            raise ValueError(f"covariance: {self.covariance!r} is one for all; expected a stack")
+        return dataclasses.replace(self, covariance=self.covariance.at(index))
 
     def diffuse(self, key: jax.Array, x0: jax.Array, t: ArrayLike) -> tuple[jax.Array, jax.Array]:
         """Draws x_t given x_0, equation (5).
@@ -66,24 +148,46 @@ class Diffusion:
           `(x_t, noise)`, both like x0; `noise` is the coloured e ~ N(0, Sigma).
         """
         noise = self.covariance.sample(key, x0.shape, x0.dtype)
-        return self.alpha(t, x0) * x0 + self.sigma(t, x0) * noise, noise
+        if not self.is_spectral:
+            return self.alpha(t, x0) * x0 + self.sigma(t, x0) * noise, noise
+        sigma = self.sigma(t, x0)
+        drawn = jnp.where(sigma > 0, self.encode(noise), 0)
+        return self.decode(self.alpha(t, x0) * self.encode(x0) + sigma * drawn), self.decode(drawn)
 
     def prior_sample(
         self, key: jax.Array, shape: Sequence[int], offset: int | jax.Array = 0
     ) -> jax.Array:
         """Draws x_1 ~ N(0, sigma_1^2 Sigma), where sampling starts.
 
+        A schedule whose end is not noise draws what it knows of x_1 (`heat` with a spectrum).
+
         Args:
           key: a `jax.random.key`; sample i is drawn with `fold_in(key, offset + i)`, so it depends
             on neither the batch size nor the device count.
           shape: `(n, *spatial, channels)`.
           offset: index of the first sample.
+
+        Raises:
+          ValueError: for a schedule whose end is not noise and unknown.
         """
         draws = self.covariance.sample(fold_in_range(key, offset, shape[0]), shape[1:])
-        return self.schedule.sigma(1.0) * draws
+        if not self.is_spectral:
+            return self.schedule.sigma(1.0) * draws
+        mean, scale = self._prior()
+        return self.decode(mean + scale.astype(draws.dtype) * self.encode(draws))
 
     def prior_log_prob(self, x: jax.Array) -> jax.Array:
-        """log N(x; 0, sigma_1^2 Sigma) in nats per example, on the range of Sigma."""
+        """log density of `prior_sample`'s law in nats per example, on the range of Sigma.
+
+        Raises:
+          ValueError: as `prior_sample`.
+        """
+        if self.is_spectral:
+            mean, scale = self._prior()
+            variance = self.covariance.variance * scale**2
+            return dataclasses.replace(self.noise, variance=variance).log_prob(
+                self.encode(x) - mean
+            )
         sigma = self.schedule.sigma(1.0)
         rank = self.covariance.rank(x.shape[-1])
         return self.covariance.log_prob(x / sigma) - rank * jnp.log(sigma)
@@ -113,9 +217,25 @@ class Diffusion:
           ValueError: for an unknown kind, or where it does not determine both (x0 at sigma = 0;
             epsilon, score and white_epsilon at alpha = 0), as far as t is known at trace time.
         """
+        if self.is_spectral:
+            states = self.encode(prediction), self.encode(x_t)
+            clean = clean if clean is None or jnp.ndim(clean) == 0 else self.encode(clean)
+            x0, noise = self.read(*states, t, source, clean)
+            return self.decode(x0), self.decode(noise)
+        return self.read(prediction, x_t, t, source, clean)
+
+    def read(
+        self,
+        prediction: jax.Array,
+        x_t: jax.Array,
+        t: ArrayLike,
+        source: str = "epsilon",
+        clean: jax.Array | float | None = None,
+    ) -> tuple[jax.Array, jax.Array]:
+        """`predict` on states, as the step functions of `samplers.py` ask it."""
         self._check_kind("source", source, t)
         alpha, sigma = self.alpha(t, x_t), self.sigma(t, x_t)
-        covariance = self.covariance
+        covariance = self.noise
         if source in NEEDS_ALPHA:
             if source == "epsilon":
                 noise = covariance.project(prediction)
@@ -123,24 +243,29 @@ class Diffusion:
                 noise = -sigma * covariance.apply(prediction)
             else:
                 noise = covariance.sqrt(prediction)
+            noise = self._where_noisy(sigma, noise)
             x0 = (x_t - sigma * noise) / alpha
             return (x0 if clean is None else clean + covariance.project(x0)), noise
         if source == "x0":
-            x0, noise = prediction, (x_t - alpha * prediction) / sigma
+            x0, noise = prediction, self.ratio(x_t - alpha * prediction, sigma)
+            if self.is_spectral:
+                x0 = jnp.where(sigma > 0, x0, self.ratio(x_t, alpha))
         elif source == "v":
             square = alpha**2 + sigma**2
             x0 = (alpha * x_t - sigma * prediction) / square
             noise = (alpha * prediction + sigma * x_t) / square
         else:
-            alpha_prime = _broadcast(self.schedule.alpha_prime(t), x_t)
-            sigma_prime = _broadcast(self.schedule.sigma_prime(t), x_t)
+            alpha_prime, sigma_prime = self._slopes(t, x_t)
             determinant = alpha_prime * sigma - sigma_prime * alpha
             x0 = (sigma * prediction - sigma_prime * x_t) / determinant
             noise = (alpha_prime * x_t - alpha * prediction) / determinant
+            if self.is_spectral:
+                x0 = jnp.where(sigma > 0, x0, self.ratio(x_t, alpha))
+        noise = self._where_noisy(sigma, noise)
         if covariance.is_full_rank:
             return x0, noise
         if clean is None:
-            clean = self.off_range(x_t, t)
+            clean = self._off_range(x_t, t)
         return clean + covariance.project(x0), covariance.project(noise)
 
     def off_range(self, x_t: jax.Array, t: ArrayLike) -> jax.Array:
@@ -148,9 +273,7 @@ class Diffusion:
 
         At alpha = 0 nothing of the data is left there, and it is zero.
         """
-        alpha = self.alpha(t, x_t)
-        off = x_t - self.covariance.project(x_t)
-        return jnp.where(alpha > 0, off / jnp.where(alpha > 0, alpha, 1), 0)
+        return self.decode(self._off_range(self.encode(x_t), t))
 
     def convert(
         self, prediction: jax.Array, x_t: jax.Array, t: ArrayLike, source: str, target: str
@@ -178,18 +301,23 @@ class Diffusion:
         2.0
         """
         self._check_kind("target", target, t)
-        x0, noise = self.predict(prediction, x_t, t, source)
-        return self._express(x0, noise, t, target)
+        x_t = self.encode(x_t)
+        x0, noise = self.read(self.encode(prediction), x_t, t, source)
+        return self.decode(self._express(x0, noise, t, target))
 
     def target(self, x0: jax.Array, noise: jax.Array, t: ArrayLike, kind: str) -> jax.Array:
         """What a network with this kind of prediction is trained on, given the true x_0 and e."""
         self._check_kind("kind", kind, t)
-        return self._express(x0, noise, t, kind)
+        if kind == "epsilon":
+            return noise
+        if kind == "x0":
+            return x0
+        return self.decode(self._express(self.encode(x0), self.encode(noise), t, kind))
 
     def posterior(
         self, x0: jax.Array, x_t: jax.Array, s: ArrayLike, t: ArrayLike
     ) -> tuple[jax.Array, jax.Array]:
-        """q(x_s | x_t, x_0) for s < t, equation (8).
+        """q(x_s | x_t, x_0) for s < t, equation (8) or (22), on states.
 
         Returns:
           `(mean, scale)`: the mean, like x_t, and the scale, broadcastable to it; the covariance
@@ -197,6 +325,12 @@ class Diffusion:
         """
         alpha_s, sigma_s = self.alpha(s, x_t), self.sigma(s, x_t)
         alpha_t, sigma_t = self.alpha(t, x_t), self.sigma(t, x_t)
+        if self.is_spectral:
+            q = self.ratio(sigma_s, sigma_t) ** 2
+            without_data = jnp.where(sigma_s > 0, self.ratio(sigma_t, sigma_s), 1)
+            ratio = jnp.where(alpha_s > 0, self.ratio(alpha_t, alpha_s), without_data)
+            rest = jnp.maximum(1 - ratio**2 * q, 0)
+            return ratio * q * x_t + alpha_s * rest * x0, sigma_s * jnp.sqrt(rest)
         ratio = alpha_t / alpha_s
         # v >= 0 as the log-SNR decreases; rounding must not make it negative.
         added = jnp.maximum(sigma_t**2 - (ratio * sigma_s) ** 2, 0)
@@ -204,12 +338,42 @@ class Diffusion:
         return mean, jnp.sqrt(added) * sigma_s / sigma_t
 
     def alpha(self, t: ArrayLike, x: jax.Array) -> jax.Array:
-        """alpha_t, broadcastable against the signal x and of its dtype."""
+        """alpha_t, broadcastable against the state x and of its dtype."""
         return _broadcast(self.schedule.alpha(t), x)
 
     def sigma(self, t: ArrayLike, x: jax.Array) -> jax.Array:
-        """sigma_t, broadcastable against the signal x and of its dtype."""
+        """sigma_t, broadcastable against the state x and of its dtype."""
         return _broadcast(self.schedule.sigma(t), x)
+
+    def ratio(self, above: jax.Array, below: jax.Array) -> jax.Array:
+        """above / below; 0 where a coordinate has 0 below."""
+        if not self.is_spectral:
+            return above / below
+        return jnp.where(below != 0, above / jnp.where(below != 0, below, 1), 0)
+
+    def check_readable(self, prediction: str, times: np.ndarray) -> None:
+        """Raises ValueError unless a prediction of this kind determines x_0 at all these times."""
+        self._check_kind("source", prediction, times)
+
+    @property
+    def finishes_early(self) -> bool:
+        """Whether a coordinate that has noise at t = 1 has none at some t > 0."""
+        if not self.is_spectral or _is_traced(self.schedule):
+            return False
+        sigma = self._known(self.schedule.sigma, np.linspace(0, 1, 257, dtype=np.float32)[1:])
+        return bool(np.any((sigma == 0) & (sigma[-1] > 0)))
+
+    def check_prior(self) -> None:
+        """Raises ValueError for a schedule that does not end in noise and knows nothing of its end."""
+        schedule = self.schedule
+        if not self.is_spectral or schedule.prior() is not None or _is_traced(schedule):  # type: ignore[attr-defined]
+            return
+        alpha, noise = self._known(schedule.alpha, 1.0), self._known(schedule.sigma, 1.0)
+        if np.any((alpha > noise) & (noise > 0)):
+            raise ValueError(
+                f"schedule: {type(schedule).__name__} does not end in noise (at t = 1 the data "
+                "outweigh it in a coordinate); give start=, or the data's spectrum to the schedule"
+            )
 
     def _express(self, x0: jax.Array, noise: jax.Array, t: ArrayLike, kind: str) -> jax.Array:
         if kind == "epsilon":
@@ -219,37 +383,78 @@ class Diffusion:
         if kind == "v":
             return self.alpha(t, x0) * noise - self.sigma(t, x0) * x0
         if kind == "velocity":
-            alpha_prime = _broadcast(self.schedule.alpha_prime(t), x0)
-            return alpha_prime * x0 + _broadcast(self.schedule.sigma_prime(t), x0) * noise
+            alpha_prime, sigma_prime = self._slopes(t, x0)
+            return alpha_prime * x0 + sigma_prime * noise
         if kind == "score":
-            return -self.covariance.pinv(noise) / self.sigma(t, x0)
-        return self.covariance.pinv_sqrt(noise)
+            return self.ratio(-self.noise.pinv(noise), self.sigma(t, x0))
+        return self.noise.pinv_sqrt(noise)
+
+    def _slopes(self, t: ArrayLike, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        schedule = self.schedule
+        return _broadcast(schedule.alpha_prime(t), x), _broadcast(schedule.sigma_prime(t), x)
+
+    def _off_range(self, x_t: jax.Array, t: ArrayLike) -> jax.Array:
+        alpha = self.alpha(t, x_t)
+        off = x_t - self.noise.project(x_t)
+        return jnp.where(alpha > 0, off / jnp.where(alpha > 0, alpha, 1), 0)
+
+    def _where_noisy(self, sigma: jax.Array, noise: jax.Array) -> jax.Array:
+        return jnp.where(sigma > 0, noise, 0) if self.is_spectral else noise
+
+    def _prior(self) -> tuple[Any, jax.Array]:
+        """Mean of x_1, and what a draw from N(0, Sigma) is multiplied by, as states."""
+        schedule = self.schedule
+        known = schedule.prior()  # type: ignore[attr-defined]
+        sigma = schedule.sigma(1.0)
+        if known is not None:
+            mean, variance = known
+            support = self.covariance.variance > 0
+            noise = jnp.where(support, self.covariance.variance, 1)
+            return mean, jnp.sqrt(jnp.where(support, variance / noise, 0) + sigma**2)
+        self.check_prior()
+        return 0.0, sigma
 
     def _check_kind(self, name: str, kind: str, t: ArrayLike) -> None:
         check_choice(name, kind, PREDICTIONS)
         if isinstance(t, jax.core.Tracer):
             return
-        with jax.ensure_compile_time_eval():
-            alpha, sigma = np.asarray(self.schedule.alpha(t)), np.asarray(self.schedule.sigma(t))
+        if _is_traced(self.schedule):
+            return
+        alpha, sigma = self._known(self.schedule.alpha, t), self._known(self.schedule.sigma, t)
         source = name == "source"
-        if source and kind in NEEDS_ALPHA and np.any(alpha == 0):
+        # One coordinate without data is enough to leave x_0 unknown; one without noise is guarded.
+        gone, clean = np.any(alpha == 0, axis=-1), np.all(sigma == 0, axis=-1)
+        if source and kind in NEEDS_ALPHA and np.any(gone):
             raise ValueError(
-                f"{name}={kind!r}: at alpha = 0 (t = {_first(t, alpha == 0)}) it does not determine "
+                f"{name}={kind!r}: at alpha = 0 (t = {_first(t, gone)}) it does not determine "
                 "x_0; use a network that predicts x0, v or velocity"
             )
-        if kind in (NEEDS_SIGMA if source else ("score",)) and np.any(sigma == 0):
+        needs_noise = NEEDS_SIGMA if source else ("score",)
+        if kind in needs_noise and np.any(clean) and not (source and self.is_spectral):
             raise ValueError(
-                f"{name}={kind!r}: it does not exist at sigma = 0 (t = {_first(t, sigma == 0)}); "
-                "use t > 0"
+                f"{name}={kind!r}: it does not exist at sigma = 0 (t = {_first(t, clean)}); use t > 0"
             )
         if kind == "velocity":
-            with jax.ensure_compile_time_eval():
-                slope = np.asarray(self.schedule.sigma_prime(t))
-            if not np.all(np.isfinite(slope)):
+            slope = self._known(self.schedule.sigma_prime, t)
+            infinite = ~np.all(np.isfinite(slope), axis=-1)
+            if np.any(infinite):
                 raise ValueError(
-                    f"{name}={kind!r}: sigma' is infinite at t = {_first(t, ~np.isfinite(slope))}; "
-                    "use t > 0"
+                    f"{name}={kind!r}: sigma' is infinite at t = {_first(t, infinite)}; use t > 0"
                 )
+            if self.is_spectral:
+                determinant = self._known(self.schedule.alpha_prime, t) * sigma - slope * alpha
+                if not np.all(determinant < 0):
+                    raise ValueError(
+                        f"{name}={kind!r}: under {type(self.schedule).__name__} a coordinate stands "
+                        f"still at t = {_first(t, ~np.all(determinant < 0, axis=-1))}, where a velocity "
+                        "says nothing; use a network that predicts v or x0"
+                    )
+
+    def _known(self, function: Any, t: ArrayLike) -> np.ndarray:
+        """Values at known times, `(*t.shape, coordinates)`."""
+        with jax.ensure_compile_time_eval():
+            values = np.asarray(function(t))
+        return values.reshape(*np.shape(t), -1)
 
 
 def fold_in_range(key: jax.Array, start: int | jax.Array, count: int) -> jax.Array:
@@ -260,10 +465,15 @@ def fold_in_range(key: jax.Array, start: int | jax.Array, count: int) -> jax.Arr
 def _broadcast(coefficient: ArrayLike, x: jax.Array) -> jax.Array:
     coefficient = jnp.asarray(coefficient)
     dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else coefficient.dtype
-    if coefficient.ndim:
+    # One axis is that of a batch of times; a coefficient per coordinate has its own and broadcasts.
+    if coefficient.ndim == 1:
         coefficient = coefficient.reshape(-1, *(1,) * (x.ndim - 1))
     return coefficient.astype(dtype)
 
 
 def _first(t: ArrayLike, where: np.ndarray) -> float:
     return float(np.broadcast_to(np.asarray(t), where.shape)[where].flat[0])
+
+
+def _is_traced(tree: Any) -> bool:
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))

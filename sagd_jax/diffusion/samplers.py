@@ -15,6 +15,17 @@ alpha(1) = 0. A step goes from time t to s < t; its arguments are
     t, s       scalar times
     noise      a draw from N(0, Sigma) like x, for stochastic steps
 
+States are signals under a scalar schedule and their coordinates otherwise (`Diffusion.encode`); all
+formulas are elementwise there, two of them with a form of their own:
+
+(22a) Heun in the angle theta = arctan(sigma / alpha) instead of r: with (x0', e') read at the Euler step
+      x*, x_s = x* + (alpha_t sigma_s - sigma_t alpha_s) [alpha_t (e' - e) - sigma_t (x0' - x0)]
+      / (2 (alpha_t^2 + sigma_t^2)), and x* where sigma_s = 0. Nothing divides by an alpha that blur has
+      made small.
+(22c) DPM-Solver++(2M) takes one weight for all coordinates, from the log-SNR of the clock: one per
+      coordinate would divide by almost nothing where a coordinate stands still while its x0_hat moves
+      because others do. Churn goes back in time by the clock, too.
+
 The posterior of equation (8) is `Diffusion.posterior`. Clipping or thresholding of x0_hat belongs
 to the denoiser.
 
@@ -38,6 +49,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from sagd_jax.diffusion.process import NEEDS_ALPHA, PREDICTIONS, Diffusion
@@ -58,35 +70,44 @@ def predictor(
     """Turns a denoiser into the `predict` of the step functions: `(x, t) -> (x0_hat, e_hat)`.
 
     Args:
-      denoiser: `(x_t, t) -> prediction`, t of shape `(batch,)`.
+      denoiser: `(x_t, t) -> prediction` of signals, t of shape `(batch,)`.
       diffusion: the process.
       prediction: kind of the denoiser's output, as in `Diffusion.predict`.
-      clean: x_0 off the range of a singular Sigma, where it is known, as there.
+      clean: the state of x_0 off the range of a singular Sigma, where it is known.
 
     Returns:
-      A function of the state and a scalar time, whose results have the dtype of the state.
+      A function of the state and a scalar time; its results are states of the dtype of the state.
     """
 
     def predict(x: jax.Array, t: ArrayLike) -> tuple[jax.Array, jax.Array]:
-        output = denoiser(x, jnp.full(x.shape[:1], t, x.dtype))
+        output = denoiser(diffusion.decode(x), jnp.full(x.shape[:1], t, x.dtype))
         if jnp.shape(output) != x.shape:
             raise ValueError(
                 f"denoiser: it returned shape {jnp.shape(output)} for an input of shape {x.shape}; "
                 "expected the same"
             )
-        return diffusion.predict(output.astype(x.dtype), x, t, prediction, clean)
+        return diffusion.read(diffusion.encode(output.astype(x.dtype)), x, t, prediction, clean)
 
     return predict
 
 
-def check_prediction(diffusion: Diffusion, prediction: str, t: float) -> None:
-    """Raises ValueError unless `prediction` is a known kind that determines x_0 at t, the start."""
+def check_prediction(diffusion: Diffusion, prediction: str, times: ArrayLike) -> None:
+    """Raises ValueError unless `prediction` is a known kind that determines x_0 at all these times.
+
+    Args:
+      times: `(n,)`, decreasing; the last one may be 0, where nothing is asked.
+    """
     check_choice("prediction", prediction, PREDICTIONS)
+    if diffusion.is_spectral:
+        asked = np.atleast_1d(np.asarray(times, np.float32))
+        diffusion.check_readable(prediction, asked[asked > 0])
+        return
+    first = float(np.ravel(times)[0])
     with jax.ensure_compile_time_eval():
-        alpha = float(diffusion.schedule.alpha(t))
+        alpha = float(diffusion.schedule.alpha(first))
     if alpha == 0 and prediction in NEEDS_ALPHA:
         raise ValueError(
-            f"prediction={prediction!r}: at the first time (t = {t:g}) alpha is 0, where it says "
+            f"prediction={prediction!r}: at the first time (t = {first:g}) alpha is 0, where it says "
             "nothing of the data; use a network that predicts x0, v or velocity"
         )
 
@@ -142,6 +163,8 @@ def heun_step(
     """
     x0, e = predict(x, t)
     euler = diffusion.alpha(s, x) * x0 + diffusion.sigma(s, x) * e
+    if diffusion.is_spectral:
+        return _corrected_in_angle(predict, diffusion, euler, x0, e, t, s)
 
     def correct():
         alpha_t, alpha_s = diffusion.alpha(t, x), diffusion.alpha(s, x)
@@ -151,6 +174,29 @@ def heun_step(
 
     has_slope = (diffusion.schedule.sigma(s) > 0) & (diffusion.schedule.alpha(t) > 0)
     return jax.lax.cond(has_slope, correct, lambda: euler)
+
+
+def _corrected_in_angle(
+    predict: Predict,
+    diffusion: Diffusion,
+    euler: jax.Array,
+    x0: jax.Array,
+    e: jax.Array,
+    t: ArrayLike,
+    s: ArrayLike,
+) -> jax.Array:
+    """Heun's correction per coordinate, (22a)."""
+    sigma_s = diffusion.sigma(s, euler)
+
+    def correct():
+        alpha_t, sigma_t = diffusion.alpha(t, euler), diffusion.sigma(t, euler)
+        turn = alpha_t * sigma_s - sigma_t * diffusion.alpha(s, euler)
+        x0_s, e_s = predict(euler, s)
+        change = alpha_t * (e_s - e) - sigma_t * (x0_s - x0)
+        corrected = euler + 0.5 * turn / (alpha_t**2 + sigma_t**2) * change
+        return jnp.where(sigma_s > 0, corrected, euler)
+
+    return jax.lax.cond(jnp.any(sigma_s > 0), correct, lambda: euler)
 
 
 def dpmpp_2m_step(
@@ -176,13 +222,14 @@ def dpmpp_2m_step(
       `(x_s, x0_hat)`: the state at s, and the x0_hat at t to give to the next step.
     """
     x0, e = predict(x, t)
-    log_snr = diffusion.schedule.log_snr
+    log_snr = diffusion.schedule.clock.log_snr
     ahead, behind = log_snr(s) - log_snr(t), log_snr(t) - log_snr(t_previous)
     usable = (behind > 0) & jnp.isfinite(ahead)
     weight = jnp.where(usable, 0.5 * ahead / jnp.where(usable, behind, 1), 0).astype(x.dtype)
     shift = weight * (x0 - x0_previous)
     # The same x_t = alpha_t x0 + sigma_t e, split with the extrapolated x0.
-    e = e - diffusion.alpha(t, x) / diffusion.sigma(t, x) * shift
+    ratio = diffusion.ratio(diffusion.alpha(t, x), diffusion.sigma(t, x))
+    e = e - ratio * shift
     return diffusion.alpha(s, x) * (x0 + shift) + diffusion.sigma(s, x) * e, x0
 
 
@@ -202,7 +249,7 @@ def sde_step(
         t = 1. (`sample` divides its own `churn` by the number of steps.)
     """
     factor = 1 + min(churn, math.sqrt(2) - 1)
-    schedule = diffusion.schedule
+    schedule = diffusion.schedule.clock
     log_snr = schedule.log_snr(t) - 2 * math.log(factor)
     # At the noisy end of the schedule there is no later time; maximum() absorbs the rounding of
     # the inverse there.
@@ -244,6 +291,9 @@ class Sampler(abc.ABC):
 
     def __post_init__(self) -> None:
         schema.check(self)
+
+    def check(self, diffusion: Diffusion) -> None:
+        """Raises ValueError for a process that the method cannot sample."""
 
     def memory(self, x: jax.Array, t: jax.Array) -> Any:
         """What the first step is given to remember, for a start x at time t: a pytree."""
@@ -326,6 +376,13 @@ class Sde(Sampler):
     """`sde_step`: EDM's stochastic sampler; churn = 0 is `heun_step`."""
 
     churn: float = schema.field(0.0, "total noise added, as EDM's S_churn", low=0)
+
+    def check(self, diffusion):
+        if self.churn and diffusion.finishes_early:
+            raise ValueError(
+                f"churn={self.churn:g}: under {type(diffusion.schedule).__name__} some coordinates are "
+                "finished before t = 0, and churn would noise them again and again; use churn=0"
+            )
 
     def step(self, predict, diffusion, x, t, s, draw, memory, num_steps):
         if self.churn == 0:

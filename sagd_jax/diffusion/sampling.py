@@ -54,7 +54,7 @@ def sample(
       prediction: kind of the denoiser's output, one of "epsilon", "x0", "v", "velocity", "score",
         "white_epsilon".
       offset: index of the first sample.
-      start: state at the first time, of shape `shape`; by default a draw from N(0, sigma^2 Sigma).
+      start: signal at the first time, of shape `shape`; by default a draw from N(0, sigma^2 Sigma).
         On a singular Sigma its part off the range is kept, as data without noise.
       trajectory: whether to return the states at all times.
       **options: of the method. For "ddim" `eta` in [0, 1], the scale of the noise's standard
@@ -68,8 +68,9 @@ def sample(
 
     Raises:
       ValueError: for an argument outside the values above, an option the method does not take, a
-        denoiser that changes the shape, or a prediction of epsilon, score or white_epsilon where
-        the grid starts at alpha = 0.
+        denoiser that changes the shape, a prediction of epsilon, score or white_epsilon where
+        alpha = 0 (in any coordinate), churn under a schedule that finishes coordinates early, or no
+        `start` under one that does not end in noise.
 
     >>> import jax, sagd_jax as sagd
     >>> diffusion = sagd.Diffusion(sagd.schedules.cosine(), sagd.power_law((8, 8), alpha=-0.5))
@@ -83,21 +84,23 @@ def sample(
     if options and sampler is method:
         raise ValueError(f"{', '.join(options)}: method={method!r} brings its own options")
     grid = uniform(num_steps) if times is None else check_times(times)
-    check_prediction(diffusion, prediction, grid[0])
+    check_prediction(diffusion, prediction, grid)
+    sampler.check(diffusion)
     dtype = jnp.result_type(float)
     shape = tuple(shape)
     if start is None:
         # The prior is that of t = 1; a grid that starts later starts with the noise of its time.
-        x = diffusion.prior_sample(key, shape, offset).astype(dtype)
+        x = diffusion.encode(diffusion.prior_sample(key, shape, offset).astype(dtype))
         if grid[0] < 1:
-            x = x * (diffusion.sigma(grid[0], x) / diffusion.sigma(1.0, x))
+            x = x * diffusion.ratio(diffusion.sigma(grid[0], x), diffusion.sigma(1.0, x))
     else:
         x = jnp.asarray(start).astype(dtype)
         if x.shape != shape:
             raise ValueError(f"start: its shape {x.shape} is not shape={shape}")
+        x = diffusion.encode(x)
     # A singular Sigma never changes the data off its range: read there once, at the start, since
     # reading it anew would divide the rounding of every state by a small alpha.
-    clean = 0.0 if start is None else diffusion.off_range(x, grid[0])
+    clean = 0.0 if start is None else diffusion.encode(diffusion.off_range(diffusion.decode(x), grid[0]))
     predict = predictor(denoiser, diffusion, prediction, clean)
     keys = fold_in_range(key, offset, shape[0])
     steps = len(grid) - 1
@@ -109,7 +112,7 @@ def sample(
         def draw() -> jax.Array:
             # The sample's own key drew its start; the noise of step n comes from that key folded.
             own = jax.vmap(lambda k: jax.random.fold_in(k, index))(keys)
-            return diffusion.covariance.sample(own, shape[1:], dtype)
+            return diffusion.encode(diffusion.covariance.sample(own, shape[1:], dtype))
 
         x, memory = sampler.step(predict, diffusion, x, t, s, draw, memory, steps)
         return (x, memory), x if trajectory else None
@@ -117,4 +120,4 @@ def sample(
     memory = sampler.memory(x, jnp.asarray(grid[0], dtype))
     steps_and_times = (np.arange(steps), grid[:-1].astype(dtype), grid[1:].astype(dtype))
     (final, _), states = jax.lax.scan(advance, (x, memory), steps_and_times)
-    return jnp.concatenate([x[None], states]) if trajectory else final
+    return diffusion.decode(jnp.concatenate([x[None], states]) if trajectory else final)

@@ -58,7 +58,7 @@ def uniform_log_snr(
     """Equal intervals in log(alpha^2 / sigma^2), and a last one to 0.
 
     Args:
-      schedule: turns log-SNRs into times.
+      schedule: turns log-SNRs into times; of a spectral one, its clock does.
       num_steps: number of intervals, the last one included.
       ratio_min: sigma / alpha of the last time before 0.
       ratio_max: sigma / alpha at the noisy end; by default the schedule's own at t = 1, or 1000
@@ -89,7 +89,7 @@ def edm(
     """Equal intervals in (sigma / alpha)^(1 / rho), and a last one to 0: EDM's grid.
 
     Args:
-      schedule: turns log-SNRs into times.
+      schedule: turns log-SNRs into times; of a spectral one, its clock does.
       num_steps: number of intervals, the last one included.
       rho: 1 is uniform in sigma / alpha; larger values put more of the steps near the data.
       ratio_min: sigma / alpha of the last time before 0.
@@ -128,7 +128,7 @@ def _check_ratios(
 ) -> tuple[float, float]:
     _check_num_steps(num_steps)
     with jax.ensure_compile_time_eval():
-        end = float(np.exp(-0.5 * np.asarray(schedule.log_snr(1.0), np.float64)))
+        end = float(np.exp(-0.5 * np.asarray(schedule.clock.log_snr(1.0), np.float64)))
     if ratio_max is None:
         ratio_max = min(end, _LARGEST_RATIO) if np.isinf(end) else end
     # The end of the schedule is known to float32 precision.
@@ -142,6 +142,6 @@ def _check_ratios(
 
 def _from_ratios(schedule: Schedule, ratios: np.ndarray) -> np.ndarray:
     with jax.ensure_compile_time_eval():
-        times = np.asarray(schedule.time(-2 * np.log(ratios)), np.float64)
+        times = np.asarray(schedule.clock.time(-2 * np.log(ratios)), np.float64)
     times[0] = 1.0
     return check_times(np.append(times, 0.0))

@@ -23,7 +23,7 @@ Transforms are matrix products along axes up to `MATRIX_LIMIT`, which a compiler
 without communication, and fast transforms inside `jax.shard_map` beyond (see `transform.py`).
 
 Sources: Hartley transform, Bracewell 1983; DCT-II, Ahmed et al. 1974; Haar 1910, as in Mallat's
-multiresolution analysis.
+multiresolution analysis. (The file is long by its docstrings.)
 """
 
 from __future__ import annotations

@@ -1,10 +1,4 @@
-"""Schedules: the scalars alpha_t and sigma_t of the forward process, t = 0 data, t = 1 noise.
-
-(5) x_t = alpha_t x_0 + sigma_t e, with e ~ N(0, Sigma) and log-SNR(t) = log(alpha_t^2 / sigma_t^2).
-
-Each schedule is a frozen, hashable object of elementwise functions of t, with derivatives (exact,
-by forward-mode differentiation) and the inverse of its log-SNR. The scalars are those of isotropic
-diffusion: the spectrum of the noise lives in Sigma alone.
+"""Scalar schedules: one alpha_t and sigma_t for all frequencies, those of isotropic diffusion.
 
 Sources: linear beta, Ho et al. 2020 (arXiv 2006.11239); cosine, Nichol & Dhariwal 2021
 (arXiv 2102.09672), without its offset; rectified flow, Liu et al. 2022 (arXiv 2209.03003); EDM,
@@ -13,7 +7,6 @@ Karras et al. 2022 (arXiv 2206.00364), equation 5 read as a schedule.
 
 from __future__ import annotations
 
-import abc
 import dataclasses
 import functools
 import math
@@ -21,70 +14,9 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
+from sagd_jax.diffusion.schedules.base import Schedule, as_float
 from sagd_jax.system import kinds, schema
-
-_HALVINGS = 60  # beyond the precision of float64
-
-
-class Schedule(abc.ABC):
-    """Base of all schedules; `t` is an array of times in [0, 1], results have its shape.
-
-    A schedule of one's own is a frozen dataclass with the methods `alpha` and `sigma`, made of
-    `jax.numpy` functions of t; all else follows from them.
-
-    >>> import sagd_jax as sagd
-    >>> schedule = sagd.schedules.rectified_flow()
-    >>> float(schedule.alpha(0.25)), float(schedule.sigma(0.25))
-    (0.75, 0.25)
-    """
-
-    @abc.abstractmethod
-    def alpha(self, t: ArrayLike) -> jax.Array:
-        """Scale of the data in x_t."""
-
-    @abc.abstractmethod
-    def sigma(self, t: ArrayLike) -> jax.Array:
-        """Scale of the noise in x_t."""
-
-    def log_snr(self, t: ArrayLike) -> jax.Array:
-        """log(alpha^2 / sigma^2): infinite at t = 0, decreasing."""
-        return 2 * (jnp.log(self.alpha(t)) - jnp.log(self.sigma(t)))
-
-    def time(self, log_snr: ArrayLike) -> jax.Array:
-        """The t with this log-SNR; values beyond the schedule's range give its nearest end.
-
-        By bisection, which every schedule can do; one that knows its inverse overrides it.
-        """
-        log_snr = _as_float(log_snr)
-        ends = jnp.zeros_like(log_snr), jnp.ones_like(log_snr)
-
-        def halve(_, interval):
-            low, high = interval
-            middle = (low + high) / 2
-            later = self.log_snr(middle) > log_snr
-            return jnp.where(later, middle, low), jnp.where(later, high, middle)
-
-        low, high = jax.lax.fori_loop(0, _HALVINGS, halve, ends)
-        return (low + high) / 2
-
-    def alpha_prime(self, t: ArrayLike) -> jax.Array:
-        """d alpha / dt."""
-        return _derivative(self.alpha, t)
-
-    def sigma_prime(self, t: ArrayLike) -> jax.Array:
-        """d sigma / dt; infinite at t = 0 where sigma grows like sqrt(t)."""
-        return _derivative(self.sigma, t)
-
-    @property
-    def num_steps(self) -> int:
-        """Steps of the discrete schedule that networks are conditioned on (1000 for continuous)."""
-        return 1000
-
-    def timestep(self, t: ArrayLike) -> jax.Array:
-        """Time in the units that networks see: the index i = num_steps t - 1 of discrete DDPM."""
-        return self.num_steps * _as_float(t) - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +38,7 @@ class LinearBeta(Schedule):
         return log_alpha_bar - jnp.log(-jnp.expm1(log_alpha_bar))
 
     def time(self, log_snr):
-        minus_log_alpha_bar = jax.nn.softplus(-_as_float(log_snr))
+        minus_log_alpha_bar = jax.nn.softplus(-as_float(log_snr))
         times, table = (a.astype(minus_log_alpha_bar.dtype) for a in self._table)
         return jnp.interp(minus_log_alpha_bar, -table, times)
 
@@ -119,7 +51,7 @@ class LinearBeta(Schedule):
         return self.steps
 
     def _log_alpha_bar(self, t):
-        t = _as_float(t)
+        t = as_float(t)
         times, table = (a.astype(t.dtype) for a in self._table)
         return jnp.interp(t, times, table)
 
@@ -142,7 +74,7 @@ class Cosine(Schedule):
 
     def time(self, log_snr):
         # tan(angle) = sigma / alpha
-        angle = jnp.arctan(jnp.exp(-0.5 * _as_float(log_snr)))
+        angle = jnp.arctan(jnp.exp(-0.5 * as_float(log_snr)))
         return jnp.minimum(angle, self._largest_angle) * (2 / math.pi)
 
     # The slope of the unclipped curve, also beyond the clip: there the clipped one stands still, and
@@ -154,7 +86,7 @@ class Cosine(Schedule):
         return (math.pi / 2) * self.alpha(t)
 
     def _angle(self, t):
-        return jnp.minimum(_as_float(t) * (math.pi / 2), self._largest_angle)
+        return jnp.minimum(as_float(t) * (math.pi / 2), self._largest_angle)
 
     @property
     def _largest_angle(self) -> float:
@@ -166,13 +98,13 @@ class RectifiedFlow(Schedule):
     """alpha = 1 - t, sigma = t; alpha(1) = 0, so the network must predict x0, v or velocity."""
 
     def alpha(self, t):
-        return 1 - _as_float(t)
+        return 1 - as_float(t)
 
     def sigma(self, t):
-        return _as_float(t)
+        return as_float(t)
 
     def time(self, log_snr):
-        return jax.nn.sigmoid(-0.5 * _as_float(log_snr))
+        return jax.nn.sigmoid(-0.5 * as_float(log_snr))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,16 +115,16 @@ class Edm(Schedule):
     rho: float
 
     def alpha(self, t):
-        return jnp.ones_like(_as_float(t))
+        return jnp.ones_like(as_float(t))
 
     def sigma(self, t):
-        return self.sigma_max * _as_float(t) ** self.rho
+        return self.sigma_max * as_float(t) ** self.rho
 
     def log_snr(self, t):
-        return -2 * (math.log(self.sigma_max) + self.rho * jnp.log(_as_float(t)))
+        return -2 * (math.log(self.sigma_max) + self.rho * jnp.log(as_float(t)))
 
     def time(self, log_snr):
-        log_t = (-0.5 * _as_float(log_snr) - math.log(self.sigma_max)) / self.rho
+        log_t = (-0.5 * as_float(log_snr) - math.log(self.sigma_max)) / self.rho
         return jnp.exp(jnp.minimum(log_t, 0.0))
 
 
@@ -308,13 +240,3 @@ def _linear_beta_table(beta_min, beta_max, steps) -> tuple[np.ndarray, np.ndarra
     betas = np.linspace(beta_min, beta_max, steps)
     log_alpha_bar = np.concatenate([[0.0], np.cumsum(np.log1p(-betas))])
     return np.arange(steps + 1) / steps, log_alpha_bar
-
-
-def _derivative(function, t):
-    t = _as_float(t)
-    return jax.jvp(function, (t,), (jnp.ones_like(t),))[1]
-
-
-def _as_float(t: ArrayLike) -> jax.Array:
-    t = jnp.asarray(t)
-    return t if jnp.issubdtype(t.dtype, jnp.floating) else t.astype(jnp.float32)
