@@ -12,6 +12,8 @@ verified by its checksums; an `.npy` has none but its length.
 from __future__ import annotations
 
 import logging
+import os
+import struct
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,6 +149,7 @@ def array_source(
 def _read_npz(path: Path, config: Options) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The array of examples, and `label`, `mean` and `std` if they are there."""
     with reading(path), zipfile.ZipFile(path) as archive:
+        _check_directory(path, archive)
         members = {name[:-4]: name for name in archive.namelist() if name.endswith(".npy")}
         key = _key(list(members), config)
         extras = [name for name in (_LABELS, *_STATISTICS) if name in members and name != key]
@@ -155,6 +158,21 @@ def _read_npz(path: Path, config: Options) -> tuple[np.ndarray, dict[str, np.nda
     if others:
         _LOG.warning("%s: passed over its arrays %s", path, ", ".join(others))
     return arrays.pop(key), arrays
+
+
+def _check_directory(path: Path, archive: zipfile.ZipFile) -> None:
+    """Raises for a directory that lost or renamed a member, such as the labels.
+
+    It has no checksum, but says how many members it has, and their names stand before each too.
+    """
+    with open(path, "rb") as file:
+        file.seek(-22, os.SEEK_END)
+        end = file.read()
+    said, found = struct.unpack("<H", end[10:12])[0], archive.namelist()
+    if end[:4] == b"PK\x05\x06" and said != len(found) % 2**16:
+        raise ValueError(f"damaged: its directory lists {len(found)} of {said} arrays")
+    for name in found:
+        archive.open(name).close()
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:

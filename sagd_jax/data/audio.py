@@ -5,8 +5,8 @@ windows of a file follow one another without overlap, and what is left at its en
 files must have one sample rate, which the source keeps, so that bands can be given in Hz.
 
 A WAV file that ends before its header says is refused; one of unknown length, as programs write into
-pipes, is not. The checksum of all sound in a FLAC file is not verified, for it needs all of it, but that
-of each frame is.
+pipes, is not. WAV has no checksums; a header that contradicts itself is worth a word. The frames of FLAC
+have them, which are verified; its rate and length, in the header, have none.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from sagd_jax.data import fields
-from sagd_jax.data.files import Unreadable, find_files, keep_readable, reading
+from sagd_jax.data.files import Tally, Unreadable, find_files, keep_readable, reading
 from sagd_jax.data.records import RecordSource
 from sagd_jax.data.source import DataError, Options, Source
 from sagd_jax.system.kinds import kind
@@ -27,6 +27,8 @@ from sagd_jax.system.schema import field
 SUFFIXES = (".wav", ".flac")
 # Lengths that stand for "until the end", of programs that could not know it (sox: nearly 2 GiB).
 _UNKNOWN = (0xFFFFFFFF, *range(0x7FFFF000, 0x80000000))
+_PLAIN = (0x0001, 0x0003, 0xFFFE)  # codes of samples that are whole numbers, floats, or either
+_CONTRADICTS = "its header contradicts itself or the file's length; it is read as libsndfile does"
 
 
 def load_audio(config: Options) -> Source:
@@ -39,6 +41,7 @@ def load_audio(config: Options) -> Source:
     if config.channels not in (0, 1, 2):
         raise DataError(f"data.channels={config.channels}: audio has 1 (mono) or 2 (stereo)")
     paths = find_files(config.dir, SUFFIXES, "audio files")
+    found = Tally()
     rate, channels = config.sample_rate, config.channels
     for path in paths:  # What the configuration leaves open, the first readable file settles.
         try:
@@ -49,7 +52,7 @@ def load_audio(config: Options) -> Source:
         break
 
     def count_windows(path: Path) -> int:
-        found_rate, found_channels, frames = _header(path)
+        found_rate, found_channels, frames = _header(path, found)
         if found_rate != rate:
             raise Unreadable(path, f"{found_rate} Hz; expected {rate} Hz (data.sample_rate)")
         if found_channels != channels and config.channels != 1:
@@ -67,6 +70,7 @@ def load_audio(config: Options) -> Source:
         return frames // config.window
 
     files = keep_readable(paths, count_windows, config.on_error, "audio files")
+    found.log()
     ends = np.cumsum([count for _, count in files])
 
     def read(index: int) -> tuple[np.ndarray, int]:
@@ -95,19 +99,27 @@ def load_audio(config: Options) -> Source:
     return source.held(config.memory_limit_mb)
 
 
-def _header(path: Path) -> tuple[int, int, int]:
-    """(samples per second, channels, samples) of a file that is as long as it says."""
+def _header(path: Path, found: Tally | None = None) -> tuple[int, int, int]:
+    """(samples per second, channels, samples) of a file that is as long as it says.
+
+    What is worth a word is noted in `found`.
+    """
     import soundfile
 
     with reading(path):
-        _check_length(path)
+        if not _is_consistent(path) and found is not None:
+            found.add(_CONTRADICTS, path)
         # Not `soundfile.info`, which also decodes the library's notes on odd metadata.
         with soundfile.SoundFile(str(path)) as sound:
             return sound.samplerate, sound.channels, sound.frames
 
 
-def _check_length(path: Path) -> None:
-    """Raises ValueError for a WAV file that ends within its samples, which libsndfile lets pass."""
+def _is_consistent(path: Path) -> bool:
+    """Whether what a WAV file's header says twice agrees; True for other files.
+
+    Raises:
+      ValueError: for a WAV file that ends within its samples, which libsndfile lets pass.
+    """
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if not size:
@@ -115,15 +127,26 @@ def _check_length(path: Path) -> None:
         head = file.read(12)
         order = {b"RIFF": "<", b"RIFX": ">"}.get(head[:4])
         if order is None or head[8:] != b"WAVE":
-            return
+            return True
+        whole = struct.unpack(f"{order}I", head[4:8])[0]
+        consistent = whole in _UNKNOWN or 0 <= size - 8 - whole <= 1
         while len(chunk := file.read(8)) == 8:
-            length = struct.unpack(f"{order}I", chunk[4:])[0]
+            kind, length = chunk[:4], struct.unpack(f"{order}I", chunk[4:])[0]
             held = size - file.tell()
-            if chunk[:4] == b"data":
+            if kind == b"data":
                 if held < length and length not in _UNKNOWN:
                     raise ValueError(f"truncated: {held} of {length} bytes of sound")
-                return
-            file.seek(length + length % 2, os.SEEK_CUR)
+                if length in _UNKNOWN:
+                    return consistent
+            start = file.tell()
+            if kind == b"fmt " and length >= 16:
+                code, channels, rate, speed, block, bits = struct.unpack(
+                    f"{order}HHIIHH", file.read(16)
+                )
+                fits = (block, speed) == (channels * ((bits + 7) // 8), rate * block)
+                consistent &= fits or code not in _PLAIN
+            file.seek(start + length + length % 2)
+        return consistent and file.tell() - size in (0, 1)  # the last may lack its padding
 
 
 def _read(path: Path, start: int, length: int) -> np.ndarray:

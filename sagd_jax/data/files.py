@@ -13,6 +13,8 @@ import logging
 import os
 import re
 import threading
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,15 @@ _LOG = logging.getLogger(__name__)
 _OURS = (ImportError, NameError)  # of the program or its installation, never of a file
 _LONGEST = 300  # characters of what a library says
 # Exceptions whose text is made for people; of others (KeyError: 'IHDR') the name is needed too.
-_WORDED = (OSError, ValueError, RuntimeError, SyntaxError, EOFError)
+_WORDED = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    SyntaxError,
+    EOFError,
+    zlib.error,
+    zipfile.BadZipFile,
+)
 
 
 class Unreadable(DataError):

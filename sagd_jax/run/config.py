@@ -23,7 +23,7 @@ from sagd_jax.spectral import spectra
 from sagd_jax.spectral.covariance import FourierCovariance
 from sagd_jax.spectral.half_grid import half_grid_shape
 from sagd_jax.system import kinds, schema
-from sagd_jax.system.schema import ConfigError, field, section
+from sagd_jax.system.schema import field, section
 
 MAKE_ANEW = "make it anew from them: python -m sagd_jax.spectrum --config=CONFIG --out=FOLDER"
 OPTIMIZERS = ("adam", "adamw", "lion", "sgd")
