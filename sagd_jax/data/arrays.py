@@ -55,12 +55,14 @@ def load_latents(config: Options) -> Source:
             raise DataError(
                 f"data.dir={config.dir!r}: mean and std: expected {x.shape[-1]} finite numbers each"
             )
+        if not np.all(std > 0):
+            raise DataError(f"data.dir={config.dir!r}: std {std.min():g}; expected more than 0")
     else:
         mean, std = channel_statistics(x)
-    if not np.all(std > 0):
-        raise DataError(
-            f"data.dir={config.dir!r}: channel {int(np.argmin(std))} is constant; leave it out"
-        )
+        if not np.all(std > 0):
+            raise DataError(
+                f"data.dir={config.dir!r}: channel {int(np.argmin(std))} is constant; leave it out"
+            )
     for channel, (low, high) in enumerate(zip(mean - std, mean + std, strict=True)):
         where = f"data.dir={config.dir!r}: channel {channel}, mean +- std"
         _check_levels(low, high, where, "subtract the mean from the latents and divide by std")
@@ -210,8 +212,8 @@ def _check_levels(low: float, high: float, where: str, advice: str) -> None:
         fits = np.isfinite(width) and width >= _LEVELS * max(step, np.finfo(np.float32).tiny)
     if not fits:
         raise DataError(
-            f"{where}: from {low:.10g} to {high:.10g}, where float32 has fewer than {_LEVELS} "
-            f"values; {advice}"
+            f"{where}: from {low:.10g} to {high:.10g}, which float32 does not resolve into "
+            f"{_LEVELS} steps; {advice}"
         )
 
 
@@ -237,18 +239,9 @@ def _check_values(x: np.ndarray, low: float, high: float, config: Options) -> No
         if smallest < low or largest > high:
             raise DataError(
                 f"data.dir={config.dir!r}: values from {smallest:.4g} to {largest:.4g} leave "
-                f"data.value_range=({low:g}, {high:g}); give their range, for example "
-                f"data.value_range=({min(low, _outwards(smallest, -1))!r}, "
-                f"{max(high, _outwards(largest, 1))!r}), or scale the array"
+                f"data.value_range=({low:g}, {high:g}); give data.value_range their low and high, or "
+                "scale the array"
             )
-
-
-def _outwards(value: float, direction: int) -> float:
-    """A number of few digits, at or beyond `value`."""
-    rounded = float(f"{value:.3g}")
-    if (rounded - value) * direction >= 0:
-        return rounded
-    return float(f"{value + direction * 10.0 ** (np.floor(np.log10(abs(value))) - 2):.3g}")
 
 
 def _pieces(x: np.ndarray) -> Iterator[np.ndarray]:

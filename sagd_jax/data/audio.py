@@ -111,6 +111,8 @@ def _header(path: Path, found: Tally | None = None) -> tuple[int, int, int]:
             found.add(_CONTRADICTS, path)
         # Not `soundfile.info`, which also decodes the library's notes on odd metadata.
         with soundfile.SoundFile(str(path)) as sound:
+            if not sound.seekable():
+                raise ValueError(f"{sound.subtype} cannot be read in windows; write it as PCM")
             return sound.samplerate, sound.channels, sound.frames
 
 

@@ -74,7 +74,8 @@ def reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     name = type(error).__name__
-    text = one_line(error, _LONGEST)
+    # libsndfile's own words stand apart; around them the path is said again.
+    text = one_line(getattr(error, "error_string", error), _LONGEST)
     if isinstance(error, _WORDED):
         return text or name
     return f"{name}: {text}" if text else name
@@ -98,7 +99,8 @@ class Tally:
             found, self._found = self._found, {}
         for what, paths in sorted(found.items()):
             first = min(paths, key=lambda path: natural_key(str(path)))
-            _LOG.warning("%s: %s (%d such files)", first, what, len(paths))
+            more = f" (and {len(paths) - 1} other files)" if len(paths) > 1 else ""
+            _LOG.warning("%s%s: %s", first, more, what)
 
 
 def find_files(directory: str, suffixes: Sequence[str], what: str) -> list[Path]:

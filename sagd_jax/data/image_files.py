@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -45,9 +46,9 @@ def prepare(max_megapixels: int) -> None:
     # All formats at once, before threads do it one by one.
     from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin  # noqa: F401
 
-    own = Image.MAX_IMAGE_PIXELS
-    if own is not None:  # Pillow warns from it on, and raises above twice that.
-        Image.MAX_IMAGE_PIXELS = max(own, max_megapixels * 10**6 // 2)
+    own, limit = Image.MAX_IMAGE_PIXELS, max_megapixels * 10**6
+    if own is not None and limit > 2 * own:  # Pillow raises above twice its own.
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 def check_image(path: Path, max_megapixels: int, found: Tally) -> Shape:
@@ -99,7 +100,8 @@ def read_image(path: Path, shape: Shape, resize: bool, max_megapixels: int) -> n
         if picture.mode != mode:
             picture = picture.convert(mode)
         if not resize and picture.size != (shape[1], shape[0]):
-            raise ValueError(f"{_words(picture.size)} pixels; expected {shape[1]}x{shape[0]}")
+            size = "x".join(map(str, picture.size))
+            raise ValueError(f"{size} pixels; expected {shape[1]}x{shape[0]}")
         return np.asarray(fit(picture, shape[0], shape[1])).reshape(shape)
 
 
@@ -123,16 +125,17 @@ def _opened(file: BinaryIO, max_megapixels: int) -> Any:
     if not file.read(1):
         raise ValueError("is empty")
     file.seek(0)
-    large = f"expected at most {max_megapixels} megapixels; raise data.max_megapixels for scans"
+    limit = f"expected at most {max_megapixels} megapixels; raise data.max_megapixels for scans"
     try:
         picture = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
         raise ValueError("is no PNG, JPEG or WebP image, or its header is damaged") from None
-    except Image.DecompressionBombError:
-        raise ValueError(f"too large: {large}") from None
+    except Image.DecompressionBombError as error:
+        pixels = re.search(r"\d+ pixels", str(error))
+        raise ValueError(f"{pixels[0] if pixels else 'too many pixels'}; {limit}") from None
     width, height = picture.size
     if width * height > max_megapixels * 10**6:
-        raise ValueError(f"{_words(picture.size)} pixels; {large}")
+        raise ValueError(f"{width * height} pixels; {limit}")
     if picture.mode.startswith(("I", "F")) or any(";16" in str(tile[3]) for tile in picture.tile):
         raise ValueError(
             "16-bit values; expected 8-bit values (16-bit data can come as floats in an .npy, with "
@@ -197,6 +200,8 @@ def _turn(picture: Any) -> tuple[Any, bool]:
     }
     try:
         with reading("EXIF"):
+            if "exif" in picture.info:  # Once more, since the JPEG plugin hides what this raises.
+                Image.Exif().load(picture.info["exif"])
             # Not the PNG plugin's own, which decodes the picture for it.
             exif = Image.Image.getexif(picture)
             return methods.get(exif.get(_ORIENTATION, 1)), True
@@ -240,7 +245,3 @@ def _flat(picture: Any) -> Any:
     if clear:
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     return picture
-
-
-def _words(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"

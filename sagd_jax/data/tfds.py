@@ -64,7 +64,10 @@ def load_tfds(config: Options) -> Source:
                     raise ValueError(f"class {label} of {num_classes}")
             return _fit(image, config), label
 
-        shape = read(0)[0].shape
+        try:
+            shape = read(0)[0].shape
+        except Unreadable as error:
+            raise DataError(f"data: cannot read {error}") from None
 
         def read_alike(index: int) -> tuple[np.ndarray, int]:
             image, label = read(index)
@@ -101,6 +104,8 @@ def _builder(name: str, directory: str) -> Any:
             prepared = bool(builder.info.splits)
     except Exception as error:  # TFDS raises many kinds for a name it cannot read.
         known = tfds.list_builders(with_community_datasets=False)
+        if name in known:
+            raise DataError(f"data: cannot read what describes {name}: {reason(error)}") from None
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}?" if close else reason(error)
         raise DataError(f"data: tensorflow-datasets has no set {name!r}; {hint}") from None
