@@ -225,7 +225,7 @@ def _usable_profile(picture: Any) -> bool:
     try:
         with reading("profile"):
             to_srgb(Image.new("CMYK" if picture.mode == "CMYK" else "RGB", (1, 1)), profile)
-    except Unreadable:
+    except (Unreadable, ImportError):  # the latter of a Pillow that was built without Little CMS
         return False
     return True
 
