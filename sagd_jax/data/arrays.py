@@ -5,28 +5,39 @@ Shape `(n, *spatial, channels)` with one to three spatial axes. uint8 is mapped 
 measured: each channel is mapped by its own mean and standard deviation to mean 0 and standard
 deviation 1, and samples come back in the latents' own scale. An `.npz` may carry classes (`label`),
 and for latents `mean` and `std` per channel. Every float value is checked once, before anything is
-compiled.
+compiled; the range must hold enough values of float32, in which the network computes. An `.npz` is
+verified by its checksums; an `.npy` has none but its length.
 """
 
 from __future__ import annotations
 
+import logging
+import os
+import struct
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from sagd_jax.data import fields
-from sagd_jax.data.source import ArraySource, DataError, Options, Source
+from sagd_jax.data.files import Unreadable, read_npy, reading
+from sagd_jax.data.labels import count_classes
+from sagd_jax.data.source import ArraySource, DataError, Options, Source, ValueRange
 from sagd_jax.system.kinds import kind
 
 _LABELS = "label"
+_STATISTICS = ("mean", "std")
 _PIECE = 2**24  # values looked at in one go
+_LEVELS = 256  # of float32 within the range: as many as an 8-bit image has
+_LOG = logging.getLogger(__name__)
 
 
 def load_array(config: Options) -> Source:
     """The source `array`; raises DataError for a file, shape or values that cannot be used."""
     x, extras = read_array(config)
-    return _source(x, value_range(x, config), extras, "image" if x.ndim == 4 else "field", config)
+    kind = "image" if x.ndim == 4 else "field"
+    return array_source(x, value_range(x, config), extras, kind, config)
 
 
 def load_latents(config: Options) -> Source:
@@ -35,19 +46,27 @@ def load_latents(config: Options) -> Source:
     if not np.issubdtype(x.dtype, np.floating):
         raise DataError(f"data.dir={config.dir!r}: latents of dtype {x.dtype}; expected floats")
     _check_values(x, -np.inf, np.inf, config)
-    if "mean" in extras and "std" in extras:
-        mean, std = (np.asarray(extras[k], np.float64).reshape(-1) for k in ("mean", "std"))
+    given = [name for name in _STATISTICS if name in extras]
+    if len(given) == 1:
+        raise DataError(f"data.dir={config.dir!r}: holds {given[0]} alone; expected mean and std")
+    if given:
+        mean, std = (_numbers(extras[name], name, config) for name in _STATISTICS)
         if not mean.shape == std.shape == x.shape[-1:] or not np.all(np.isfinite([mean, std])):
             raise DataError(
                 f"data.dir={config.dir!r}: mean and std: expected {x.shape[-1]} finite numbers each"
             )
+        if not np.all(std > 0):
+            raise DataError(f"data.dir={config.dir!r}: std {std.min():g}; expected more than 0")
     else:
         mean, std = channel_statistics(x)
-    if not np.all(std > 0):
-        raise DataError(
-            f"data.dir={config.dir!r}: channel {int(np.argmin(std))} is constant; leave it out"
-        )
-    return _source(x, (tuple(mean - std), tuple(mean + std)), extras, "latents", config)
+        if not np.all(std > 0):
+            raise DataError(
+                f"data.dir={config.dir!r}: channel {int(np.argmin(std))} is constant; leave it out"
+            )
+    for channel, (low, high) in enumerate(zip(mean - std, mean + std, strict=True)):
+        where = f"data.dir={config.dir!r}: channel {channel}, mean +- std"
+        _check_levels(low, high, where, "subtract the mean from the latents and divide by std")
+    return array_source(x, (tuple(mean - std), tuple(mean + std)), extras, "latents", config)
 
 
 def read_array(config: Options) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -57,18 +76,10 @@ def read_array(config: Options) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     if path.suffix not in (".npy", ".npz") or not path.is_file():
         state = "does not exist" if not path.exists() else "is not one"
         raise DataError(f"{where}: {state}; expected the path of an .npy or .npz file")
-    extras: dict[str, np.ndarray] = {}
     try:
-        if path.suffix == ".npy":
-            x = np.load(path, mmap_mode="r", allow_pickle=False)
-        else:
-            with np.load(path, allow_pickle=False) as file:
-                extras = {name: file[name] for name in file.files}
-            x = extras.pop(_key(extras, config))
-    except (OSError, ValueError, EOFError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{where}: cannot be read: {str(error).splitlines()[0]}") from None
+        x, extras = (read_npy(path), {}) if path.suffix == ".npy" else _read_npz(path, config)
+    except Unreadable as error:
+        raise DataError(f"{where}: cannot be read: {error.why}") from None
     if not (3 <= x.ndim <= 5 and x.size):
         raise DataError(
             f"{where}: shape {x.shape}; expected (n, *spatial, channels) with one to three spatial "
@@ -93,6 +104,7 @@ def value_range(x: np.ndarray, config: Options) -> tuple[float, float]:
             )
         return (0, 255)
     low, high = (-1.0, 1.0) if not config.value_range else _pair(config.value_range)
+    _check_levels(low, high, "data.value_range", "shift and scale the array")
     _check_values(x, low, high, config)
     return low, high
 
@@ -112,30 +124,97 @@ def channel_statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return shift + mean, np.sqrt(np.maximum(second / count - mean**2, 0))
 
 
-def _source(x, value_range, extras, kind: str, config: Options) -> ArraySource:
-    labels, num_classes = None, 0
-    if _LABELS in extras:
-        labels = extras[_LABELS]
-        if labels.shape != (len(x),) or labels.dtype.kind not in "iu" or labels.min() < 0:
-            raise DataError(
-                f"data.dir={config.dir!r}: {_LABELS}: expected {len(x)} whole numbers >= 0"
-            )
-        num_classes = int(labels.max()) + 1
+def array_source(
+    x: np.ndarray,
+    value_range: ValueRange,
+    extras: dict[str, np.ndarray],
+    kind: str,
+    config: Options,
+    sample_rate: float | None = None,
+) -> ArraySource:
+    """The source of an array that was checked, with the classes among `extras`, if any."""
+    labels, num_classes = extras.get(_LABELS), 0
+    if labels is not None:
+        num_classes = count_classes(labels, len(x), f"data.dir={config.dir!r}: {_LABELS}")
     if isinstance(x, np.memmap) and x.nbytes <= config.memory_limit_mb * 2**20:
         x = np.array(x)
     return ArraySource(
-        x, value_range=value_range, labels=labels, num_classes=num_classes, kind=kind
+        x,
+        value_range=value_range,
+        labels=labels,
+        num_classes=num_classes,
+        kind=kind,
+        sample_rate=sample_rate,
     )
 
 
-def _key(arrays: dict[str, np.ndarray], config: Options) -> str:
-    names = [name for name in arrays if name not in (_LABELS, "mean", "std")]
-    key = config.array_key or (names[0] if len(names) == 1 else "x")
-    if key not in arrays:
+def _read_npz(path: Path, config: Options) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The array of examples, and `label`, `mean` and `std` if they are there."""
+    with reading(path), zipfile.ZipFile(path) as archive:
+        _check_directory(path, archive)
+        members = {name[:-4]: name for name in archive.namelist() if name.endswith(".npy")}
+        key = _key(list(members), config)
+        extras = [name for name in (_LABELS, *_STATISTICS) if name in members and name != key]
+        arrays = {name: _read_member(archive, members[name]) for name in (key, *extras)}
+    others = [name for name in members if name not in arrays]
+    if others:
+        _LOG.warning("%s: passed over its arrays %s", path, ", ".join(others))
+    return arrays.pop(key), arrays
+
+
+def _check_directory(path: Path, archive: zipfile.ZipFile) -> None:
+    """Raises for a directory that lost or renamed a member, such as the labels.
+
+    It has no checksum, but says how many members it has, and their names stand before each too.
+    """
+    with open(path, "rb") as file:
+        file.seek(-22, os.SEEK_END)
+        end = file.read()
+    said, found = struct.unpack("<H", end[10:12])[0], archive.namelist()
+    if end[:4] == b"PK\x05\x06" and said != len(found) % 2**16:
+        raise ValueError(f"damaged: its directory lists {len(found)} of {said} arrays")
+    for name in found:
+        archive.open(name).close()
+
+
+def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    with archive.open(name) as member:
+        array = np.lib.format.read_array(member, allow_pickle=False)
+        # The checksum is verified at the end of the member, where the array must end too.
+        if member.read(1):
+            raise ValueError(f"{name} has more bytes than its header says")
+        return array
+
+
+def _key(names: list[str], config: Options) -> str:
+    own = [name for name in names if name not in (_LABELS, *_STATISTICS)]
+    key = config.array_key or (own[0] if len(own) == 1 else "x")
+    if key not in names:
         raise DataError(
-            f"data.array_key={config.array_key!r}: {config.dir!r} holds {', '.join(arrays)}"
+            f"data.array_key={config.array_key!r}: {config.dir!r} holds "
+            f"{', '.join(names) or 'no arrays'}"
         )
     return key
+
+
+def _numbers(values: np.ndarray, name: str, config: Options) -> np.ndarray:
+    if values.dtype.kind not in "fiu":
+        raise DataError(f"data.dir={config.dir!r}: {name} of dtype {values.dtype}; expected floats")
+    return values.astype(np.float64).reshape(-1)
+
+
+def _check_levels(low: float, high: float, where: str, advice: str) -> None:
+    """Raises DataError unless float32 has enough values between `low` and `high`."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        edges = np.array([low, high], np.float32)
+        width = edges[1] - edges[0]
+        step = np.spacing(np.abs(edges).max())
+        fits = np.isfinite(width) and width >= _LEVELS * max(step, np.finfo(np.float32).tiny)
+    if not fits:
+        raise DataError(
+            f"{where}: from {low:.10g} to {high:.10g}, which float32 does not resolve into "
+            f"{_LEVELS} steps; {advice}"
+        )
 
 
 def _pair(values: tuple[float, ...]) -> tuple[float, float]:
@@ -146,17 +225,22 @@ def _pair(values: tuple[float, ...]) -> tuple[float, float]:
 
 def _check_values(x: np.ndarray, low: float, high: float, config: Options) -> None:
     for number, piece in enumerate(_pieces(x)):
-        finite = np.isfinite(piece)
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(piece.astype(np.float32, copy=False))
         if not finite.all():
-            example = number * _piece_length(x) + int(np.argwhere(~finite)[0][0])
+            example, *place = np.argwhere(~finite)[0].tolist()
+            what = "NaN or infinite values"
+            if np.isfinite(piece[(example, *place)]):
+                what = f"a value beyond float32, {piece[(example, *place)]:.4g}"
             raise DataError(
-                f"data.dir={config.dir!r}: example {example} has NaN or infinite values"
+                f"data.dir={config.dir!r}: example {number * _piece_length(x) + example} has {what}"
             )
         smallest, largest = float(piece.min()), float(piece.max())
         if smallest < low or largest > high:
             raise DataError(
                 f"data.dir={config.dir!r}: values from {smallest:.4g} to {largest:.4g} leave "
-                f"data.value_range=({low:g}, {high:g})"
+                f"data.value_range=({low:g}, {high:g}); give data.value_range their low and high, or "
+                "scale the array"
             )
 
 

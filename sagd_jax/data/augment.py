@@ -49,6 +49,9 @@ class Augmented(Source):
             x = np.where(mirrored.reshape(-1, *[1] * (x.ndim - 1)), np.flip(x, axis=-2), x)
         return {**batch, "x": x}
 
+    def report(self) -> None:
+        self._source.report()
+
     def _crop(self, x: np.ndarray, indices: np.ndarray, seed: int, step: int) -> np.ndarray:
         p = self._padding
         around = [(p, p) if axis in self._axes else (0, 0) for axis in range(x.ndim - 1)]

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sagd_jax.data import corruptions
+from sagd_jax.data.files import Unreadable, read_npy
 from sagd_jax.data.order import hash_words
 from sagd_jax.data.source import DataError, Source, denormalise, normalise
 from sagd_jax.spectral import spectra
@@ -76,15 +77,20 @@ class Corrupted(Source):
 
     def fetch(self, indices: np.ndarray, *, seed: int = 0, step: int = 0) -> dict[str, np.ndarray]:
         batch = self._source.fetch(indices, seed=seed, step=step)
-        flagged = self._flags[np.asarray(indices)]
+        # Flags and frozen corruptions belong to the example that is there, maybe for another.
+        own = batch.get("index", np.asarray(indices))
+        flagged = self._flags[own]
         if self._corrupt is None:
             return {**batch, "corrupted": flagged}
         if self._frozen:
-            keys = corruptions.example_keys(_FROZEN_SEED, jnp.asarray(indices))
+            keys = corruptions.example_keys(_FROZEN_SEED, jnp.asarray(own))
         else:
             keys = corruptions.example_keys(seed, jnp.asarray(indices), step)
         x = np.asarray(self._corrupt(keys, batch["x"], flagged))
         return {**batch, "x": x, "corrupted": flagged}
+
+    def report(self) -> None:
+        self._source.report()
 
 
 def corrupted(source: Source, config: Any) -> Source:
@@ -179,14 +185,17 @@ def _flags(length: int, config: Any) -> np.ndarray:
         raise DataError("data.corrupted_flags and data.corrupted_fraction: give one of them")
     path = Path(config.corrupted_flags).expanduser()
     try:
-        flags = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"data.corrupted_flags={str(path)!r}: {error}") from None
-    if not isinstance(flags, np.ndarray) or flags.shape != (length,) or flags.dtype != bool:
+        flags = np.array(read_npy(path))
+    except Unreadable as error:
+        raise DataError(f"data.corrupted_flags={str(path)!r}: {error.why}") from None
+    if flags.shape != (length,) or flags.dtype != bool:
         raise DataError(
-            f"data.corrupted_flags={str(path)!r}: expected an .npy of {length} booleans, one per "
-            "example"
+            f"data.corrupted_flags={str(path)!r}: {flags.dtype} of shape {flags.shape}; expected an "
+            f".npy of {length} booleans, one per example"
         )
+    # A damaged byte may be neither of the two that stand for False and True.
+    if flags.view(np.uint8).max(initial=0) > 1:
+        raise DataError(f"data.corrupted_flags={str(path)!r}: values other than True and False")
     return flags
 
 

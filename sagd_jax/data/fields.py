@@ -30,8 +30,20 @@ FILES = {
     **STREAMED,
     "on_error": field(
         "stop",
-        "unreadable files: 'stop' with an error, or 'skip' and count them",
+        "what cannot be read: 'stop' with an error, or 'skip' such files, windows and clips, and "
+        "count them",
         choices=("stop", "skip"),
+    ),
+}
+# Of folders of image files.
+PICTURES = {
+    **FILES,
+    "max_megapixels": field(
+        178,
+        "largest image file that is decoded, a safeguard against damaged ones; raise it for large "
+        "scans",
+        low=1,
+        high=100_000,
     ),
 }
 IMAGE_SIZE = field(

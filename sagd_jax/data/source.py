@@ -11,8 +11,7 @@ Raw values (uint8 or float32) stay raw up to the device: they are a quarter of t
 from __future__ import annotations
 
 import abc
-import concurrent.futures
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -22,7 +21,6 @@ from numpy.typing import ArrayLike
 
 from sagd_jax.system.errors import ForPeople
 
-_PIECE = 256  # examples that one thread decodes at a time
 ValueRange = tuple[Any, Any]  # low and high: each a number, or a tuple of one per channel
 Options = Any  # what a loader is given: `name`, and its source's fields of `config.data`
 
@@ -69,8 +67,14 @@ class Source(abc.ABC):
 
         Returns:
           `{"x": (n, *shape) of dtype, "label": (n,) int32, "corrupted": (n,) bool}`. Labels are 0
-          where there are none, and nothing is corrupted unless the source says so.
+          where there are none, and nothing is corrupted unless the source says so. A source in
+          which another example may stand in for one that cannot be read adds `"index"`, `(n,)`
+          int64: those that these really are.
         """
+
+    def report(self) -> None:
+        """Says, at the end, how many examples could not be read since the opening, if any."""
+        return
 
 
 class ArraySource(Source):
@@ -108,69 +112,6 @@ class ArraySource(Source):
         indices = np.asarray(indices)
         x = np.asarray(self._x[indices]).astype(self.dtype, copy=False)
         return as_batch(x, None if self._labels is None else self._labels[indices])
-
-
-class RecordSource(Source):
-    """Examples decoded one by one as they are asked for, from files that need not fit in memory."""
-
-    in_memory = False
-
-    def __init__(
-        self,
-        read: Callable[[int], tuple[np.ndarray, int]],
-        length: int,
-        shape: tuple[int, ...],
-        *,
-        value_range: ValueRange = (0, 255),
-        dtype: Any = np.uint8,
-        num_classes: int = 0,
-        kind: str = "image",
-        sample_rate: float | None = None,
-    ):
-        """`read(i)` gives example i, of `shape` and `dtype`, and its class; threads may call it."""
-        self._read = read
-        self._length = length
-        self.shape = shape
-        self.value_range = value_range
-        self.dtype = np.dtype(dtype)
-        self.num_classes = num_classes
-        self.kind = kind
-        self.sample_rate = sample_rate
-
-    def __len__(self) -> int:
-        return self._length
-
-    def fetch(self, indices: np.ndarray, *, seed: int = 0, step: int = 0) -> dict[str, np.ndarray]:
-        indices = check_indices(indices, len(self))
-        x = np.empty((len(indices), *self.shape), self.dtype)
-        labels = np.empty(len(indices), np.int32)
-        for row, index in enumerate(indices):
-            x[row], labels[row] = self._read(int(index))
-        return as_batch(x, labels)
-
-    def held(self, limit_mb: int) -> Source:
-        """All examples decoded into memory, or the source itself above `limit_mb` MiB."""
-        size = len(self) * int(np.prod(self.shape)) * self.dtype.itemsize
-        if size > limit_mb * 2**20:
-            return self
-        x = np.empty((len(self), *self.shape), self.dtype)
-        labels = np.empty(len(self), np.int32)
-
-        def read(start: int) -> None:
-            stop = min(start + _PIECE, len(self))
-            batch = self.fetch(np.arange(start, stop))
-            x[start:stop], labels[start:stop] = batch["x"], batch["label"]
-
-        with concurrent.futures.ThreadPoolExecutor() as pool:
-            list(pool.map(read, range(0, len(self), _PIECE)))
-        return ArraySource(
-            x,
-            value_range=self.value_range,
-            labels=labels,
-            num_classes=self.num_classes,
-            kind=self.kind,
-            sample_rate=self.sample_rate,
-        )
 
 
 def as_batch(x: np.ndarray, labels: np.ndarray | None = None) -> dict[str, np.ndarray]:

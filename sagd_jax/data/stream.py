@@ -48,7 +48,9 @@ def batches(
 
     def fetch(step: int) -> dict[str, np.ndarray]:
         indices = batch_indices(seed, len(source), batch_size, step, rows)
-        return source.fetch(indices, seed=seed, step=step)
+        batch = source.fetch(indices, seed=seed, step=step)
+        batch.pop("index", None)  # for corruptions and the like; the same fields for every source
+        return batch
 
     batch_indices(seed, len(source), batch_size, start_step)  # Bad arguments: now, not later.
     stop = _ENDLESS if stop_step is None else stop_step

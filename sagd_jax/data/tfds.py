@@ -14,14 +14,16 @@ import difflib
 import logging
 import os
 import types
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from sagd_jax.data import fields
-from sagd_jax.data.files import reason
+from sagd_jax.data.files import Unreadable, reading, reason
 from sagd_jax.data.images import resize_and_crop
-from sagd_jax.data.source import DataError, Options, RecordSource, Source
+from sagd_jax.data.records import RecordSource
+from sagd_jax.data.source import DataError, Options, Source
 from sagd_jax.system.kinds import kind
 from sagd_jax.system.schema import field
 
@@ -51,13 +53,34 @@ def load_tfds(config: Options) -> Source:
         if config.tfds_label in features:
             num_classes = int(getattr(features[config.tfds_label], "num_classes", 0) or 0)
 
-        def read(index: int) -> tuple[np.ndarray, int]:
-            record = records[index]
-            label = int(record[config.tfds_label]) if num_classes else 0
-            return _fit(np.asarray(record[config.tfds_image]), config), label
+        shards = _Shards(builder, config.split)
 
-        shape = read(0)[0].shape
-        source = RecordSource(read, len(records), shape, num_classes=num_classes)
+        def read(index: int) -> tuple[np.ndarray, int]:
+            with shards.reading(index):
+                record = records[index]
+                label = int(record[config.tfds_label]) if num_classes else 0
+                image = np.asarray(record[config.tfds_image])
+                if num_classes and not 0 <= label < num_classes:
+                    raise ValueError(f"class {label} of {num_classes}")
+            return _fit(image, config), label
+
+        try:
+            shape = read(0)[0].shape
+        except Unreadable as error:
+            raise DataError(f"data: cannot read {error}") from None
+
+        def read_alike(index: int) -> tuple[np.ndarray, int]:
+            image, label = read(index)
+            if image.shape != shape:
+                raise DataError(
+                    f"data: images of {name} of mixed sizes, {shape} and {image.shape} (height, "
+                    "width, channels); set data.image_size"
+                )
+            return image, label
+
+        source = RecordSource(
+            read_alike, len(records), shape, num_classes=num_classes, what=f"examples of {name}"
+        )
         return source.held(config.memory_limit_mb)
 
 
@@ -81,19 +104,31 @@ def _builder(name: str, directory: str) -> Any:
             prepared = bool(builder.info.splits)
     except Exception as error:  # TFDS raises many kinds for a name it cannot read.
         known = tfds.list_builders(with_community_datasets=False)
+        if name in known:
+            raise DataError(f"data: cannot read what describes {name}: {reason(error)}") from None
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}?" if close else reason(error)
         raise DataError(f"data: tensorflow-datasets has no set {name!r}; {hint}") from None
     found = builder.info.file_format.value if prepared else None
     if found not in ("array_record", "parquet"):
         state = f"prepared as {found}" if found else "not prepared"
-        arguments = f"{name!r}, data_dir={str(builder.data_dir_root)!r}, file_format='array_record'"
         raise DataError(
             f"data: {name} is {state} in {builder.data_dir_root}; prepare it once with: "
-            f'pip install tensorflow-cpu && python -c "import tensorflow_datasets as tfds; '
-            f'tfds.builder({arguments}).download_and_prepare()"'
+            f"{_preparation(builder)}"
         )
     return builder
+
+
+def _preparation(builder: Any) -> str:
+    """The command that prepares a set."""
+    name = "/".join(
+        filter(None, (builder.name, builder.builder_config and builder.builder_config.name))
+    )
+    arguments = f"{name!r}, data_dir={str(builder.data_dir_root)!r}, file_format='array_record'"
+    return (
+        'pip install tensorflow-cpu && python -c "import tensorflow_datasets as tfds; '
+        f'tfds.builder({arguments}).download_and_prepare()"'
+    )
 
 
 def _records(builder: Any, split: str, name: str) -> Any:
@@ -105,6 +140,27 @@ def _records(builder: Any, split: str, name: str) -> Any:
             f"data.split={split!r}: {name} has the splits {allowed}, or slices of them such as "
             "'train[:90%]'"
         ) from None
+
+
+class _Shards:
+    """The files of a split, to name the one that holds an example."""
+
+    def __init__(self, builder: Any, split: str):
+        self._files = builder.info.splits[split].file_instructions
+        self._ends = np.cumsum([file.take for file in self._files])
+        self._preparation = _preparation(builder)
+
+    @contextlib.contextmanager
+    def reading(self, index: int) -> Iterator[None]:
+        """Around the reading of example `index`; raises `Unreadable`, with what to do."""
+        number = int(np.searchsorted(self._ends, index, side="right"))
+        path = self._files[min(number, len(self._files) - 1)].filename
+        try:
+            with reading(path):
+                yield
+        except Unreadable as error:
+            advice = f"copy this file anew, or delete it and prepare the set: {self._preparation}"
+            raise Unreadable(path, f"{error.why}; {advice}") from None
 
 
 def _fit(image: np.ndarray, config: Options) -> np.ndarray:

@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from sagd_jax.data import fields
-from sagd_jax.data.arrays import read_array, value_range
-from sagd_jax.data.files import READ_ERRORS, find_files, keep_readable, reason
-from sagd_jax.data.images import SUFFIXES, check_image, common_shape, read_image
-from sagd_jax.data.source import ArraySource, DataError, Options, RecordSource, Source
+from sagd_jax.data.arrays import array_source, read_array, value_range
+from sagd_jax.data.files import Tally, Unreadable, find_files, keep_readable
+from sagd_jax.data.image_files import SUFFIXES, Shape, check_image, prepare, read_image
+from sagd_jax.data.images import common_shape
+from sagd_jax.data.records import RecordSource
+from sagd_jax.data.source import DataError, Options, Source
 from sagd_jax.system.kinds import kind
 from sagd_jax.system.schema import field
 
@@ -34,38 +36,49 @@ def load_video(config: Options) -> Source:
     for path in find_files(config.dir, SUFFIXES, "frames"):
         films.setdefault(path.parent, []).append(path)
     length = config.num_frames or min(len(frames) for frames in films.values())
+    prepare(config.max_megapixels)
+    found = Tally()
 
-    def check(film: Path) -> list[tuple[Path, tuple[int, int, int]]]:
+    def check_length(film: Path) -> None:
         if len(films[film]) < length:
-            raise ValueError(
-                f"{len(films[film])} frames; expected at least {length} (data.num_frames)"
+            raise Unreadable(
+                film, f"{len(films[film])} frames; expected at least {length} (data.num_frames)"
             )
-        return [(frame, check_image(frame)) for frame in films[film]]
 
-    readable = keep_readable(list(films), check, config.on_error, "films")
-    shape = common_shape([header for _, headers in readable for header in headers], config)
+    def check_frames(clip: tuple[Path, ...]) -> list[tuple[Path, Shape]]:
+        return [(frame, check_image(frame, config.max_megapixels, found)) for frame in clip]
+
+    long_enough = keep_readable(list(films), check_length, config.on_error, "films")
     clips = [
-        films[film][start : start + length]
-        for film, _ in readable
+        tuple(films[film][start : start + length])
+        for film, _ in long_enough
         for start in range(0, len(films[film]) - length + 1, length)
     ]
+    # A clip with a bad frame goes as a whole, since time would jump without it.
+    readable = keep_readable(clips, check_frames, config.on_error, "clips")
+    found.log()
+    shape = common_shape([header for _, headers in readable for header in headers], config)
+    clips = [clip for clip, _ in readable]
 
     def read(index: int) -> tuple[np.ndarray, int]:
-        try:
-            return np.stack([read_image(frame, shape) for frame in clips[index]]), 0
-        except READ_ERRORS as error:
-            raise DataError(
-                f"data: cannot read a frame in {clips[index][0].parent}: {reason(error)}"
-            ) from None
+        resize = config.image_size > 0
+        frames = [read_image(f, shape, resize, config.max_megapixels) for f in clips[index]]
+        return np.stack(frames), 0
 
     source = RecordSource(
-        read, len(clips), (length, *shape), kind="video", sample_rate=config.frame_rate
+        read,
+        len(clips),
+        (length, *shape),
+        kind="video",
+        sample_rate=config.frame_rate,
+        on_error=config.on_error,
+        what="clips",
     )
     return source.held(config.memory_limit_mb)
 
 
 def _load_array(config: Options) -> Source:
-    x, _ = read_array(config)
+    x, extras = read_array(config)
     if x.ndim != 5:
         raise DataError(
             f"data.dir={config.dir!r}: shape {x.shape}; expected (n, time, height, width, channels)"
@@ -77,16 +90,12 @@ def _load_array(config: Options) -> Source:
     ):
         if value not in (0, found):
             raise DataError(f"data.{name}={value}: the clips of {config.dir!r} have {found}")
-    if isinstance(x, np.memmap) and x.nbytes <= config.memory_limit_mb * 2**20:
-        x = np.array(x)
-    return ArraySource(
-        x, value_range=value_range(x, config), kind="video", sample_rate=config.frame_rate
-    )
+    return array_source(x, value_range(x, config), extras, "video", config, config.frame_rate)
 
 
 SOURCE = kind(
     load_video,
-    **fields.FILES,
+    **fields.PICTURES,
     image_size=fields.IMAGE_SIZE,
     channels=fields.CHANNELS,
     array_key=fields.ARRAY_KEY,

@@ -92,6 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     file.flush()
                 values += nats.tolist()
                 bar.update(len(nats))
+        source.report()
         done = min(len(values), count)
         if stop.exit_status is not None:
             print(

@@ -63,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             write(analysis, source, out, exponent=flags.exponent)
         except ValueError as error:
             raise DataError(str(error)) from error
+        source.report()
         print(report(analysis, source))
         print(f"\nwritten to {out}; to use the suggestion, copy the lines of noise_config.py:\n")
         print((out / "noise_config.py").read_text(), end="")

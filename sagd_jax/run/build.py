@@ -24,12 +24,18 @@ from sagd_jax.system.schema import ConfigError
 
 
 def covariance(
-    config: NoiseConfig, spatial_shape: tuple[int, ...], sample_rate: float | None = None
+    config: NoiseConfig,
+    spatial_shape: tuple[int, ...],
+    sample_rate: float | None = None,
+    where: str = "config.noise",
 ) -> FourierCovariance:
-    """The covariance of `config.noise` on this grid; Hz are those of its first axis, time."""
-    in_hertz = kinds.options(NOISE_KINDS, config).get("unit") == "hz"
+    """The covariance of a section of noise on this grid; Hz are those of its first axis, time."""
+    options = kinds.options(NOISE_KINDS, config)
+    in_hertz = options.get("unit") == "hz"
     axis: dict[str, Any] = {"sample_rate": sample_rate, "axes": (0,)} if in_hertz else {}
-    with as_config_error("config.noise"):
+    if "file" in options:
+        where = f"{where}.file={options['file']!r}"
+    with as_config_error(where):
         return kinds.make(NOISE_KINDS, config, spatial_shape, **axis)
 
 
@@ -52,8 +58,7 @@ def corrupted_covariance(
                 f"config.{name}={value!r} with config.corrupted_noise: expected "
                 f"{' or '.join(map(repr, allowed))}, which do not depend on the covariance"
             )
-    with as_config_error("config.corrupted_noise"):
-        return covariance(config.corrupted_noise, spatial_shape, sample_rate)
+    return covariance(config.corrupted_noise, spatial_shape, sample_rate, "config.corrupted_noise")
 
 
 def schedule(config: ScheduleConfig) -> schedules.Schedule:

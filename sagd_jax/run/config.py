@@ -8,30 +8,43 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sagd_jax.data.config import DataConfig
+from sagd_jax.data.files import Unreadable, read_npy
 from sagd_jax.diffusion import schedules
 from sagd_jax.diffusion.losses import NORMS, TIME_DRAWS, WEIGHTINGS
 from sagd_jax.diffusion.process import PREDICTIONS
 from sagd_jax.diffusion.samplers import METHODS, SAMPLERS
 from sagd_jax.spectral import spectra
 from sagd_jax.spectral.covariance import FourierCovariance
+from sagd_jax.spectral.half_grid import half_grid_shape
 from sagd_jax.system import kinds, schema
-from sagd_jax.system.schema import ConfigError, field, section
+from sagd_jax.system.schema import field, section
 
+MAKE_ANEW = "make it anew from them: python -m sagd_jax.spectrum --config=CONFIG --out=FOLDER"
 OPTIMIZERS = ("adam", "adamw", "lion", "sgd")
 
 
 def _from_file(spatial_shape: Sequence[int], file: str | None) -> FourierCovariance:
+    if not file:
+        raise ValueError("expected the path of an .npy spectrum")
     try:
-        variance = np.load(str(file), allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"config.noise.file={file!r}: not a readable .npy array ({error})"
-        ) from error
+        variance = np.array(read_npy(Path(file).expanduser()))
+    except Unreadable as error:
+        raise ValueError(error.why) from None
+    if variance.dtype.kind not in "fiu":
+        raise ValueError(f"dtype {variance.dtype}; expected real numbers")
+    half = half_grid_shape(spatial_shape)
+    if variance.shape != half and variance.shape[:-1] != half:
+        raise ValueError(
+            f"shape {variance.shape} is of other data than these, of size "
+            f"{'x'.join(map(str, spatial_shape))}, whose spectra have shape "
+            f"({', '.join(map(str, half))}, 1 or channels); {MAKE_ANEW}"
+        )
     return spectra.from_variance(variance, spatial_shape)
 
 

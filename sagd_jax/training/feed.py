@@ -62,6 +62,7 @@ class Feed:
         # A thread that still talks to the device when the interpreter ends would abort it.
         self._closed.set()
         self._thread.join(timeout=_PATIENCE)
+        self._source.report()
 
     def next(self, interrupted: Callable[[], bool] = lambda: False) -> dict[str, jax.Array] | None:
         """The next stack, or None if `interrupted` while waiting; raises what fetching it raised."""

@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 from sagd_jax.data.source import Source
 from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.run import build, layout
-from sagd_jax.run.config import RunConfig
+from sagd_jax.run.config import MAKE_ANEW, RunConfig
 from sagd_jax.run.denoiser import parameter_shapes
 from sagd_jax.run.record import Record, describe_run
 from sagd_jax.system.schema import ConfigError
@@ -134,5 +134,5 @@ def _check_channels(arrays: dict[str, np.ndarray], source: Source) -> None:
         if array.shape[-1] not in (1, source.shape[-1]):
             raise ConfigError(
                 f"config.{'noise' if name == 'variance' else 'corrupted_noise'}.file: its spectrum "
-                f"has {array.shape[-1]} channels, the data has {source.shape[-1]}"
+                f"has {array.shape[-1]} channels, the data has {source.shape[-1]}; {MAKE_ANEW}"
             )

@@ -111,3 +111,74 @@ def test_features_are_named(prepared):
 def test_channels_are_checked(prepared):
     with pytest.raises(DataError, match=r"data\.channels=1: the images have 3"):
         data.open_source(config(prepared, channels=1))
+
+
+@pytest.fixture
+def shard(prepared):
+    """The file of the split `train`, which is put back afterwards."""
+    (path,) = prepared.rglob("*train*")
+    body = path.read_bytes()
+    yield path
+    path.write_bytes(body)
+
+
+def test_a_damaged_shard_is_named_with_what_to_do(prepared, shard):
+    body = bytearray(shard.read_bytes())
+    body[body.rindex(b"PNG") + 60] ^= 255
+    cases = {bytes(body): "1 of 20 examples of", bytes(body[:2000]): "cannot read", None: "No such"}
+    for damaged, message in cases.items():
+        if damaged is None:
+            shard.unlink()
+        else:
+            shard.write_bytes(damaged)
+        with pytest.raises(DataError, match=rf"{message}.*") as raised:
+            data.open_source(config(prepared))
+        assert f"{shard}: " in str(raised.value)
+        assert "delete it and prepare the set: pip install tensorflow-cpu" in str(raised.value)
+        assert "\n" not in str(raised.value)
+
+
+def test_damage_met_while_streaming(prepared, shard):
+    source = data.open_source(config(prepared, memory_limit_mb=0))
+    body = bytearray(shard.read_bytes())
+    body[body.rindex(b"PNG") + 60] ^= 255
+    shard.write_bytes(body)
+    with pytest.raises(DataError, match=f"cannot read {shard}: "):
+        source.fetch(np.arange(20))
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ({"image": image(1, (9, 9)), "label": 1}, r"mixed sizes, \(8, 8, 3\) .*data\.image_size"),
+        ({"image": image(1, (8, 8))[..., :1], "label": 1}, r"mixed sizes, .* and \(8, 8, 1\)"),
+        ({"image": image(1, (8, 8)), "label": 2}, "class 2 of 2"),
+    ],
+)
+def test_examples_that_differ_are_said(prepared, monkeypatch, second, message):
+    records = [{"image": image(0, (8, 8)), "label": 0}, second]
+    monkeypatch.setattr("sagd_jax.data.tfds._records", lambda *_: records)
+    for limit in (0, 2048):
+        with pytest.raises(DataError, match=message):
+            source = data.open_source(config(prepared, image_size=0, memory_limit_mb=limit))
+            source.fetch(np.arange(2))
+
+
+@pytest.mark.slow
+def test_mutated_shards(prepared, shard):
+    """Riegeli's checksums: what is read is what was written, or one line."""
+    from mutations import mutated
+
+    body = shard.read_bytes()
+    used = [i for i, byte in enumerate(body) if byte]  # most of it is padding
+    expected = data.open_source(config(prepared)).fetch(np.arange(20))
+    rng = np.random.default_rng(0)
+    for _ in range(1000):
+        shard.write_bytes(mutated(body, rng, used))
+        try:
+            got = data.open_source(config(prepared)).fetch(np.arange(20))
+        except DataError as error:
+            assert "\n" not in str(error)
+        else:
+            np.testing.assert_array_equal(got["x"], expected["x"])
+            np.testing.assert_array_equal(got["label"], expected["label"])
