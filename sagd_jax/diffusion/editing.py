@@ -37,7 +37,7 @@ from sagd_jax.diffusion.guidance import map_x0
 from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.diffusion.samplers import Denoiser
 from sagd_jax.diffusion.sampling import sample
-from sagd_jax.spectral.covariance import FourierCovariance
+from sagd_jax.spectral.covariance import Covariance
 
 Projector = Callable[[jax.Array], jax.Array]
 
@@ -150,6 +150,6 @@ def pixels(mask: ArrayLike) -> Projector:
     return lambda x: jnp.where(jnp.asarray(mask, bool), x, 0)
 
 
-def frequencies_without_noise(covariance: FourierCovariance) -> Projector:
+def frequencies_without_noise(covariance: Covariance) -> Projector:
     """Projector on the frequencies where lambda = 0: the complement of the range of Sigma."""
     return lambda x: x - covariance.project(x)

@@ -24,7 +24,7 @@ from jax.typing import ArrayLike
 
 from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.diffusion.samplers import Denoiser
-from sagd_jax.spectral.covariance import FourierCovariance
+from sagd_jax.spectral.covariance import Covariance
 
 
 def classifier_free(
@@ -131,7 +131,7 @@ def dynamic_threshold(
     return map_x0(denoiser, diffusion, threshold, prediction)
 
 
-def project_input(denoiser: Denoiser, covariance: FourierCovariance) -> Denoiser:
+def project_input(denoiser: Denoiser, covariance: Covariance) -> Denoiser:
     """Shows the network the projection of x_t on the range of Sigma.
 
     For networks trained so: what they see of data with a corrupted band is then what they see in

@@ -25,7 +25,7 @@ from jax.typing import ArrayLike
 from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.diffusion.samplers import Denoiser
 from sagd_jax.spectral import transform
-from sagd_jax.spectral.covariance import FourierCovariance
+from sagd_jax.spectral.covariance import Covariance, FourierCovariance
 from sagd_jax.spectral.half_grid import half_grid_shape
 
 
@@ -211,7 +211,7 @@ class GaussianMixture:
         return *jax.vmap(one)(x, alpha, sigma), alpha, sigma
 
 
-def dense(covariance: FourierCovariance, channels: int, dtype=jnp.float32) -> jax.Array:
+def dense(covariance: Covariance, channels: int, dtype=jnp.float32) -> jax.Array:
     """Sigma as a `(D, D)` matrix, D = sites x channels, in the order of `x.reshape(-1)`.
 
     >>> import sagd_jax as sagd

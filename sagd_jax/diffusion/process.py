@@ -28,7 +28,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from sagd_jax.diffusion.schedules import Schedule
-from sagd_jax.spectral.covariance import FourierCovariance
+from sagd_jax.spectral.covariance import Covariance
 from sagd_jax.system.errors import check_choice
 
 PREDICTIONS = ("epsilon", "x0", "v", "velocity", "score", "white_epsilon")
@@ -52,7 +52,7 @@ class Diffusion:
     """
 
     schedule: Schedule = dataclasses.field(metadata={"static": True})
-    covariance: FourierCovariance
+    covariance: Covariance
 
     def diffuse(self, key: jax.Array, x0: jax.Array, t: ArrayLike) -> tuple[jax.Array, jax.Array]:
         """Draws x_t given x_0, equation (5).

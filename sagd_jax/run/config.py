@@ -1,67 +1,26 @@
 """The configuration of a run: its sections, with the default, bounds and meaning of each field.
 
 The fields of what is chosen by a word (a spectrum, a schedule, a sampler, a source) stand in the table
-beside it; this file has the sections. `config_file.py` reads them from a file.
+beside it; this file has the sections, but for those of the noise (`noise.py`). `config_file.py` reads them from a file.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from sagd_jax.data.config import DataConfig
 from sagd_jax.diffusion import schedules
 from sagd_jax.diffusion.losses import NORMS, TIME_DRAWS, WEIGHTINGS
 from sagd_jax.diffusion.process import PREDICTIONS
 from sagd_jax.diffusion.samplers import METHODS, SAMPLERS
-from sagd_jax.spectral import spectra
-from sagd_jax.spectral.covariance import FourierCovariance
+from sagd_jax.diffusion.time_grids import GRIDS
+from sagd_jax.run.noise import CorruptedNoiseConfig, NoiseConfig
 from sagd_jax.system import kinds, schema
-from sagd_jax.system.schema import ConfigError, field, section
+from sagd_jax.system.schema import field, section
 
 OPTIMIZERS = ("adam", "adamw", "lion", "sgd")
-
-
-def _from_file(spatial_shape: Sequence[int], file: str | None) -> FourierCovariance:
-    try:
-        variance = np.load(str(file), allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"config.noise.file={file!r}: not a readable .npy array ({error})"
-        ) from error
-    return spectra.from_variance(variance, spatial_shape)
-
-
-# The spectra that a config can name: all of `spectral/spectra.py`, and one from a file.
-NOISE_KINDS = {
-    **spectra.KINDS,
-    "file": kinds.kind(
-        _from_file, file=field(None, "a .npy spectrum for from_variance", hint=str | None)
-    ),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-@kinds.of_kinds(NOISE_KINDS)
-class NoiseConfig:
-    """The covariance of the noise."""
-
-    kind: str = field("white", "how the spectrum is given", choices=tuple(NOISE_KINDS))
-
-
-@dataclasses.dataclass(frozen=True)
-class CorruptedNoiseConfig(NoiseConfig):
-    """The covariance for examples that are flagged as corrupted, so that clean ones teach the band.
-
-    Sampling uses `noise`, under which the clean examples are learned.
-    """
-
-    kind: str = field(
-        "same", "how the spectrum is given; same: as noise", choices=("same", *NOISE_KINDS)
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,6 +162,7 @@ class CheckpointConfig:
 
 @dataclasses.dataclass(frozen=True)
 @kinds.of_kinds(SAMPLERS, selector="method")
+@kinds.of_kinds(GRIDS, selector="times")
 class PreviewConfig:
     """Grids of samples from the EMA weights during training."""
 
@@ -210,6 +170,7 @@ class PreviewConfig:
     num_samples: int = field(64, "samples in a grid", low=1, high=4096)
     method: str = field("ddim", "sampler", choices=METHODS)
     num_steps: int = field(50, "sampling steps", low=1)
+    times: str = field("uniform", "grid of times", choices=tuple(GRIDS))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -80,8 +80,8 @@ def prepare(config: RunConfig, source: Source) -> Prepared:
     mesh = layout.make_mesh(config.mesh, config.train.batch_size, config.train.accumulate)
     model = build.network(config.model, source.num_classes)
     spatial = tuple(source.shape[:-1])
-    covariance = build.covariance(config.noise, spatial, source.sample_rate)
-    corrupted = build.corrupted_covariance(config, spatial, source.sample_rate)
+    covariance = build.covariance(config.noise, spatial, source.sample_rate, source)
+    corrupted = build.corrupted_covariance(config, spatial, source.sample_rate, source)
     diffusion = Diffusion(build.schedule(config.schedule), covariance)
     optimizer = make_optimizer(config.optimizer, config.train)
     shapes = parameter_shapes(model, tuple(source.shape))
@@ -133,6 +133,6 @@ def _check_channels(arrays: dict[str, np.ndarray], source: Source) -> None:
     for name, array in arrays.items():
         if array.shape[-1] not in (1, source.shape[-1]):
             raise ConfigError(
-                f"config.{'noise' if name == 'variance' else 'corrupted_noise'}.file: its spectrum "
+                f"config.{'noise' if name == 'variance' else 'corrupted_noise'}: its spectrum "
                 f"has {array.shape[-1]} channels, the data has {source.shape[-1]}"
             )
