@@ -79,7 +79,7 @@ def test_the_mathematics_of_the_recipes(tree, cache):
         """
 import json
 import jax, numpy as np, sagd_jax as sagd
-ring = sagd.spectra.ring((16, 16), radius=0.25, width=0.1)
+ring = sagd.spectra.ring((16, 16), radius=0.25, spread=0.1)
 peak = np.unravel_index(np.argmax(ring.variance[..., 0]), (16, 9))
 schedule = sagd.schedules.simple_linear()
 diffusion = sagd.Diffusion(schedule, ring)

@@ -18,14 +18,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sagd_jax.diffusion.schedules import Schedule, Shifted
-from sagd_jax.spectral.covariance import FourierCovariance
+from sagd_jax.spectral.covariance import Covariance
+from sagd_jax.spectral.diagonal import in_one_basis
 from sagd_jax.spectral.half_grid import hermitian_multiplicity
 
 
 def log_snr_shift(
     spectrum: ArrayLike,
-    reference: FourierCovariance,
-    covariance: FourierCovariance,
+    reference: Covariance,
+    covariance: Covariance,
     *,
     include_dc: bool = False,
 ) -> float:
@@ -33,7 +34,8 @@ def log_snr_shift(
 
     Args:
       spectrum: the data's power per frequency, S, on the half grid (any scale),
-        `(*spatial[:-1], spatial[-1] // 2 + 1, 1 or channels)`.
+        `(*spatial[:-1], spatial[-1] // 2 + 1, 1 or channels)`; with a covariance of another basis, on
+        the whole grid of that.
       reference: lambda_1, of the process to compare with.
       covariance: lambda_2, of the process whose schedule is to be shifted.
       include_dc: whether the zero frequency counts.
@@ -52,7 +54,8 @@ def log_snr_shift(
             f"covariance.spatial_shape={covariance.spatial_shape}: expected that of the reference, "
             f"{reference.spatial_shape}"
         )
-    first, second = (np.asarray(c.variance, np.float64) for c in (reference, covariance))
+    variances, basis = in_one_basis([reference, covariance])
+    first, second = (np.asarray(v, np.float64) for v in variances)
     values = np.asarray(spectrum, np.float64)
     if values.ndim == first.ndim - 1:
         values = values[..., None]
@@ -66,7 +69,9 @@ def log_snr_shift(
     if not (np.all(np.isfinite(values)) and np.all(values >= 0)):
         raise ValueError("spectrum: it has negative or non-finite values; expected numbers >= 0")
     common = (first > 0) & (second > 0)
-    weights = hermitian_multiplicity(covariance.spatial_shape)[:, None] * values * common
+    weights = values * common
+    if basis is None:
+        weights = hermitian_multiplicity(covariance.spatial_shape)[:, None] * weights
     if not include_dc:
         weights[(0,) * (weights.ndim - 1)] = 0
     if not np.any(weights > 0):

@@ -10,6 +10,8 @@ Source of `edm`: Karras et al. 2022 (arXiv 2206.00364), equation 5, with sigma /
 
 from __future__ import annotations
 
+import abc
+import dataclasses
 import operator
 
 import jax
@@ -17,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sagd_jax.diffusion.schedules import Schedule
+from sagd_jax.system import kinds, schema
 
 _LARGEST_RATIO = 1e3  # sigma / alpha that stands for infinity
 
@@ -145,3 +148,57 @@ def _from_ratios(schedule: Schedule, ratios: np.ndarray) -> np.ndarray:
         times = np.asarray(schedule.clock.time(-2 * np.log(ratios)), np.float64)
     times[0] = 1.0
     return check_times(np.append(times, 0.0))
+
+
+_RATIO_MIN = schema.field(
+    None, "sigma / alpha of the last time before 0; None: the grid's own", above=0
+)
+_RATIO_MAX = schema.field(None, "sigma / alpha at the noisy end; None: the schedule's own", above=0)
+
+
+class Grid(abc.ABC):
+    """A grid of times by name and options, for `config.preview.times` and `sample.py --times`."""
+
+    @abc.abstractmethod
+    def times(self, schedule: Schedule, num_steps: int) -> np.ndarray:
+        """`(num_steps + 1,)`; raises ValueError for options that the schedule does not allow."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Uniform(Grid):
+    """`uniform`."""
+
+    def times(self, schedule, num_steps):
+        return uniform(num_steps)
+
+
+@dataclasses.dataclass(frozen=True)
+class UniformLogSnr(Grid):
+    """`uniform_log_snr`."""
+
+    ratio_min: float | None = _RATIO_MIN
+    ratio_max: float | None = _RATIO_MAX
+
+    def times(self, schedule, num_steps):
+        given = {} if self.ratio_min is None else {"ratio_min": self.ratio_min}
+        return uniform_log_snr(schedule, num_steps, ratio_max=self.ratio_max, **given)
+
+
+@dataclasses.dataclass(frozen=True)
+class Edm(Grid):
+    """`edm`."""
+
+    rho: float = schema.field(7.0, "larger: more of the steps near the data", above=0)
+    ratio_min: float | None = _RATIO_MIN
+    ratio_max: float | None = _RATIO_MAX
+
+    def times(self, schedule, num_steps):
+        given = {} if self.ratio_min is None else {"ratio_min": self.ratio_min}
+        return edm(schedule, num_steps, self.rho, ratio_max=self.ratio_max, **given)
+
+
+GRIDS = {
+    "uniform": kinds.kind(Uniform),
+    "uniform_log_snr": kinds.kind(UniformLogSnr),
+    "edm": kinds.kind(Edm),
+}

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sagd_jax.diffusion.samplers import METHODS, SAMPLERS
+from sagd_jax.diffusion.time_grids import GRIDS
 from sagd_jax.programs.resume import claim, settings_of
 from sagd_jax.system import kinds
 from sagd_jax.system.commandline import Parser, add_options, at_least, chosen_kind, number
+from sagd_jax.system.schema import as_config_error
 from sagd_jax.system.startup import started
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ SETTINGS = (
     "method",
     "num_steps",
     *kinds.users(SAMPLERS),
+    "times",
+    *kinds.users(GRIDS),
     "label",
     "guidance",
 )
@@ -55,10 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         flags, stop = program.flags, program.stop
         sampler = chosen_kind(parser, flags, SAMPLERS, "method")
+        grid = chosen_kind(parser, flags, GRIDS, "times")
         mesh = local_mesh(flags.fsdp)
         run = load_run(flags.workdir, flags.step, ema=not flags.no_ema, mesh=mesh)
         flags.step = run.step
         _check(parser, flags, run)
+        with as_config_error(f"--times={flags.times}"):
+            times = grid.times(run.diffusion.schedule, flags.num_steps)
         drawer = Drawer(
             run.record,
             run.model,
@@ -66,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             mesh,
             sampler=sampler,
             num_steps=flags.num_steps,
+            times=times,
             seed=flags.seed,
             # Never more than asked for.
             batch_size=min(flags.batch_size, flags.num_samples, flags.shard_size),
@@ -173,6 +181,8 @@ def _parser() -> Parser:
     parser.add_argument("--method", choices=METHODS, default="ddim", help="default ddim")
     parser.add_argument("--num_steps", type=at_least(1), default=50, help="default 50")
     add_options(parser, SAMPLERS, "method")
+    parser.add_argument("--times", choices=tuple(GRIDS), default="uniform", help="default uniform")
+    add_options(parser, GRIDS, "times")
     parser.add_argument("--class", dest="label", type=int, help="default: all classes in turn")
     parser.add_argument("--guidance", type=number(), default=1.0, help="scale; 1 is none")
     parser.add_argument(

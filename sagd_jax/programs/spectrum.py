@@ -10,7 +10,11 @@ bands, wedges and lines that stand out; and writes into `--out`
     power.npy         the power spectrum on the half grid
     equal_snr.npy     a noise spectrum proportional to the data's, tempered by --exponent
     omission.npy      a flat one with holes where something stands out, if anything does
+    classes.npy       with --per_class, the power spectrum of each class
     noise_config.py   the lines of a config that use the last of these
+
+With --basis=cosine all of it is in the cosine basis, on its whole grid; what stands out is looked for in
+the Fourier basis alone.
 """
 
 from __future__ import annotations
@@ -31,7 +35,8 @@ from sagd_jax.show.plots import plot_spectrum
 from sagd_jax.spectral import spectra
 from sagd_jax.spectral.analysis import Analysis, analyse
 from sagd_jax.spectral.anomalies import Anomaly
-from sagd_jax.spectral.power_spectrum import MEANS, WINDOWS, radial_profile
+from sagd_jax.spectral.frequencies import BASES
+from sagd_jax.spectral.power_spectrum import MEANS, WINDOWS, estimate, radial_profile
 from sagd_jax.system.commandline import Parser, number
 from sagd_jax.system.files import write_whole
 from sagd_jax.system.startup import started
@@ -53,14 +58,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         out = Path(flags.out).expanduser()
         _refuse_data_folder(out, section.dir)
         source = data.open_source(section)
+        if flags.per_class and not source.num_classes:
+            raise DataError("--per_class: this data has no labels")
+        examples = Examples(source, flags.num_examples)
         try:
             analysis = analyse(
-                Examples(source, flags.num_examples),
+                examples,
                 mean=flags.mean,
                 window=flags.window,
                 margin=flags.margin,
+                basis=flags.basis,
             )
-            write(analysis, source, out, exponent=flags.exponent)
+            classes = class_powers(examples, analysis, flags.mean) if flags.per_class else None
+            write(analysis, source, out, exponent=flags.exponent, classes=classes)
         except ValueError as error:
             raise DataError(str(error)) from error
         source.report()
@@ -79,6 +89,8 @@ def _parser() -> Parser:
     parser.add_argument("--num_examples", type=int, default=10_000, help="at most this many")
     parser.add_argument("--mean", choices=MEANS, default="channel", help="what is subtracted")
     parser.add_argument("--window", choices=WINDOWS, default="auto", help="taper")
+    parser.add_argument("--basis", choices=BASES, default="fourier", help="of the spectrum")
+    parser.add_argument("--per_class", action="store_true", help="also a spectrum of each class")
     parser.add_argument("--margin", type=float, default=1.0, help="of the holes, in bins")
     parser.add_argument("--exponent", type=number(), default=1.0, help="of the equal-SNR spectrum")
     return parser
@@ -87,9 +99,23 @@ def _parser() -> Parser:
 class Examples:
     """Some examples of a source, mapped to [-1, 1]; can be iterated over again and again."""
 
-    def __init__(self, source: Source, count: int):
+    def __init__(self, source: Source, count: int, indices: np.ndarray | None = None):
+        """Up to `count` examples in a random order, or those at `indices`."""
         self._source = source
-        self._indices = batch_indices(0, len(source), min(count, len(source)), 0)
+        if indices is None:
+            indices = batch_indices(0, len(source), min(count, len(source)), 0)
+        self._indices = indices
+
+    def of_classes(self) -> list[Examples]:
+        """Those of each class."""
+        pieces = range(0, len(self), _PIECE)
+        labels = np.concatenate(
+            [self._source.fetch(self._indices[start : start + _PIECE])["label"] for start in pieces]
+        )
+        return [
+            Examples(self._source, len(self), self._indices[labels == label])
+            for label in range(self._source.num_classes)
+        ]
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -98,6 +124,24 @@ class Examples:
         for start in range(0, len(self), _PIECE):
             x = self._source.fetch(self._indices[start : start + _PIECE])["x"]
             yield np.asarray(normalise(x, self._source.value_range))
+
+
+def class_powers(examples: Examples, analysis: Analysis, mean: str) -> np.ndarray:
+    """The power spectrum of each class, `(classes, *grid, channels)`, as that of all is estimated.
+
+    Raises:
+      DataError: a class has fewer than two of the examples.
+    """
+    powers = []
+    for label, own in enumerate(examples.of_classes()):
+        if len(own) < 2:
+            raise DataError(
+                f"--per_class: class {label} has {len(own)} of the {len(examples)} examples; a "
+                "spectrum needs two, give a larger --num_examples"
+            )
+        window, basis = analysis.spectrum.window, analysis.spectrum.basis
+        powers.append(estimate(own, mean=mean, window=window, basis=basis).power)
+    return np.stack(powers)
 
 
 def report(analysis: Analysis, source: Source) -> str:
@@ -121,7 +165,11 @@ def report(analysis: Analysis, source: Source) -> str:
         f"power law: power ~ r^(2 alpha), alpha = {law.alpha:.3f} +- {law.standard_error:.3f}",
     ]
     searched = "power" if spectrum.innovation is None else "innovation and power"
-    if not analysis.anomalies:
+    if spectrum.basis != "fourier":
+        lines.append(
+            f"of the basis {spectrum.basis!r}; what stands out is looked for in 'fourier' alone"
+        )
+    elif not analysis.anomalies:
         lines.append(f"nothing stands out of the smooth {searched} spectrum")
     for i, anomaly in enumerate(analysis.anomalies, 1):
         lines.append(f"{i}. {describe(anomaly, source)}")
@@ -155,12 +203,24 @@ def describe(anomaly: Anomaly, source: Source) -> str:
     )
 
 
-def write(analysis: Analysis, source: Source, out: Path, *, exponent: float = 1.0) -> None:
-    """Writes the files listed at the top of this module into `out`, which is made if need be."""
+def write(
+    analysis: Analysis,
+    source: Source,
+    out: Path,
+    *,
+    exponent: float = 1.0,
+    classes: np.ndarray | None = None,
+) -> None:
+    """Writes the files listed at the top of this module into `out`, which is made if need be.
+
+    `classes` are the powers of `class_powers`, to be suggested instead.
+    """
     out.mkdir(parents=True, exist_ok=True)
     spectrum = analysis.spectrum
     np.save(out / "power.npy", spectrum.power)
-    tempered = spectra.from_data(spectrum.power, spectrum.spatial_shape, exponent)
+    tempered = spectra.from_data(
+        spectrum.power, spectrum.spatial_shape, exponent, basis=spectrum.basis
+    )
     np.save(out / "equal_snr.npy", np.asarray(tempered.variance))
     suggestion = "equal_snr.npy"
     if analysis.anomalies:
@@ -168,10 +228,14 @@ def write(analysis: Analysis, source: Source, out: Path, *, exponent: float = 1.
         np.save(
             out / suggestion, spectra.from_variance(analysis.kept, spectrum.spatial_shape).variance
         )
+    if classes is not None:
+        suggestion = "classes.npy"
+        np.save(out / suggestion, classes)
     radius, power, error = radial_profile(spectrum)
     numbers = {
         "num_examples": spectrum.num_examples,
         "window": spectrum.window,
+        "basis": spectrum.basis,
         "mean": spectrum.mean.tolist(),
         "radius_cycles_per_sample": radius.tolist(),
         "power": power.tolist(),
@@ -212,7 +276,11 @@ def _numbers(anomaly: Anomaly) -> dict[str, Any]:
 def _snippet(
     analysis: Analysis, source: Source, out: Path, suggestion: str, exponent: float
 ) -> str:
-    if analysis.anomalies:
+    if suggestion == "classes.npy":
+        comments = [
+            f"in each class equal signal-to-noise ratio at all frequencies, to the power of {exponent:g}"
+        ]
+    elif analysis.anomalies:
         comments = [describe(anomaly, source) for anomaly in analysis.anomalies]
         comments.append(f"omitting them removes {100 * analysis.removed:.1f} % of the energy")
     else:
@@ -221,5 +289,12 @@ def _snippet(
             f"(the power law nearest to it: alpha = {analysis.law.alpha * exponent:.3f})",
         ]
     lines = [f"# {comment}" for comment in comments]
-    lines += ['config.noise.kind = "file"', f"config.noise.file = {str(out / suggestion)!r}"]
+    file = str(out / suggestion)
+    if suggestion == "classes.npy":
+        lines += ['config.noise.kind = "from_data"', f"config.noise.power = {file!r}"]
+        lines += [f"config.noise.exponent = {exponent!r}", "config.noise.per_class = True"]
+    else:
+        lines += ['config.noise.kind = "file"', f"config.noise.file = {file!r}"]
+    if analysis.spectrum.basis != "fourier":
+        lines.append(f"config.noise.basis = {analysis.spectrum.basis!r}")
     return "\n".join(lines) + "\n"

@@ -7,41 +7,61 @@ frequency on this grid, channels that the groups do not divide) come out as one-
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 
+from sagd_jax.data.source import Source
 from sagd_jax.diffusion import schedules
 from sagd_jax.models import DiT, UNet
-from sagd_jax.run.config import NOISE_KINDS, ModelConfig, NoiseConfig, RunConfig, ScheduleConfig
-from sagd_jax.spectral.covariance import FourierCovariance
+from sagd_jax.run import noise
+from sagd_jax.run.config import ModelConfig, RunConfig, ScheduleConfig
+from sagd_jax.run.noise import NoiseConfig, Signals
+from sagd_jax.spectral.covariance import Covariance
+from sagd_jax.spectral.stacks import CovarianceStack
 from sagd_jax.system import kinds, schema
-from sagd_jax.system.errors import one_line
-from sagd_jax.system.schema import ConfigError
+from sagd_jax.system.schema import ConfigError, as_config_error
 
 
 def covariance(
     config: NoiseConfig,
     spatial_shape: tuple[int, ...],
     sample_rate: float | None = None,
+    source: Source | None = None,
     where: str = "config.noise",
-) -> FourierCovariance:
-    """The covariance of a section of noise on this grid; Hz are those of its first axis, time."""
-    options = kinds.options(NOISE_KINDS, config)
-    in_hertz = options.get("unit") == "hz"
-    axis: dict[str, Any] = {"sample_rate": sample_rate, "axes": (0,)} if in_hertz else {}
-    if "file" in options:
-        where = f"{where}.file={options['file']!r}"
+) -> Covariance:
+    """The covariance of `config.noise` on this grid; Hz are those of its first axis, time.
+
+    Args:
+      source: of the data, for a spectrum that is estimated from them.
+      where: the section, for errors.
+    """
     with as_config_error(where):
-        return kinds.make(NOISE_KINDS, config, spatial_shape, **axis)
+        return noise.make(config, Signals(spatial_shape, sample_rate, source, where))
+
+
+def covariance_stack(
+    config: NoiseConfig,
+    spatial_shape: tuple[int, ...],
+    num_classes: int,
+    source: Source | None = None,
+) -> CovarianceStack:
+    """The covariances of `config.noise` with `per_class`, one per class of the data.
+
+    Raises:
+      ConfigError: data without labels, or an array that is not of as many classes.
+    """
+    with as_config_error("config.noise"):
+        return noise.make_stack(config, Signals(spatial_shape, source=source), num_classes)
 
 
 def corrupted_covariance(
-    config: RunConfig, spatial_shape: tuple[int, ...], sample_rate: float | None = None
-) -> FourierCovariance | None:
+    config: RunConfig,
+    spatial_shape: tuple[int, ...],
+    sample_rate: float | None = None,
+    source: Source | None = None,
+) -> Covariance | None:
     """The covariance of `config.corrupted_noise`, for examples flagged as corrupted; None: no other.
 
     It can be combined with predictions and norms that do not depend on Sigma.
@@ -58,7 +78,8 @@ def corrupted_covariance(
                 f"config.{name}={value!r} with config.corrupted_noise: expected "
                 f"{' or '.join(map(repr, allowed))}, which do not depend on the covariance"
             )
-    return covariance(config.corrupted_noise, spatial_shape, sample_rate, "config.corrupted_noise")
+    where = "config.corrupted_noise"
+    return covariance(config.corrupted_noise, spatial_shape, sample_rate, source, where)
 
 
 def schedule(config: ScheduleConfig) -> schedules.Schedule:
@@ -86,14 +107,3 @@ def network(config: ModelConfig, num_classes: int) -> nn.Module:
             **options,
             **common,
         )
-
-
-@contextlib.contextmanager
-def as_config_error(where: str) -> Iterator[None]:
-    """Turns a ValueError of the parts into a ConfigError that says `where`."""
-    try:
-        yield
-    except ConfigError:
-        raise
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{where}: {one_line(error)}") from error

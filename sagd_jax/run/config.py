@@ -1,80 +1,27 @@
 """The configuration of a run: its sections, with the default, bounds and meaning of each field.
 
 The fields of what is chosen by a word (a spectrum, a schedule, a sampler, a source) stand in the table
-beside it; this file has the sections. `config_file.py` reads them from a file.
+beside it; this file has the sections, but for those of the noise (`noise.py`). `config_file.py` reads
+them from a file.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from sagd_jax.data.config import DataConfig
-from sagd_jax.data.files import Unreadable, read_npy
 from sagd_jax.diffusion import schedules
 from sagd_jax.diffusion.losses import NORMS, TIME_DRAWS, WEIGHTINGS
 from sagd_jax.diffusion.process import PREDICTIONS
 from sagd_jax.diffusion.samplers import METHODS, SAMPLERS
-from sagd_jax.spectral import spectra
-from sagd_jax.spectral.covariance import FourierCovariance
-from sagd_jax.spectral.half_grid import half_grid_shape
+from sagd_jax.diffusion.time_grids import GRIDS
+from sagd_jax.run.noise import CorruptedNoiseConfig, NoiseConfig
 from sagd_jax.system import kinds, schema
 from sagd_jax.system.schema import field, section
 
-MAKE_ANEW = "make it anew from them: python -m sagd_jax.spectrum --config=CONFIG --out=FOLDER"
 OPTIMIZERS = ("adam", "adamw", "lion", "sgd")
-
-
-def _from_file(spatial_shape: Sequence[int], file: str | None) -> FourierCovariance:
-    if not file:
-        raise ValueError("expected the path of an .npy spectrum")
-    try:
-        variance = np.array(read_npy(Path(file).expanduser()))
-    except Unreadable as error:
-        raise ValueError(error.why) from None
-    if variance.dtype.kind not in "fiu":
-        raise ValueError(f"dtype {variance.dtype}; expected real numbers")
-    half = half_grid_shape(spatial_shape)
-    if variance.shape != half and variance.shape[:-1] != half:
-        raise ValueError(
-            f"shape {variance.shape} is of other data than these, of size "
-            f"{'x'.join(map(str, spatial_shape))}, whose spectra have shape "
-            f"({', '.join(map(str, half))}, 1 or channels); {MAKE_ANEW}"
-        )
-    return spectra.from_variance(variance, spatial_shape)
-
-
-# The spectra that a config can name: all of `spectral/spectra.py`, and one from a file.
-NOISE_KINDS = {
-    **spectra.KINDS,
-    "file": kinds.kind(
-        _from_file, file=field(None, "a .npy spectrum for from_variance", hint=str | None)
-    ),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-@kinds.of_kinds(NOISE_KINDS)
-class NoiseConfig:
-    """The covariance of the noise."""
-
-    kind: str = field("white", "how the spectrum is given", choices=tuple(NOISE_KINDS))
-
-
-@dataclasses.dataclass(frozen=True)
-class CorruptedNoiseConfig(NoiseConfig):
-    """The covariance for examples that are flagged as corrupted, so that clean ones teach the band.
-
-    Sampling uses `noise`, under which the clean examples are learned.
-    """
-
-    kind: str = field(
-        "same", "how the spectrum is given; same: as noise", choices=("same", *NOISE_KINDS)
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,6 +163,7 @@ class CheckpointConfig:
 
 @dataclasses.dataclass(frozen=True)
 @kinds.of_kinds(SAMPLERS, selector="method")
+@kinds.of_kinds(GRIDS, selector="times")
 class PreviewConfig:
     """Grids of samples from the EMA weights during training."""
 
@@ -223,6 +171,7 @@ class PreviewConfig:
     num_samples: int = field(64, "samples in a grid", low=1, high=4096)
     method: str = field("ddim", "sampler", choices=METHODS)
     num_steps: int = field(50, "sampling steps", low=1)
+    times: str = field("uniform", "grid of times", choices=tuple(GRIDS))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -36,6 +36,7 @@ class Drawer:
       mesh: devices to draw on: this process's, or, with `out` replicated, those of all.
       sampler: the method.
       num_steps: of sampling.
+      times: an explicit grid, of `num_steps` intervals; None: uniform.
       seed: of the samples.
       batch_size: samples drawn at once, rounded up to a multiple of the devices.
       label: the class of all samples; None: each class in turn, where there are any.
@@ -59,6 +60,7 @@ class Drawer:
         *,
         sampler: Sampler,
         num_steps: int,
+        times: np.ndarray | None = None,
         seed: int = 0,
         batch_size: int = 64,
         label: int | None = None,
@@ -77,6 +79,7 @@ class Drawer:
             self._batch,
             sampler=sampler,
             num_steps=num_steps,
+            times=times,
             guidance_scale=guidance_scale,
             out=out,
         )
@@ -132,13 +135,14 @@ def compile_draw(
     *,
     sampler: Sampler,
     num_steps: int,
+    times: np.ndarray | None = None,
     guidance_scale: float = 1.0,
     out: NamedSharding | None = None,
 ) -> Any:
     """Builds `draw(params, key, offset, label)`, to be called with `mesh` set.
 
     Args:
-      record, model, diffusion, mesh, sampler, num_steps, guidance_scale, out: as of `Drawer`.
+      record, model, diffusion, mesh, sampler, num_steps, times, guidance_scale, out: as of `Drawer`.
       batch: samples per call, which the number of devices divides.
 
     Returns:
@@ -164,6 +168,7 @@ def compile_draw(
             (batch, *data.shape),
             method=sampler,
             num_steps=num_steps,
+            times=times,
             prediction=config.prediction,
             offset=offset,
         )

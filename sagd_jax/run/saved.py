@@ -19,14 +19,14 @@ import numpy as np
 from jax.sharding import Mesh
 
 from sagd_jax.diffusion.process import Diffusion
-from sagd_jax.run import build
+from sagd_jax.run import build, noise
 from sagd_jax.run.checkpoints import Checkpoints
 from sagd_jax.run.denoiser import as_denoiser, parameter_shapes
 from sagd_jax.run.layout import with_layout
 from sagd_jax.run.record import Record, read_record
 from sagd_jax.run.restore import CheckpointError
 from sagd_jax.spectral import spectra
-from sagd_jax.spectral.covariance import FourierCovariance
+from sagd_jax.spectral.covariance import Covariance
 from sagd_jax.system import schema
 
 _TOLERANCE = 1e-4
@@ -79,7 +79,9 @@ def load_run(
         record = read_record(saved.record)
         model = build.network(record.config.model, record.data.num_classes)
         shapes = parameter_shapes(model, record.data.shape)
-        covariance = stored_covariance(saved.arrays, record.data.shape)
+        covariance = stored_covariance(
+            saved.arrays, record.data.shape, noise.basis_of(record.config.noise)
+        )
         schedule = build.schedule(record.config.schedule)
     except schema.ConfigError as error:
         raise CheckpointError(f"{saved.path}: {error}") from error
@@ -133,14 +135,16 @@ def load(
     return denoiser, run.diffusion, metadata
 
 
-def stored_covariance(arrays: dict[str, np.ndarray], shape: tuple[int, ...]) -> FourierCovariance:
+def stored_covariance(
+    arrays: dict[str, np.ndarray], shape: tuple[int, ...], basis: str = "fourier"
+) -> Covariance:
     """The covariance among a checkpoint's arrays, for signals of `shape`; checked, not rescaled."""
     spatial = shape[:-1]
     variance = arrays.get("variance")
     if variance is None:
         raise CheckpointError("the checkpoint has no array 'variance'")
     try:
-        checked = spectra.from_variance(variance, spatial)
+        checked = spectra.on_grid(variance, spatial, basis)
     except ValueError as error:
         raise CheckpointError(f"the checkpoint's {error}") from error
     if not np.allclose(checked.variance, variance, rtol=_TOLERANCE):
@@ -150,4 +154,4 @@ def stored_covariance(arrays: dict[str, np.ndarray], shape: tuple[int, ...]) -> 
             f"the checkpoint's variance is for {variance.shape[-1]} channels, its data has "
             f"{shape[-1]}"
         )
-    return FourierCovariance(jnp.asarray(variance, jnp.float32), tuple(spatial))
+    return jax.tree.map(lambda _: jnp.asarray(variance, jnp.float32), checked)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from sagd_jax.spectral.analysis import Analysis
+from sagd_jax.spectral.frequencies import frequency_vectors
 from sagd_jax.spectral.power_spectrum import radial_profile
 
 
@@ -37,7 +38,7 @@ def plot_spectrum(analysis: Analysis, path: str | Path) -> None:
     values = spectrum.power.mean(axis=-1)
     holes = analysis.kept == 0
     if values.ndim == 1:
-        frequency = np.fft.rfftfreq(spectrum.spatial_shape[0])
+        (frequency,) = frequency_vectors(spectrum.spatial_shape, spectrum.basis)
         right.semilogy(frequency[1:], values[1:])
         right.semilogy(frequency[holes], values[holes], ".", color="tab:red", label="to omit")
         right.set(xlabel="frequency (cycles per sample)", ylabel="power")
@@ -46,13 +47,20 @@ def plot_spectrum(analysis: Analysis, path: str | Path) -> None:
         if values.ndim == 3:
             values, holes = values.mean(axis=1), holes.any(axis=1)
         height = spectrum.spatial_shape[0]
-        picture = np.fft.fftshift(np.log10(np.maximum(values, values[values > 0].min())), axes=0)
-        extent = (0.0, 0.5, -0.5, -0.5 + (height - 1) / height)
+        picture = np.log10(np.maximum(values, values[values > 0].min()))
+        extent = (0.0, 0.5, 0.0, 0.5)
+        if spectrum.basis == "fourier":
+            picture = np.fft.fftshift(picture, axes=0)
+            extent = (0.0, 0.5, -0.5, -0.5 + (height - 1) / height)
         image = right.imshow(picture, origin="lower", aspect="auto", extent=extent)
         if holes.any():
             right.contour(
                 np.fft.fftshift(holes, axes=0).astype(float), [0.5], colors="red", extent=extent
             )
-        right.set(xlabel="last axis (cycles per sample)", ylabel="first axis", title="log10 power")
+        right.set(
+            xlabel="last axis (cycles per sample)",
+            ylabel="first axis",
+            title=f"log10 power, {spectrum.basis}",
+        )
         figure.colorbar(image, ax=right)
     figure.savefig(path, dpi=110)

@@ -7,16 +7,23 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from sagd_jax.spectral.covariance import FourierCovariance
+from sagd_jax.spectral.covariance import Covariance
+from sagd_jax.spectral.diagonal import DiagonalCovariance
 from sagd_jax.spectral.frequencies import radial_frequency
 from sagd_jax.spectral.half_grid import hermitian_multiplicity
 
 
-def describe_covariance(covariance: FourierCovariance, channels: int, kind: str) -> str:
+def describe_covariance(covariance: Covariance, channels: int, kind: str) -> str:
     """Rank, range and the energy in each quarter of the radius, on one line."""
     variance = np.asarray(covariance.variance, np.float64)
-    weights = hermitian_multiplicity(covariance.spatial_shape)[:, None] * np.ones_like(variance)
-    radius = radial_frequency(covariance.spatial_shape, "max")[..., None]
+    weights = np.ones_like(variance)
+    if isinstance(covariance, DiagonalCovariance):
+        kind = f"{kind} in the {type(covariance.basis).__name__.lower()} basis"
+        radius = covariance.basis.radius
+        radius = radius / (radius.max() or 1.0)
+    else:
+        weights *= hermitian_multiplicity(covariance.spatial_shape)[:, None]
+        radius = radial_frequency(covariance.spatial_shape, "max")[..., None]
     bins = np.broadcast_to(np.minimum((radius * 4).astype(int), 3), variance.shape)
     energy = np.bincount(bins.ravel(), (weights * variance).ravel(), minlength=4)
     shares = " ".join(f"{e:.1%}" for e in energy / energy.sum())

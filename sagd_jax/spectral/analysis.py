@@ -24,7 +24,7 @@ class Analysis:
     Attributes:
       spectrum, law, anomalies: of `power_spectrum.py` and `anomalies.py`; the law is fitted outside
         of the anomalies.
-      kept: 1 where the suggested noise stays, 0 in its holes, float64 on the half grid.
+      kept: 1 where the suggested noise stays, 0 in its holes, float64 on the grid of the power.
       removed: share of the data's energy in the holes.
     """
 
@@ -41,13 +41,16 @@ def analyse(
     mean: str = "channel",
     window: str = "auto",
     margin: float = 1.0,
+    basis: str = "fourier",
 ) -> Analysis:
-    """Estimates the spectrum of data and finds what stands out.
+    """Estimates the spectrum of data and finds what stands out, in the Fourier basis alone.
 
     Args:
       batches: as in `power_spectrum.estimate`: arrays `(n, *spatial, channels)`, iterated over twice.
       mean, window: as in `power_spectrum.estimate`.
       margin: of the suggested holes, in bins.
+      basis: as in `power_spectrum.estimate`; in the cosine one nothing is looked for: a stationary band
+        or line is none there.
 
     Raises:
       ValueError: as `power_spectrum.estimate`, or for a negative margin.
@@ -57,7 +60,10 @@ def analyse(
     >>> analyse([np.asarray(batch)]).anomalies
     []
     """
-    spectrum = estimate(batches, mean=mean, window=window)
+    spectrum = estimate(batches, mean=mean, window=window, basis=basis)
+    if basis != "fourier":
+        ones = np.ones(spectrum.power.shape[:-1])
+        return Analysis(spectrum, fit_power_law(spectrum), [], ones, 0.0)
     anomalies = find_anomalies(spectrum)
     found = np.zeros(spectrum.power.shape[:-1], bool)
     for anomaly in anomalies:

@@ -9,16 +9,17 @@ and what is allowed. Values are data: nothing is evaluated.
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import difflib
 import math
 import numbers
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sagd_jax.system.errors import ForPeople, check_choice
+from sagd_jax.system.errors import ForPeople, check_choice, one_line
 
 
 class ConfigError(ForPeople, ValueError):
@@ -104,7 +105,7 @@ def parse(text: str, hint: Any) -> Any:
     if hint is str:
         return text
     if hint == tuple[str, ...] and not text.startswith(("(", "[")):
-        return tuple(name.strip() for name in text.split(",") if name.strip())
+        return tuple(name.strip() for name in _split(text) if name.strip())
     if hint is bool and text.lower() in ("true", "false"):
         return text.lower() == "true"
     try:
@@ -114,6 +115,29 @@ def parse(text: str, hint: Any) -> Any:
     if isinstance(value, tuple | list) or typing.get_origin(hint) is not tuple:
         return value
     return (value,)
+
+
+def _split(text: str) -> list[str]:
+    """Parts between the commas that are in no brackets."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
+
+
+@contextlib.contextmanager
+def as_config_error(where: str) -> Iterator[None]:
+    """Turns a ValueError of the parts into a ConfigError that says `where`."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{where}: {one_line(error)}") from error
 
 
 def build(

@@ -18,7 +18,7 @@ from sagd_jax.diffusion import losses
 from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.run.config import RunConfig
 from sagd_jax.run.denoiser import apply_network
-from sagd_jax.spectral.covariance import FourierCovariance
+from sagd_jax.spectral.covariance import Covariance
 from sagd_jax.training import quarters
 
 Drawn = dict[str, Any]
@@ -72,7 +72,7 @@ class Denoising:
     model: nn.Module
     diffusion: Diffusion
     value_range: ValueRange
-    corrupted: FourierCovariance | None = None
+    corrupted: Covariance | None = None
 
     def draw(self, batch, time_key, noise_key, label_key):
         config, diffusion = self.config, self.diffusion

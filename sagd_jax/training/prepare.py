@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 from sagd_jax.data.source import Source
 from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.run import build, layout
-from sagd_jax.run.config import MAKE_ANEW, RunConfig
+from sagd_jax.run.config import RunConfig
 from sagd_jax.run.denoiser import parameter_shapes
 from sagd_jax.run.record import Record, describe_run
 from sagd_jax.system.schema import ConfigError
@@ -80,8 +80,8 @@ def prepare(config: RunConfig, source: Source) -> Prepared:
     mesh = layout.make_mesh(config.mesh, config.train.batch_size, config.train.accumulate)
     model = build.network(config.model, source.num_classes)
     spatial = tuple(source.shape[:-1])
-    covariance = build.covariance(config.noise, spatial, source.sample_rate)
-    corrupted = build.corrupted_covariance(config, spatial, source.sample_rate)
+    covariance = build.covariance(config.noise, spatial, source.sample_rate, source)
+    corrupted = build.corrupted_covariance(config, spatial, source.sample_rate, source)
     diffusion = Diffusion(build.schedule(config.schedule), covariance)
     optimizer = make_optimizer(config.optimizer, config.train)
     shapes = parameter_shapes(model, tuple(source.shape))

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from sagd_jax.diffusion.samplers import SAMPLERS
-from sagd_jax.run import layout
+from sagd_jax.diffusion.time_grids import GRIDS
+from sagd_jax.run import build, layout
 from sagd_jax.run.draw import Drawer
 from sagd_jax.show import pictures
 from sagd_jax.system import kinds
@@ -30,6 +31,9 @@ class Preview(Action):
         options = config.preview
         self.every = options.every
         self._data, self._count = parts.record.data, options.num_samples
+        with build.as_config_error("config.preview"):
+            grid = kinds.make(GRIDS, options, selector="times")
+            times = grid.times(parts.diffusion.schedule, options.num_steps)
         self._drawer = Drawer(
             parts.record,
             parts.model,
@@ -37,6 +41,7 @@ class Preview(Action):
             parts.mesh,
             sampler=kinds.make(SAMPLERS, options, selector="method"),
             num_steps=options.num_steps,
+            times=times,
             seed=config.seed,
             batch_size=min(_SAMPLES_AT_ONCE, self._count),
             out=layout.replicated(parts.mesh),

@@ -13,7 +13,7 @@ from sagd_jax.data.source import Source, normalise
 from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.run.config import RunConfig
 from sagd_jax.show.words import describe_covariance
-from sagd_jax.spectral.covariance import FourierCovariance
+from sagd_jax.spectral.covariance import Covariance
 
 _EXAMPLES = 1024
 _MEBI = 2**20
@@ -45,7 +45,7 @@ def summarise(
     return "\n".join(lines)
 
 
-def hidden_energy(covariance: FourierCovariance, source: Source) -> float:
+def hidden_energy(covariance: Covariance, source: Source) -> float:
     """Share of the data's energy off the range of Sigma, about the mean, from up to 1024 examples."""
     count = min(len(source), _EXAMPLES)
     indices = np.linspace(0, len(source) - 1, count).astype(np.int64)

@@ -103,3 +103,20 @@ def test_explicit_grids_are_checked(grid):
 def test_bad_arguments(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_grids_by_name_are_the_functions():
+    schedule = sagd.schedules.rectified_flow()
+    for name, options, expected in (
+        ("uniform", {}, time_grids.uniform(5)),
+        ("uniform_log_snr", {}, time_grids.uniform_log_snr(schedule, 5)),
+        (
+            "uniform_log_snr",
+            {"ratio_min": 0.1, "ratio_max": 9.0},
+            time_grids.uniform_log_snr(schedule, 5, 0.1, 9.0),
+        ),
+        ("edm", {}, time_grids.edm(schedule, 5)),
+        ("edm", {"rho": 2.0, "ratio_min": 0.3}, time_grids.edm(schedule, 5, 2.0, 0.3)),
+    ):
+        grid = time_grids.GRIDS[name].make(**options)
+        np.testing.assert_array_equal(grid.times(schedule, 5), expected)

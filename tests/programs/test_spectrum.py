@@ -6,8 +6,11 @@ import jax
 import numpy as np
 import pytest
 
+from sagd_jax import data
 from sagd_jax.programs import spectrum
+from sagd_jax.run import build
 from sagd_jax.spectral import spectra
+from sagd_jax.spectral.power_spectrum import estimate, fit_power_law
 
 
 def config_file(folder, **fields):
@@ -74,9 +77,66 @@ def test_the_program_on_clean_data_suggests_equal_snr(tmp_path, capsys):
     np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-4)
 
 
+def used(config, out):
+    """`config.noise` of a config with the lines that the program wrote, and of it the covariance."""
+    from sagd_jax.run.config_file import read_config
+
+    lines = [f"    {line}\n" for line in (out / "noise_config.py").read_text().splitlines()]
+    text = config.read_text().replace("    return config", "".join(lines) + "    return config")
+    (out / "config.py").write_text(text)
+    return read_config(str(out / "config.py")).noise
+
+
+def test_in_the_cosine_basis(tmp_path, capsys):
+    config = config_file(tmp_path, name="synthetic", num_examples=200, field_shape=(9, 12))
+    out = tmp_path / "out"
+    spectrum.main([f"--config={config}", f"--out={out}", "--exponent=0.5", "--basis=cosine"])
+    printed = capsys.readouterr().out
+    assert "of the basis 'cosine'; what stands out is looked for in 'fourier' alone" in printed
+    fields = data.DataConfig(name="synthetic", num_examples=200, field_shape=(9, 12))
+    source = data.open_source(fields)
+    x = normalised(source.fetch(np.arange(200))["x"], source.value_range)
+    expected = estimate(x, basis="cosine")
+    power = np.load(out / "power.npy")
+    np.testing.assert_allclose(power, expected.power, rtol=1e-5)
+    numbers = json.loads((out / "spectrum.json").read_text())
+    assert numbers["basis"] == "cosine"
+    assert numbers["power_law"]["alpha"] == pytest.approx(fit_power_law(expected).alpha, rel=1e-4)
+    assert (out / "spectrum.png").stat().st_size > 1000
+    covariance = build.covariance(used(config, out), (9, 12))
+    same = spectra.from_data(power, (9, 12), 0.5, basis="cosine")
+    assert covariance.basis == same.basis
+    np.testing.assert_allclose(covariance.variance, same.variance, rtol=1e-6)
+
+
+@pytest.mark.parametrize("basis", ["fourier", "cosine"])
+def test_a_spectrum_per_class(tmp_path, capsys, basis):
+    config = config_file(tmp_path, name="digits")
+    out = tmp_path / "out"
+    spectrum.main([f"--config={config}", f"--out={out}", "--per_class", f"--basis={basis}"])
+    assert "config.noise.per_class = True" in capsys.readouterr().out
+    digits = data.open_source(data.DataConfig(name="digits"))
+    batch = digits.fetch(np.arange(len(digits)))
+    powers = np.load(out / "classes.npy")
+    x = normalised(batch["x"], digits.value_range)
+    for label in (0, 7):
+        own = estimate(x[batch["label"] == label], basis=basis, window="none")
+        np.testing.assert_allclose(powers[label], own.power, rtol=1e-4)
+    stack = build.covariance_stack(used(config, out), (8, 8), 10)
+    expected = spectra.from_data(powers[7], (8, 8), basis=basis)
+    np.testing.assert_allclose(stack.at(7).variance, expected.variance, rtol=1e-6)
+
+
+def normalised(x, value_range):
+    return np.asarray(data.normalise(x, value_range))
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (["--basis=haar"], "'fourier', 'cosine'"),
+        (["--per_class", "--num_examples=12"], "--per_class: class"),
+        (["--per_class", "--config.data.name=synthetic"], "--per_class: this data has no labels"),
         (["--num_examples=1"], "--num_examples=1: expected at least 2"),
         (["--margin=-1"], "--margin=-1.0"),
         (["--config.data.split=trian"], "'train', 'test', 'all'"),
