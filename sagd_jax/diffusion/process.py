@@ -102,9 +102,7 @@ class Diffusion:
             coefficients = members.coefficients(schedule.basis)
             members = DiagonalCovariance(schedule.basis, coefficients)
             stacked = isinstance(given, CovarianceStack)
-            object.__setattr__(
-                self, "covariance", CovarianceStack(members) if stacked else members
-            )
+            object.__setattr__(self, "covariance", CovarianceStack(members) if stacked else members)
 
     @property
     def is_spectral(self) -> bool:
@@ -124,7 +122,9 @@ class Diffusion:
         """Sigma as it acts on states."""
         if self.schedule.basis is None:
             return self.covariance
-        return DiagonalCovariance(bases.Sites(self.covariance.spatial_shape), self.covariance.variance)
+        return DiagonalCovariance(
+            bases.Sites(self.covariance.spatial_shape), self.covariance.variance
+        )
 
     def at(self, index: ArrayLike) -> Diffusion:
         """The process of examples of these kinds, where the covariance is a `CovarianceStack`.

@@ -292,7 +292,7 @@ class Sampler(abc.ABC):
     def __post_init__(self) -> None:
         schema.check(self)
 
-    def check(self, diffusion: Diffusion) -> None:
+    def check(self, diffusion: Diffusion) -> None:  # noqa: B027
         """Raises ValueError for a process that the method cannot sample."""
 
     def memory(self, x: jax.Array, t: jax.Array) -> Any:

@@ -100,7 +100,11 @@ def sample(
         x = diffusion.encode(x)
     # A singular Sigma never changes the data off its range: read there once, at the start, since
     # reading it anew would divide the rounding of every state by a small alpha.
-    clean = 0.0 if start is None else diffusion.encode(diffusion.off_range(diffusion.decode(x), grid[0]))
+    clean = (
+        0.0
+        if start is None
+        else diffusion.encode(diffusion.off_range(diffusion.decode(x), grid[0]))
+    )
     predict = predictor(denoiser, diffusion, prediction, clean)
     keys = fold_in_range(key, offset, shape[0])
     steps = len(grid) - 1

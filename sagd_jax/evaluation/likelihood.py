@@ -19,6 +19,7 @@ from jax.sharding import Mesh
 from sagd_jax.data.source import Source, normalise
 from sagd_jax.diffusion.likelihood import dequantize, log_likelihood
 from sagd_jax.run import layout
+from sagd_jax.run.denoiser import of_kinds
 from sagd_jax.run.record import DataRecord
 from sagd_jax.run.saved import Run
 
@@ -70,7 +71,7 @@ def evaluate(
             dataclasses.replace(run, params=params).denoiser(
                 label if run.model.num_classes and by_class else None
             ),
-            run.diffusion,
+            of_kinds(run.diffusion, label),
             x,
             prediction=record.config.model.prediction,
             offset=offset,

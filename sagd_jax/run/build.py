@@ -11,16 +11,20 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 
 from sagd_jax.data.source import Source
-from sagd_jax.diffusion import schedules
+from sagd_jax.diffusion.process import Diffusion
+from sagd_jax.diffusion.schedules import Schedule
 from sagd_jax.models import DiT, UNet
 from sagd_jax.run import noise
-from sagd_jax.run.config import ModelConfig, RunConfig, ScheduleConfig
+from sagd_jax.run import schedule as run_schedule
+from sagd_jax.run.config import ModelConfig, RunConfig
 from sagd_jax.run.noise import NoiseConfig, Signals
+from sagd_jax.run.schedule import Inputs, ScheduleConfig
 from sagd_jax.spectral.covariance import Covariance
-from sagd_jax.spectral.stacks import CovarianceStack
-from sagd_jax.system import kinds, schema
+from sagd_jax.spectral.stacks import CovarianceStack, stack
+from sagd_jax.system import schema
 from sagd_jax.system.schema import ConfigError, as_config_error
 
 
@@ -82,10 +86,41 @@ def corrupted_covariance(
     return covariance(config.corrupted_noise, spatial_shape, sample_rate, source, where)
 
 
-def schedule(config: ScheduleConfig) -> schedules.Schedule:
-    """The schedule of `config.schedule`."""
+def schedule(config: ScheduleConfig, inputs: Inputs) -> Schedule:
+    """The schedule of `config.schedule`, for these signals or from a checkpoint's arrays."""
     with as_config_error("config.schedule"):
-        return kinds.make(schedules.KINDS, config)
+        return run_schedule.make(config, inputs)
+
+
+def process(config: RunConfig, source: Source) -> tuple[Diffusion, dict[str, np.ndarray]]:
+    """The process of a run on a source, and the arrays that a checkpoint stores of it.
+
+    Its covariance is a stack where examples have their own: per class, or clean and corrupted.
+
+    Raises:
+      ConfigError: one line saying what does not fit together.
+    """
+    spatial, rate = tuple(source.shape[:-1]), source.sample_rate
+    corrupted = corrupted_covariance(config, spatial, rate, source)
+    if config.noise.per_class:
+        if corrupted is not None:
+            raise ConfigError(
+                "config.noise.per_class=True: not together with config.corrupted_noise"
+            )
+        own: Covariance | CovarianceStack = covariance_stack(
+            config.noise, spatial, source.num_classes, source
+        )
+    else:
+        own = covariance(config.noise, spatial, rate, source)
+    arrays = {"variance": np.asarray(own.variance)}
+    if corrupted is not None:
+        arrays["corrupted_variance"] = np.asarray(corrupted.variance)
+        with as_config_error("config.corrupted_noise"):
+            own = stack([own, corrupted])
+    inputs = Inputs(Signals(spatial, rate, source, "config.schedule"))
+    made = schedule(config.schedule, inputs)
+    with as_config_error("config.noise"):
+        return Diffusion(made, own), arrays | inputs.used
 
 
 def network(config: ModelConfig, num_classes: int) -> nn.Module:

@@ -1,7 +1,8 @@
 """The configuration of a run: its sections, with the default, bounds and meaning of each field.
 
 The fields of what is chosen by a word (a spectrum, a schedule, a sampler, a source) stand in the table
-beside it; this file has the sections, but for those of the noise (`noise.py`). `config_file.py` reads
+beside it; this file has the sections, but for those of the noise (`noise.py`) and the schedule
+(`schedule.py`). `config_file.py` reads
 them from a file.
 """
 
@@ -12,24 +13,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from sagd_jax.data.config import DataConfig
-from sagd_jax.diffusion import schedules
 from sagd_jax.diffusion.losses import NORMS, TIME_DRAWS, WEIGHTINGS
 from sagd_jax.diffusion.process import PREDICTIONS
 from sagd_jax.diffusion.samplers import METHODS, SAMPLERS
 from sagd_jax.diffusion.time_grids import GRIDS
 from sagd_jax.run.noise import CorruptedNoiseConfig, NoiseConfig
+from sagd_jax.run.schedule import ScheduleConfig
 from sagd_jax.system import kinds, schema
 from sagd_jax.system.schema import field, section
 
 OPTIMIZERS = ("adam", "adamw", "lion", "sgd")
-
-
-@dataclasses.dataclass(frozen=True)
-@kinds.of_kinds(schedules.KINDS)
-class ScheduleConfig:
-    """The scalars alpha_t and sigma_t."""
-
-    kind: str = field("linear_beta", "schedule", choices=tuple(schedules.KINDS))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.run.build import as_config_error
 from sagd_jax.run.layout import gathered
+from sagd_jax.spectral.stacks import CovarianceStack
 
 
 def initial_parameters(model: nn.Module, key: jax.Array, shape: tuple[int, ...]) -> Any:
@@ -39,18 +40,33 @@ def apply_network(
     """The network's prediction for x_t of shape `(batch, *spatial, channels)` at t of `(batch,)`.
 
     The network sees x_t / sqrt(alpha^2 + sigma^2), of unit scale under any schedule (and x_t itself
-    under a variance-preserving one), and time as a discrete timestep.
+    under a variance-preserving one; what the schedule says, per coordinate, under a spectral one), and
+    time as a discrete timestep of the schedule's clock.
     """
     if project_input:
         x_t = diffusion.covariance.project(x_t)
-    scale = jax.lax.rsqrt(diffusion.alpha(t, x_t) ** 2 + diffusion.sigma(t, x_t) ** 2)
+    if diffusion.is_spectral:
+        scale = diffusion.schedule.input_scale(t).astype(x_t.dtype)
+        seen = diffusion.decode(scale * diffusion.encode(x_t))
+    else:
+        scale = jax.lax.rsqrt(diffusion.alpha(t, x_t) ** 2 + diffusion.sigma(t, x_t) ** 2)
+        seen = scale * x_t
     variables = {"params": gathered(params)}
     timestep = diffusion.schedule.timestep(t)
     options: dict[str, Any] = {}
     if dropout_key is not None:
         options = {"train": True, "rngs": {"dropout": dropout_key}}
-    prediction: Any = model.apply(variables, scale * x_t, timestep, label, **options)
+    prediction: Any = model.apply(variables, seen, timestep, label, **options)
     return prediction
+
+
+def of_kinds(diffusion: Diffusion, kind: jax.Array | None) -> Diffusion:
+    """The process of a batch of examples of these kinds; the same one where all have one covariance."""
+    if not isinstance(diffusion.covariance, CovarianceStack):
+        return diffusion
+    if kind is None:
+        raise ValueError("the noise of this run has a covariance per class; give labels")
+    return diffusion.at(kind.astype(jnp.int32))
 
 
 def as_denoiser(

@@ -21,7 +21,7 @@ from sagd_jax.diffusion import guidance
 from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.diffusion.samplers import Sampler
 from sagd_jax.diffusion.sampling import sample
-from sagd_jax.run.denoiser import as_denoiser
+from sagd_jax.run.denoiser import as_denoiser, of_kinds
 from sagd_jax.run.layout import batch_sharding, rounded_up
 from sagd_jax.run.record import Record
 
@@ -69,6 +69,8 @@ class Drawer:
     ) -> None:
         self._mesh, self._seed, self._label = mesh, seed, label
         self._num_classes = model.num_classes
+        if record.config.noise.per_class:  # each class has its noise, whatever the network knows
+            self._num_classes = record.data.num_classes
         # Every batch has this shape: one compilation.
         self._batch = rounded_up(batch_size, mesh)
         self._draw = compile_draw(
@@ -155,16 +157,17 @@ def compile_draw(
 
     def draw(params: Any, key: jax.Array, offset: jax.Array, label: jax.Array) -> jax.Array:
         def denoiser(label: jax.Array | None) -> Any:
-            return as_denoiser(model, params, diffusion, label, project_input=config.project_input)
+            return as_denoiser(model, params, own, label, project_input=config.project_input)
 
         label = jax.lax.with_sharding_constraint(label, split)
+        own = of_kinds(diffusion, label)
         denoise = denoiser(label if model.num_classes else None)
         if guidance_scale != 1:
             denoise = guidance.classifier_free(denoise, denoiser(None), guidance_scale)
         x = sample(
             key,
             denoise,
-            diffusion,
+            own,
             (batch, *data.shape),
             method=sampler,
             num_steps=num_steps,

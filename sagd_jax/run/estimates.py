@@ -60,6 +60,14 @@ def spectra_of_classes(source: Source, basis: Basis, limit: int = LIMIT) -> np.n
     return np.stack(spectra)
 
 
+def channel_means_of(source: Source, limit: int = LIMIT) -> np.ndarray:
+    """The mean of each channel of the data in [-1, 1], float64 `(channels,)`, as `spectrum_of`."""
+    count, total = min(len(source), limit), 0.0
+    for x in _Examples(source, np.arange(count)):
+        total = total + x.mean(axis=tuple(range(1, x.ndim - 1))).sum(axis=0)
+    return np.asarray(total) / count
+
+
 class _Examples:
     """Some examples of a source, mapped to [-1, 1] in float64; can be iterated over twice."""
 

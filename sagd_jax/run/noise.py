@@ -20,8 +20,9 @@ from sagd_jax.data.files import Unreadable, read_npy
 from sagd_jax.data.source import Source
 from sagd_jax.run.estimates import spectra_of_classes, spectrum_of
 from sagd_jax.spectral import bases, combine, named, spectra
+from sagd_jax.spectral.bases import Basis
 from sagd_jax.spectral.covariance import Covariance
-from sagd_jax.spectral.half_grid import half_grid_shape
+from sagd_jax.spectral.half_grid import half_grid_shape, whole_from_half
 from sagd_jax.spectral.stacks import CovarianceStack, stack
 from sagd_jax.system import kinds, schema
 from sagd_jax.system.schema import ConfigError, field
@@ -230,6 +231,16 @@ def make_stack(config: NoiseConfig, signals: Signals, num_classes: int) -> Covar
     return stack(members)
 
 
+def from_text(text: str, signals: Signals) -> Covariance:
+    """The covariance of a kind and its fields in one line, such as `power_law:alpha=-0.5`.
+
+    Raises:
+      ConfigError: one line saying what cannot be made.
+    """
+    with schema.as_config_error(signals.where):
+        return make(_read_member(signals.where, text), signals)
+
+
 def basis_of(config: NoiseConfig) -> str:
     """The name of the basis in which the covariance of a section is diagonal, and is stored.
 
@@ -249,27 +260,27 @@ def _read_members(where: str, members: tuple[str, ...]) -> list[NoiseConfig]:
     """The sections that lines of text stand for."""
     if not members:
         raise ConfigError(f"{where}.members=(): expected spectra, such as 'power_law:alpha=-0.5'")
+    return [_read_member(f"{where}.members[{i}]", text) for i, text in enumerate(members)]
+
+
+def _read_member(place: str, text: str) -> NoiseConfig:
+    # A colon may stand in the name of a file: only one before `name=` divides.
     hints = typing.get_type_hints(NoiseConfig)
-    read = []
-    for i, text in enumerate(members):
-        place = f"{where}.members[{i}]"
-        # A colon may stand in the name of a file: only one before `name=` divides.
-        kind, *fields = re.split(r":(?=\s*\w+\s*=)", text)
-        kind = kind.strip()
-        simple = [name for name in NOISE_KINDS if name not in _COMBINED]
-        if kind not in simple:
-            raise ConfigError(
-                f"{place}={text!r}: expected a kind and its fields, such as 'power_law:alpha=-0.5'; "
-                f"kinds: {', '.join(simple)}"
-            )
-        values: dict[str, Any] = {"kind": kind}
-        for part in fields:
-            name, _, value = part.partition("=")
-            values[name.strip()] = schema.parse(value.strip(), hints.get(name.strip()))
-        if "per_class" in values:
-            raise ConfigError(f"{place}.per_class: a member is of all classes")
-        read.append(schema.build(NoiseConfig, values, place))
-    return read
+    kind, *fields = re.split(r":(?=\s*\w+\s*=)", text)
+    kind = kind.strip()
+    simple = [name for name in NOISE_KINDS if name not in _COMBINED]
+    if kind not in simple:
+        raise ConfigError(
+            f"{place}={text!r}: expected a kind and its fields, such as 'power_law:alpha=-0.5'; "
+            f"kinds: {', '.join(simple)}"
+        )
+    values: dict[str, Any] = {"kind": kind}
+    for part in fields:
+        name, _, value = part.partition("=")
+        values[name.strip()] = schema.parse(value.strip(), hints.get(name.strip()))
+    if "per_class" in values:
+        raise ConfigError(f"{place}.per_class: a member is of all classes")
+    return schema.build(NoiseConfig, values, place)
 
 
 def _made_members(signals: Signals, members: tuple[str, ...]) -> list[Covariance]:
@@ -279,6 +290,26 @@ def _made_members(signals: Signals, members: tuple[str, ...]) -> list[Covariance
         with schema.as_config_error(own.where):
             made.append(make(config, own))
     return made
+
+
+def read_on_grid(signals: Signals, name: str, file: str | None, basis: Basis) -> np.ndarray:
+    """The array of a file on the whole grid of a basis; of Fourier's, also from its half.
+
+    Raises:
+      ConfigError: one line saying what is wrong with the file.
+    """
+    shape = signals.spatial_shape
+    values = _read(signals, name, file)
+    half = half_grid_shape(shape)
+    if isinstance(basis, bases.Fourier) and half in (values.shape, values.shape[:-1]):
+        values = values if values.ndim > len(half) else values[..., None]
+        return whole_from_half(values, shape)
+    if shape not in (values.shape, values.shape[:-1]):
+        raise ConfigError(
+            f"{signals.where}.{name}={file!r}: shape {values.shape} is of other data than these, of "
+            f"size {'x'.join(map(str, shape))}; {MAKE_ANEW}"
+        )
+    return values
 
 
 def _read(signals: Signals, name: str, file: str | None, basis: str | None = None) -> np.ndarray:

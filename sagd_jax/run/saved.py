@@ -21,12 +21,15 @@ from jax.sharding import Mesh
 from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.run import build, noise
 from sagd_jax.run.checkpoints import Checkpoints
-from sagd_jax.run.denoiser import as_denoiser, parameter_shapes
+from sagd_jax.run.denoiser import as_denoiser, of_kinds, parameter_shapes
 from sagd_jax.run.layout import with_layout
+from sagd_jax.run.noise import Signals
 from sagd_jax.run.record import Record, read_record
 from sagd_jax.run.restore import CheckpointError
+from sagd_jax.run.schedule import Inputs
 from sagd_jax.spectral import spectra
 from sagd_jax.spectral.covariance import Covariance
+from sagd_jax.spectral.stacks import CovarianceStack, stack
 from sagd_jax.system import schema
 
 _TOLERANCE = 1e-4
@@ -54,10 +57,11 @@ class Run:
         self, label: jax.Array | None = None
     ) -> Callable[[jax.Array, jax.Array], jax.Array]:
         """`(x_t, t) -> prediction` for labels of shape `(batch,)`; None: no class."""
+        own = self.record.config.noise.per_class and label is not None
         return as_denoiser(
             self.model,
             self.params,
-            self.diffusion,
+            of_kinds(self.diffusion, label) if own else self.diffusion,
             label,
             project_input=self.record.config.model.project_input,
         )
@@ -79,17 +83,14 @@ def load_run(
         record = read_record(saved.record)
         model = build.network(record.config.model, record.data.num_classes)
         shapes = parameter_shapes(model, record.data.shape)
-        covariance = stored_covariance(
-            saved.arrays, record.data.shape, noise.basis_of(record.config.noise)
-        )
-        schedule = build.schedule(record.config.schedule)
+        diffusion = stored_process(record, saved.arrays)
     except schema.ConfigError as error:
         raise CheckpointError(f"{saved.path}: {error}") from error
     if mesh is not None:
         shapes = with_layout(shapes, mesh)
     name = "ema" if ema else "params"
     params = saved.restore({name: shapes})[name]
-    return Run(model, params, Diffusion(schedule, covariance), record, saved.step)
+    return Run(model, params, diffusion, record, saved.step)
 
 
 def load(
@@ -133,6 +134,29 @@ def load(
         **schema.as_dict(run.record),
     }
     return denoiser, run.diffusion, metadata
+
+
+def stored_process(record: Record, arrays: dict[str, np.ndarray]) -> Diffusion:
+    """The process of a checkpoint, from its record and arrays alone; all are checked anew."""
+    config, shape = record.config, record.data.shape
+    basis = noise.basis_of(config.noise)
+    if config.noise.per_class:
+        classes = arrays.get("variance", np.zeros(0))
+        if len(classes) != record.data.num_classes:
+            raise CheckpointError(
+                f"the checkpoint's variance is for {len(classes)} classes, its data has "
+                f"{record.data.num_classes}"
+            )
+        members = [stored_covariance({"variance": one}, shape, basis) for one in classes]
+        covariance: Covariance | CovarianceStack = stack(members)
+    else:
+        covariance = stored_covariance(arrays, shape, basis)
+    signals = Signals(tuple(shape[:-1]), where="config.schedule")
+    schedule = build.schedule(config.schedule, Inputs(signals, stored=arrays))
+    try:
+        return Diffusion(schedule, covariance)
+    except ValueError as error:
+        raise CheckpointError(f"the checkpoint's {error}") from error
 
 
 def stored_covariance(

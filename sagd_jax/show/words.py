@@ -11,10 +11,14 @@ from sagd_jax.spectral.covariance import Covariance
 from sagd_jax.spectral.diagonal import DiagonalCovariance
 from sagd_jax.spectral.frequencies import radial_frequency
 from sagd_jax.spectral.half_grid import hermitian_multiplicity
+from sagd_jax.spectral.stacks import CovarianceStack
 
 
-def describe_covariance(covariance: Covariance, channels: int, kind: str) -> str:
+def describe_covariance(covariance: Covariance | CovarianceStack, channels: int, kind: str) -> str:
     """Rank, range and the energy in each quarter of the radius, on one line."""
+    if isinstance(covariance, CovarianceStack):
+        first = describe_covariance(covariance.at(0), channels, kind)
+        return f"one for each of {len(covariance)} classes; of class 0: {first}"
     variance = np.asarray(covariance.variance, np.float64)
     weights = np.ones_like(variance)
     if isinstance(covariance, DiagonalCovariance):

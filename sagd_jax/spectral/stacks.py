@@ -60,6 +60,11 @@ class CovarianceStack:
         """lambda of all, `(K, ...)`."""
         return self.members.variance
 
+    @property
+    def is_full_rank(self) -> bool:
+        """Whether all of them are."""
+        return self.members.is_full_rank
+
     def __len__(self) -> int:
         return self.members.variance.shape[0]
 

@@ -17,8 +17,7 @@ from sagd_jax.data.source import ValueRange, normalise
 from sagd_jax.diffusion import losses
 from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.run.config import RunConfig
-from sagd_jax.run.denoiser import apply_network
-from sagd_jax.spectral.covariance import Covariance
+from sagd_jax.run.denoiser import apply_network, of_kinds
 from sagd_jax.training import quarters
 
 Drawn = dict[str, Any]
@@ -72,29 +71,21 @@ class Denoising:
     model: nn.Module
     diffusion: Diffusion
     value_range: ValueRange
-    corrupted: Covariance | None = None
 
     def draw(self, batch, time_key, noise_key, label_key):
         config, diffusion = self.config, self.diffusion
         x0 = normalise(batch["x"], self.value_range)
         t = losses.sample_times(time_key, x0.shape[0], method=config.train.times)
-        x_t, noise = diffusion.diffuse(noise_key, x0, t)
-        if self.corrupted is not None:
-            other = dataclasses.replace(diffusion, covariance=self.corrupted)
-            flags = _like(batch["corrupted"], x0)
-            x_t, noise = (
-                jnp.where(flags, hidden, shown)
-                for hidden, shown in zip(other.diffuse(noise_key, x0, t), (x_t, noise), strict=True)
-            )
+        kind = batch["corrupted"] if self._hides else batch["label"]
+        x_t, noise = of_kinds(diffusion, kind).diffuse(noise_key, x0, t)
         label = None
         if config.model.class_conditional:
             hidden = jax.random.bernoulli(label_key, config.model.class_dropout, t.shape)
             label = jnp.where(hidden, self.model.num_classes, batch["label"])
-        flags = batch["corrupted"]
-        return {"x0": x0, "x_t": x_t, "noise": noise, "t": t, "label": label, "corrupted": flags}
+        return {"x0": x0, "x_t": x_t, "noise": noise, "t": t, "label": label, "kind": kind}
 
     def loss(self, params, ema, drawn, dropout_key):
-        config, diffusion = self.config, self.diffusion
+        config, diffusion = self.config, of_kinds(self.diffusion, drawn["kind"])
         x0, noise, t = drawn["x0"], drawn["noise"], drawn["t"]
         prediction = apply_network(
             self.model,
@@ -106,11 +97,11 @@ class Denoising:
             project_input=config.model.project_input,
             dropout_key=dropout_key,
         )
-        if self.corrupted is not None:
+        if self._hides:
             # What a corrupted example holds in the hole, and what is predicted there, teaches nothing.
             target = diffusion.target(x0, noise, t, config.model.prediction)
-            taught = target + self.corrupted.project(prediction - target)
-            prediction = jnp.where(_like(drawn["corrupted"], x0), taught, prediction)
+            taught = target + diffusion.covariance.project(prediction - target)
+            prediction = jnp.where(_like(drawn["kind"], x0), taught, prediction)
         per_example = losses.denoising_loss(
             diffusion,
             prediction,
@@ -123,6 +114,10 @@ class Denoising:
         )
         return jnp.mean(per_example), quarters.sums(per_example, t)
 
+    @property
+    def _hides(self) -> bool:
+        return self.config.corrupted_noise.kind != "same"
+
 
 def _like(flags: jax.Array, x: jax.Array) -> jax.Array:
-    return flags.reshape(-1, *(1,) * (x.ndim - 1))
+    return flags.astype(bool).reshape(-1, *(1,) * (x.ndim - 1))

@@ -21,6 +21,7 @@ from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.run import build, layout
 from sagd_jax.run.config import RunConfig
 from sagd_jax.run.denoiser import parameter_shapes
+from sagd_jax.run.noise import MAKE_ANEW
 from sagd_jax.run.record import Record, describe_run
 from sagd_jax.system.schema import ConfigError
 from sagd_jax.training.actions import Action, Parts
@@ -79,18 +80,15 @@ def prepare(config: RunConfig, source: Source) -> Prepared:
         )
     mesh = layout.make_mesh(config.mesh, config.train.batch_size, config.train.accumulate)
     model = build.network(config.model, source.num_classes)
-    spatial = tuple(source.shape[:-1])
-    covariance = build.covariance(config.noise, spatial, source.sample_rate, source)
-    corrupted = build.corrupted_covariance(config, spatial, source.sample_rate, source)
-    diffusion = Diffusion(build.schedule(config.schedule), covariance)
+    of_examples, arrays = build.process(config, source)
+    # What corrupted examples hold in their hole is nothing to sample: that is the process of clean ones.
+    two_kinds = config.corrupted_noise.kind != "same"
+    diffusion = of_examples.at(0) if two_kinds else of_examples
     optimizer = make_optimizer(config.optimizer, config.train)
     shapes = parameter_shapes(model, tuple(source.shape))
     record = describe_run(config, source)
-    arrays = {"variance": np.asarray(covariance.variance)}
-    if corrupted is not None:
-        arrays["corrupted_variance"] = np.asarray(corrupted.variance)
     _check_channels(arrays, source)
-    objective = Denoising(config, model, diffusion, record.data.value_range, corrupted)
+    objective = Denoising(config, model, of_examples, record.data.value_range)
 
     abstract = jax.eval_shape(lambda params: initial_state(params, optimizer), shapes)
     state = layout.with_layout(abstract, mesh)
@@ -131,8 +129,11 @@ def _batch_shapes(
 
 def _check_channels(arrays: dict[str, np.ndarray], source: Source) -> None:
     for name, array in arrays.items():
+        section = {"variance": "noise", "corrupted_variance": "corrupted_noise"}.get(
+            name, "schedule"
+        )
         if array.shape[-1] not in (1, source.shape[-1]):
             raise ConfigError(
-                f"config.{'noise' if name == 'variance' else 'corrupted_noise'}.file: its spectrum "
-                f"has {array.shape[-1]} channels, the data has {source.shape[-1]}; {MAKE_ANEW}"
+                f"config.{section}.file: its spectrum has {array.shape[-1]} channels, the data has "
+                f"{source.shape[-1]}; {MAKE_ANEW}"
             )

@@ -14,6 +14,7 @@ from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.run.config import RunConfig
 from sagd_jax.show.words import describe_covariance
 from sagd_jax.spectral.covariance import Covariance
+from sagd_jax.spectral.stacks import CovarianceStack
 
 _EXAMPLES = 1024
 _MEBI = 2**20
@@ -37,10 +38,12 @@ def summarise(
         f"{config.model.prediction}",
         f"devices   {mesh.size} x {platform} (mesh: {devices})",
         f"memory    {_memory(config, source, state, mesh)}",
+        f"schedule  {diffusion.schedule}",
         f"noise     {describe_covariance(diffusion.covariance, source.shape[-1], config.noise.kind)}",
     ]
-    if not diffusion.covariance.is_full_rank:
-        share = hidden_energy(diffusion.covariance, source)
+    covariance = diffusion.covariance
+    if not covariance.is_full_rank and not isinstance(covariance, CovarianceStack):
+        share = hidden_energy(covariance, source)
         lines.append(f"hole      holds {share:.2%} of the data's energy (mean image left out)")
     return "\n".join(lines)
 

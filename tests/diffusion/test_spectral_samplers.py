@@ -116,7 +116,9 @@ def test_churn_keeps_the_law_of_the_data():
 def test_churn_is_refused_where_coordinates_are_finished():
     basis, _, diffusion, denoiser = stochastic("hierarchical")
     with pytest.raises(ValueError, match="finished before t = 0"):
-        sagd.sample(KEY, denoiser, diffusion, (1, *SHAPE, 1), method="sde", churn=1.0, prediction="v")
+        sagd.sample(
+            KEY, denoiser, diffusion, (1, *SHAPE, 1), method="sde", churn=1.0, prediction="v"
+        )
 
 
 @pytest.mark.parametrize("name", ["blurring", "shortest_path", "flipped_snr", "hierarchical"])

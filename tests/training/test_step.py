@@ -38,10 +38,14 @@ def batch(value=128, corrupted=False, size=16):
 
 
 def stub_steps(corrupted=None, **sections):
+    covariance = sagd.white((8, 8))
+    if corrupted is not None:
+        sections["corrupted_noise"] = {"kind": "band_pass"}  # that there is one
+        covariance = sagd.stack([covariance, corrupted])
     config = schema.build(RunConfig, sections)
-    diffusion = sagd.Diffusion(sagd.schedules.cosine(), sagd.white((8, 8)))
+    diffusion = sagd.Diffusion(sagd.schedules.cosine(), covariance)
     optimizer = optax.sgd(0.1)
-    objective = Denoising(config, Stub(), diffusion, (0.0, 255.0), corrupted)
+    objective = Denoising(config, Stub(), diffusion, (0.0, 255.0))
     return jax.jit(make_steps(config, objective, optimizer)), initial_state(
         {"weight": jnp.float32(1)}, optimizer
     )

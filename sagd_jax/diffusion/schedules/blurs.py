@@ -88,9 +88,7 @@ class Heat(SpectralSchedule):
         return mean, alpha**2 * jnp.asarray(self.spectrum)
 
 
-def blurring(
-    base: Schedule, basis: Basis, blur_max: float = 20.0, floor: float = 1e-3
-) -> Blurring:
+def blurring(base: Schedule, basis: Basis, blur_max: float = 20.0, floor: float = 1e-3) -> Blurring:
     """Blurring diffusion, (24b): fine detail is blurred away before the noise of the base hides it.
 
     Args:
@@ -113,9 +111,7 @@ def blurring(
     _check_positive("blur_max", blur_max)
     if not 0 < floor < 1:
         raise ValueError(f"floor={floor}: expected a number in (0, 1)")
-    return checked(
-        Blurring(base=base, basis=basis, blur_max=float(blur_max), floor=float(floor))
-    )
+    return checked(Blurring(base=base, basis=basis, blur_max=float(blur_max), floor=float(floor)))
 
 
 def heat(

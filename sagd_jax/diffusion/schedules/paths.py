@@ -168,7 +168,9 @@ def moving(base: Schedule, start: Covariance, end: Covariance) -> Moving:
     check_scalar("base", base)
     for name, value in (("start", start), ("end", end)):
         if not isinstance(value, Covariance):
-            raise ValueError(f"{name}={value!r}: expected a covariance, such as sagd.power_law(...)")
+            raise ValueError(
+                f"{name}={value!r}: expected a covariance, such as sagd.power_law(...)"
+            )
     diagonal = [c for c in (start, end) if isinstance(c, DiagonalCovariance)]
     basis = diagonal[0].basis if diagonal else Fourier(start.spatial_shape)
     first, last = (np.asarray(c.coefficients(basis), np.float64) for c in (start, end))
@@ -176,9 +178,7 @@ def moving(base: Schedule, start: Covariance, end: Covariance) -> Moving:
     return checked(Moving(base=base, start=first, end=last, basis=basis))
 
 
-def hierarchical(
-    base: Schedule, labels: ArrayLike, softness: float, basis: Basis
-) -> Hierarchical:
+def hierarchical(base: Schedule, labels: ArrayLike, softness: float, basis: Basis) -> Hierarchical:
     """Coordinates destroyed one label after the other, (24f): coarse to fine, say.
 
     Args:

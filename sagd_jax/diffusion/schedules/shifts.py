@@ -60,7 +60,10 @@ class SpectrallyShifted(SpectralSchedule):
         return on_grid(self.base.log_snr(t), self.basis) + jnp.asarray(self.shift)
 
     def _parts(self, t):
-        alpha, sigma = on_grid(self.base.alpha(t), self.basis), on_grid(self.base.sigma(t), self.basis)
+        alpha, sigma = (
+            on_grid(self.base.alpha(t), self.basis),
+            on_grid(self.base.sigma(t), self.basis),
+        )
         # Half of the shift on either side: neither overflows, whatever its size.
         half = jnp.exp(jnp.asarray(self.shift) / 4).astype(alpha.dtype)
         return half * alpha, sigma / half

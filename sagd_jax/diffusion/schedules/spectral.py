@@ -135,7 +135,9 @@ def checked(schedule: Any) -> Any:
         last = None
         for first in range(0, len(times), count):
             part = times[first : first + count].astype(np.float32)
-            alpha, sigma = (np.asarray(f(part), np.float64) for f in (schedule.alpha, schedule.sigma))
+            alpha, sigma = (
+                np.asarray(f(part), np.float64) for f in (schedule.alpha, schedule.sigma)
+            )
             with np.errstate(divide="ignore", invalid="ignore"):
                 log_snr = np.asarray(schedule.log_snr(part), np.float64)
             finite = np.isfinite(alpha) & np.isfinite(sigma) & ~np.isnan(log_snr)
@@ -175,5 +177,3 @@ def _refuse(where: np.ndarray, times: np.ndarray, schedule: Any, why: str) -> No
             f"{type(schedule).__name__}: not a valid process at coordinate {tuple(coordinate)}, "
             f"t = {times[index]:.4g}: {why}"
         )
-
-

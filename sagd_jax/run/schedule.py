@@ -1,0 +1,237 @@
+"""The section `config.schedule`, and the schedule that it describes.
+
+Scalar schedules have their names and fields in `diffusion/schedules/scalar.py`. Those of this file have a
+coefficient per coordinate: they need a grid, and most of them the data's spectrum, labels or a shift, which
+are estimated or read once. A checkpoint stores these arrays as they were given, so that it can be opened
+without the data and goes through the same checks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from sagd_jax.diffusion import schedules
+from sagd_jax.diffusion.schedules import Schedule
+from sagd_jax.run.estimates import channel_means_of, spectrum_of
+from sagd_jax.run.noise import DATA, Signals, from_text, read_on_grid
+from sagd_jax.spectral import bases
+from sagd_jax.spectral.bases import Basis
+from sagd_jax.spectral.diagonal import from_coefficients
+from sagd_jax.system import kinds
+from sagd_jax.system.schema import ConfigError, field
+
+STORED = "schedule_"  # before the name of an array in a checkpoint
+_WHERE = "config.schedule"
+
+
+@dataclasses.dataclass
+class Inputs:
+    """What a spectral schedule is made from, and which of it a checkpoint has to hold.
+
+    Attributes:
+      signals: their sizes and, before a run starts, their source.
+      stored: arrays of a checkpoint, from which it is made again; None: made for the first time.
+      used: the arrays that it was made from, float32, by their names in a checkpoint.
+    """
+
+    signals: Signals
+    stored: dict[str, np.ndarray] | None = None
+    used: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def array(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """An array of the checkpoint, or one made now."""
+        key = STORED + name
+        if self.stored is None:
+            values = np.asarray(make(), np.float32)
+        elif key in self.stored:
+            values = np.asarray(self.stored[key])
+        else:
+            raise ConfigError(f"{_WHERE}: the checkpoint has no array {key!r}")
+        self.used[key] = values
+        return values
+
+    def basis(self, name: str) -> Basis:
+        """The basis of this name on the signals' grid."""
+        return bases.KINDS[name](self.signals.spatial_shape)
+
+    def spectrum(self, given: str, basis: Basis) -> np.ndarray:
+        """S of the data on the grid of a basis: estimated from the data, or from a file."""
+
+        def make() -> np.ndarray:
+            if given != DATA:
+                return _read(self, "spectrum", given, basis)
+            if self.signals.source is None:
+                raise ConfigError(f"{_WHERE}.spectrum={DATA!r}: there is no data here; give a file")
+            values = spectrum_of(self.signals.source, basis)
+            # Coordinates in which the data never change would ask for infinite ratios.
+            return np.maximum(values, 1e-6 * values.max())
+
+        return self.array("spectrum", make)
+
+
+def _equal_snr(inputs: Inputs, base: str, basis: str, spectrum: str, include_dc: bool) -> Schedule:
+    coordinates = inputs.basis(basis)
+    values = inputs.spectrum(spectrum, coordinates)
+    return schedules.equal_snr(_base(base), values, coordinates, include_dc)
+
+
+def _flipped_snr(inputs: Inputs, base: str, basis: str, spectrum: str) -> Schedule:
+    coordinates = inputs.basis(basis)
+    return schedules.flipped_snr(_base(base), inputs.spectrum(spectrum, coordinates), coordinates)
+
+
+def _shifted(inputs: Inputs, base: str, basis: str, shift: str | None) -> Schedule:
+    coordinates = inputs.basis(basis)
+    values = inputs.array("shift", lambda: _read(inputs, "shift", shift, coordinates))
+    return schedules.shifted(_base(base), values, coordinates)
+
+
+def _blurring(
+    inputs: Inputs, base: str, blur_basis: str, blur_max: float, floor: float
+) -> Schedule:
+    return schedules.blurring(_base(base), inputs.basis(blur_basis), blur_max, floor)
+
+
+def _heat(
+    inputs: Inputs, blur_basis: str, blur_max: float, blur_min: float, noise: float, spectrum: str
+) -> Schedule:
+    coordinates = inputs.basis(blur_basis)
+    values = inputs.spectrum(spectrum, coordinates)
+    mean = inputs.array("mean", lambda: _mean_of(inputs, coordinates))
+    return schedules.heat(coordinates, blur_max, noise, blur_min, values, mean)
+
+
+def _shortest_path(inputs: Inputs, basis: str, spectrum: str) -> Schedule:
+    coordinates = inputs.basis(basis)
+    return schedules.shortest_path(inputs.spectrum(spectrum, coordinates), coordinates)
+
+
+def _moving(inputs: Inputs, base: str, basis: str, start: str, end: str) -> Schedule:
+    coordinates = inputs.basis(basis)
+    covariances = (
+        from_coefficients(
+            inputs.array(name, lambda n=name, v=value: _member(inputs, n, v, coordinates)),
+            coordinates,
+        )
+        for name, value in (("start", start), ("end", end))
+    )
+    return schedules.moving(_base(base), *covariances)
+
+
+def _hierarchical(inputs: Inputs, base: str, basis: str, labels: str, softness: float) -> Schedule:
+    coordinates = inputs.basis(basis)
+
+    def make() -> np.ndarray:
+        if labels in ("coarse_first", "fine_first"):
+            return coordinates.radius * (1 if labels == "fine_first" else -1)
+        return _read(inputs, "labels", labels, coordinates)
+
+    return schedules.hierarchical(_base(base), inputs.array("labels", make), softness, coordinates)
+
+
+_SCALAR = tuple(schedules.KINDS)
+_BASE = field("cosine", "the scalar schedule that it is made of", choices=_SCALAR)
+_BASIS = field("fourier", "its coordinates", choices=tuple(bases.KINDS))
+_BLUR_BASIS = field("cosine", "its coordinates", choices=("cosine", "fourier"))
+_BLUR_MAX = field(20.0, "width of the blur at t = 1, in sites", above=0)
+_SPECTRUM = field(
+    DATA, "a .npy of the data's variance per coordinate; data: estimated from the run's own"
+)
+SPECTRAL_KINDS = {
+    "equal_snr": kinds.kind(
+        _equal_snr,
+        base=_BASE,
+        basis=_BASIS,
+        spectrum=_SPECTRUM,
+        include_dc=field(True, "whether the constant counts in the mean of the spectrum"),
+    ),
+    "flipped_snr": kinds.kind(_flipped_snr, base=_BASE, basis=_BASIS, spectrum=_SPECTRUM),
+    "shifted": kinds.kind(
+        _shifted,
+        base=_BASE,
+        basis=_BASIS,
+        shift=field(None, "a .npy of what is added to the log-SNR", hint=str | None),
+    ),
+    "blurring": kinds.kind(
+        _blurring,
+        base=_BASE,
+        blur_basis=_BLUR_BASIS,
+        blur_max=_BLUR_MAX,
+        floor=field(1e-3, "what blur leaves of an amplitude", above=0, below=1),
+    ),
+    "heat": kinds.kind(
+        _heat,
+        blur_basis=_BLUR_BASIS,
+        blur_max=_BLUR_MAX,
+        blur_min=field(0.5, "width of the blur just after t = 0", above=0),
+        noise=field(0.02, "standard deviation of the noise", above=0),
+        spectrum=_SPECTRUM,
+    ),
+    "shortest_path": kinds.kind(_shortest_path, basis=_BASIS, spectrum=_SPECTRUM),
+    "moving": kinds.kind(
+        _moving,
+        base=_BASE,
+        basis=_BASIS,
+        start=field("white", "noise near the data: a kind with its fields, power_law:alpha=-0.5"),
+        end=field("white", "noise at t = 1, likewise"),
+    ),
+    "hierarchical": kinds.kind(
+        _hierarchical,
+        base=_BASE,
+        basis=_BASIS,
+        labels=field(
+            "coarse_first", "what is made first: coarse_first, fine_first or a .npy of labels"
+        ),
+        softness=field(1.0, "a coordinate's own time over the delay of the last", above=0),
+    ),
+}
+SCHEDULE_KINDS = {**schedules.KINDS, **SPECTRAL_KINDS}
+
+
+@dataclasses.dataclass(frozen=True)
+@kinds.of_kinds(SCHEDULE_KINDS)
+class ScheduleConfig:
+    """alpha_t and sigma_t: scalars, or with a coefficient per coordinate."""
+
+    kind: str = field("linear_beta", "schedule", choices=tuple(SCHEDULE_KINDS))
+
+
+def make(config: ScheduleConfig, inputs: Inputs) -> Schedule:
+    """The schedule that the section describes.
+
+    Raises:
+      ConfigError, ValueError: one line saying what cannot be made.
+    """
+    if config.kind in SPECTRAL_KINDS:
+        return kinds.make(SPECTRAL_KINDS, config, inputs)
+    return kinds.make(schedules.KINDS, config)
+
+
+def _base(name: str) -> Schedule:
+    return schedules.KINDS[name].make()
+
+
+def _read(inputs: Inputs, name: str, file: str | None, basis: Basis) -> np.ndarray:
+    return read_on_grid(dataclasses.replace(inputs.signals, where=_WHERE), name, file, basis)
+
+
+def _mean_of(inputs: Inputs, basis: Basis) -> np.ndarray:
+    """The data's mean in coordinates: of each channel, hence in the constant's alone."""
+    source = inputs.signals.source
+    if source is None:
+        raise ConfigError(
+            f"{_WHERE}.kind='heat': its start needs the mean of the data; there are none"
+        )
+    means = channel_means_of(source)
+    state = np.zeros((*basis.spatial_shape, len(means)))
+    state[(0,) * len(basis.spatial_shape)] = means * math.sqrt(math.prod(basis.spatial_shape))
+    return state
+
+
+def _member(inputs: Inputs, name: str, text: str, basis: Basis) -> np.ndarray:
+    covariance = from_text(text, dataclasses.replace(inputs.signals, where=f"{_WHERE}.{name}"))
+    return np.asarray(covariance.coefficients(basis))
