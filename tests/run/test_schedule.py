@@ -85,7 +85,11 @@ def test_a_changed_array_of_a_checkpoint_is_refused(digits):
         (None, {"kind": "shifted", "shift": "none.npy"}, r"config\.schedule\.shift='none.npy'"),
         (None, {"kind": "moving", "end": "pinkish"}, r"config\.schedule\.end='pinkish'"),
         (None, {"kind": "equal_snr", "spectrum": "none.npy"}, r"config\.schedule\.spectrum="),
-        (NoiseConfig(kind="power_law", alpha=0.5), {"kind": "shortest_path"}, "contains the spectrum"),
+        (
+            NoiseConfig(kind="power_law", alpha=0.5),
+            {"kind": "shortest_path"},
+            "contains the spectrum",
+        ),
         (NoiseConfig(kind="power_law", alpha=0.5), {"kind": "blurring"}, "diagonal in"),
     ],
 )
@@ -96,7 +100,7 @@ def test_what_is_refused(noise, fields, words, digits):
 
 
 def test_haar_needs_powers_of_two():
-    signals = open_source(DataConfig(name="random_field", field_shape=(6, 6)))
+    signals = open_source(DataConfig(name="synthetic", field_shape=(6, 6)))
     with pytest.raises(ConfigError, match="powers of two"):
         build.process(config(kind="equal_snr", basis="haar"), signals)
 
@@ -107,6 +111,8 @@ def test_a_covariance_per_class_goes_through_a_checkpoint(digits):
     assert arrays["variance"].shape[0] == 10
     again = stored_process(describe_run(run, digits), arrays)
     each = again.at(jnp.array([3, 7]))
-    np.testing.assert_array_equal(each.covariance.variance, diffusion.covariance.variance[np.array([3, 7])])
+    np.testing.assert_array_equal(
+        each.covariance.variance, diffusion.covariance.variance[np.array([3, 7])]
+    )
     with pytest.raises(CheckpointError, match="for 9 classes"):
         stored_process(describe_run(run, digits), {"variance": arrays["variance"][:9]})
