@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from sagd_jax.data import fields
+from sagd_jax.data.fingerprint import of_array
 from sagd_jax.data.source import ArraySource, DataError, Options, Source
 from sagd_jax.system.kinds import kind
 
@@ -123,9 +124,11 @@ def _source(x, value_range, extras, kind: str, config: Options) -> ArraySource:
         num_classes = int(labels.max()) + 1
     if isinstance(x, np.memmap) and x.nbytes <= config.memory_limit_mb * 2**20:
         x = np.array(x)
-    return ArraySource(
+    source = ArraySource(
         x, value_range=value_range, labels=labels, num_classes=num_classes, kind=kind
     )
+    source.identity = lambda: of_array(x, labels)
+    return source
 
 
 def _key(arrays: dict[str, np.ndarray], config: Options) -> str:

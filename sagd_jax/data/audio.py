@@ -13,6 +13,7 @@ import numpy as np
 
 from sagd_jax.data import fields
 from sagd_jax.data.files import READ_ERRORS, find_files, keep_readable, reason
+from sagd_jax.data.fingerprint import of_files
 from sagd_jax.data.source import DataError, Options, RecordSource, Source
 from sagd_jax.system.kinds import kind
 from sagd_jax.system.schema import field
@@ -77,6 +78,7 @@ def load_audio(config: Options) -> Source:
         kind="audio",
         sample_rate=float(rate),
     )
+    source.identity = lambda: of_files([p for p, _ in files], Path(config.dir).expanduser())
     return source.held(config.memory_limit_mb)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from sagd_jax.data import fields
 from sagd_jax.data.files import READ_ERRORS, find_files, keep_readable, reason
+from sagd_jax.data.fingerprint import of_files
 from sagd_jax.data.source import ArraySource, DataError, Options, RecordSource, Source
 from sagd_jax.system.kinds import kind
 from sagd_jax.system.schema import field
@@ -34,10 +35,14 @@ def load_folder(config: Options) -> Source:
       DataError: for a folder without images, unreadable or truncated files (unless they are to be
         skipped), and mixed sizes or channels that the configuration does not settle.
     """
-    paths = find_files(config.dir, SUFFIXES, "images")
-    headers = keep_readable(paths, check_image, config.on_error, "images")
-    shape = common_shape(headers, config)
-    paths = [path for path, _ in headers]
+    found = find_files(config.dir, SUFFIXES, "images")
+    headers = keep_readable(found, check_image, config.on_error, "images")
+    source = _source([path for path, _ in headers], common_shape(headers, config), config)
+    source.identity = lambda: of_files([p for p, _ in headers], Path(config.dir).expanduser())
+    return source
+
+
+def _source(paths: list[Path], shape: tuple[int, int, int], config: Options) -> Source:
     if len(paths) * math.prod(shape) <= config.memory_limit_mb * 2**20:
         decoded = keep_readable(paths, lambda p: read_image(p, shape), config.on_error, "images")
         labels, num_classes = _labels([path for path, _ in decoded], config)

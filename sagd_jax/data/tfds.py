@@ -20,6 +20,7 @@ import numpy as np
 
 from sagd_jax.data import fields
 from sagd_jax.data.files import reason
+from sagd_jax.data.fingerprint import Fingerprint, of_files
 from sagd_jax.data.images import resize_and_crop
 from sagd_jax.data.source import DataError, Options, RecordSource, Source
 from sagd_jax.system.kinds import kind
@@ -58,6 +59,7 @@ def load_tfds(config: Options) -> Source:
 
         shape = read(0)[0].shape
         source = RecordSource(read, len(records), shape, num_classes=num_classes)
+        source.identity = lambda: _shards(builder, config.split)
         return source.held(config.memory_limit_mb)
 
 
@@ -105,6 +107,13 @@ def _records(builder: Any, split: str, name: str) -> Any:
             f"data.split={split!r}: {name} has the splits {allowed}, or slices of them such as "
             "'train[:90%]'"
         ) from None
+
+
+def _shards(builder: Any, split: str) -> Fingerprint:
+    """What tells this version of a set from others: its name, and its files as they are on disk."""
+    paths = builder.info.splits[split].filepaths
+    files = of_files(paths, builder.data_path, size=lambda path: path.stat().length)
+    return (f"{builder.info.full_name}:", *files)
 
 
 def _fit(image: np.ndarray, config: Options) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 from sagd_jax.data import fields
 from sagd_jax.data.arrays import read_array, value_range
 from sagd_jax.data.files import READ_ERRORS, find_files, keep_readable, reason
+from sagd_jax.data.fingerprint import of_array, of_files
 from sagd_jax.data.images import SUFFIXES, check_image, common_shape, read_image
 from sagd_jax.data.source import ArraySource, DataError, Options, RecordSource, Source
 from sagd_jax.system.kinds import kind
@@ -61,6 +62,8 @@ def load_video(config: Options) -> Source:
     source = RecordSource(
         read, len(clips), (length, *shape), kind="video", sample_rate=config.frame_rate
     )
+    frames = [frame for film, _ in readable for frame in films[film]]
+    source.identity = lambda: of_files(frames, Path(config.dir).expanduser())
     return source.held(config.memory_limit_mb)
 
 
@@ -79,9 +82,11 @@ def _load_array(config: Options) -> Source:
             raise DataError(f"data.{name}={value}: the clips of {config.dir!r} have {found}")
     if isinstance(x, np.memmap) and x.nbytes <= config.memory_limit_mb * 2**20:
         x = np.array(x)
-    return ArraySource(
+    source = ArraySource(
         x, value_range=value_range(x, config), kind="video", sample_rate=config.frame_rate
     )
+    source.identity = lambda: of_array(x)
+    return source
 
 
 SOURCE = kind(

@@ -38,7 +38,7 @@ from sagd_jax.training.feed import Feed
 from sagd_jax.training.optimizer import learning_rate, rescale
 from sagd_jax.training.prepare import Prepared, prepare
 from sagd_jax.training.progress import Progress, averages
-from sagd_jax.training.start import STATE_ITEMS, begin, restored, resume
+from sagd_jax.training.start import STATE_ITEMS, begin, require_the_same_data, restored, resume
 from sagd_jax.training.step import State, steps_per_call
 from sagd_jax.training.summary import summarise
 
@@ -86,6 +86,7 @@ def train(
             config, source, prepared.model, prepared.diffusion, prepared.state, prepared.mesh
         )
         print(words, flush=True)
+    require_the_same_data(prepared.record)
     if dry_run:
         return 0
     with (
