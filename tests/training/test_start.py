@@ -11,7 +11,7 @@ from PIL import Image
 from sagd_jax import data
 from sagd_jax.data import DataConfig
 from sagd_jax.run.config import RunConfig
-from sagd_jax.run.record import describe_run
+from sagd_jax.run.record import describe_run, identified
 from sagd_jax.run.restore import Checkpoint
 from sagd_jax.system import processes, schema
 from sagd_jax.system.schema import ConfigError
@@ -20,7 +20,8 @@ from sagd_jax.training import start
 
 def recorded(folder):
     config = RunConfig(data=DataConfig(name="folder", dir=str(folder)))
-    return describe_run(config, data.open_source(config.data))
+    source = data.open_source(config.data)
+    return identified(describe_run(config, source), source)
 
 
 @pytest.fixture
