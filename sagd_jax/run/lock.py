@@ -3,7 +3,8 @@
 Two trainings in one directory would delete each other's checkpoints. The lock is `flock(2)` on
 `<workdir>/writer.lock`: the kernel drops it when the process ends, however it ends, so a crash
 leaves nothing that stops the next start. The file itself stays and only tells who holds or held
-the lock; deleting it would let two processes lock two files of the same name.
+the lock; deleting it would let two processes lock two files of the same name. A holder whose file
+was deleted, or moved with its directory, finds out by `require`, before it writes there again.
 
 Readers need no lock. Object stores have none to give: `WriterLock` takes local paths only.
 """
@@ -22,6 +23,10 @@ NAME = "writer.lock"
 
 class LockedError(ForPeople, RuntimeError):
     """Another process writes to this work directory; the message names it in one line."""
+
+
+class LostError(ForPeople, RuntimeError):
+    """The work directory is not the one that was locked; the message is one line."""
 
 
 class WriterLock:
@@ -64,8 +69,21 @@ class WriterLock:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
-        self._file = file
+        self._file, self._path = file, path.absolute()
         _held.add(self)
+
+    def require(self) -> None:
+        """Raises LostError unless the file that is locked is still the one in the work directory."""
+        held = os.fstat(self._file.fileno())
+        try:
+            there: os.stat_result | None = os.stat(self._path)
+        except OSError:
+            there = None
+        if there is None or not os.path.samestat(held, there):
+            raise LostError(
+                f"{self._path.parent} was deleted, moved or replaced while this run wrote to it; "
+                "nothing more is written"
+            )
 
     def release(self) -> None:
         """Gives the lock back; does nothing the second time."""

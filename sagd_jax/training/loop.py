@@ -195,6 +195,8 @@ class _Loop:
                     values = averages(pending)
                     pending = []
                     values["learning_rate"] = float(schedule(step - 1))
+                    if self.alone:  # several ask together, before they save
+                        self.checkpoints.require_workdir()
                     progress.log(step, values, images=config.train.batch_size, waited=feed.waited)
                 if _due(config.checkpoint.every, previous, step, self.last):
                     guard.check(0)
@@ -245,6 +247,7 @@ class _Loop:
             return bool(status)
 
         jax.block_until_ready(state["params"])
+        self.checkpoints.require_workdir()
         action(Moment(step, state, self.workdir, progress, self.main, interrupted))
         return status
 
