@@ -33,7 +33,7 @@ from sagd_jax.spectral.analysis import Analysis, analyse
 from sagd_jax.spectral.anomalies import Anomaly
 from sagd_jax.spectral.power_spectrum import MEANS, WINDOWS, radial_profile
 from sagd_jax.system.commandline import Parser, number
-from sagd_jax.system.files import write_whole
+from sagd_jax.system.files import writable, write_whole
 from sagd_jax.system.startup import started
 
 _PIECE = 256  # examples read at once
@@ -52,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         section = read_config(flags.config, program.overrides).data
         out = Path(flags.out).expanduser()
         _refuse_data_folder(out, section.dir)
+        writable(flags.out, "--out")
         source = data.open_source(section)
         try:
             analysis = analyse(

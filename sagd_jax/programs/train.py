@@ -27,8 +27,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         workdir = epath.Path(flags.workdir)
         if "://" not in flags.workdir:
             workdir = workdir.expanduser().resolve()
-        if workdir.exists() and not workdir.is_dir():
-            parser.error(f"--workdir={flags.workdir}: this is a file, expected a directory")
         # One process alone loses nothing before its first step; several stop together.
         stop.nothing_to_save = jax.process_count() == 1
         return train(config, workdir, init_from=flags.init_from, dry_run=flags.dry_run, stop=stop)

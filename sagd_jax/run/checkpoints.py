@@ -50,7 +50,9 @@ from sagd_jax.run.restore import (
     unreadable,
 )
 from sagd_jax.system import processes
+from sagd_jax.system.files import PlaceError
 
+CHECKPOINTS_FOLDER = "checkpoints"
 _STAGING = "staging"
 _DAMAGED = ".damaged"
 _DIVERGED = ".diverged"
@@ -96,7 +98,7 @@ class Checkpoints:
         if keep_every is not None and keep_every < 1:
             raise ValueError(f"keep_every must be None or at least 1, got {keep_every}")
         # Orbax refuses relative paths.
-        self._root = epath.Path(workdir).expanduser().resolve() / "checkpoints"
+        self._root = epath.Path(workdir).expanduser().resolve() / CHECKPOINTS_FOLDER
         self._staging = self._root / _STAGING
         self._keep, self._keep_every = keep, keep_every
         self._read_only = read_only
@@ -295,6 +297,8 @@ class Checkpoints:
             names = [path.name for path in self._root.iterdir()]
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise CheckpointError(f"{self._root} cannot be read: {one_line_of(error)}") from error
         return sorted(int(n) for n in names if n.isascii() and n.isdigit() and n == str(int(n)))
 
     def _problem(self, step: int, *, contents: bool = True) -> str | None:
@@ -333,8 +337,12 @@ class Checkpoints:
     def _take_over(self, resources: contextlib.ExitStack) -> int:
         if "://" not in str(self._root):
             self._lock = resources.enter_context(WriterLock(self._root.parent))
-        self._staging.mkdir(parents=True, exist_ok=True)
-        for name in self._clear_staging():
+        try:
+            self._staging.mkdir(parents=True, exist_ok=True)
+            removed = self._clear_staging()
+        except OSError as error:
+            raise PlaceError(f"{self._staging} cannot be used: {one_line_of(error)}") from error
+        for name in removed:
             _log.warning("removed what an interrupted save left: %s", self._staging / name)
         return 0
 

@@ -17,6 +17,7 @@ import weakref
 from typing import Any, Self
 
 from sagd_jax.system.errors import ForPeople
+from sagd_jax.system.files import PlaceError
 
 NAME = "writer.lock"
 
@@ -38,7 +39,7 @@ class WriterLock:
     Raises:
       LockedError: another process, or another `WriterLock` of this one, holds it.
       ValueError: `workdir` is a URL.
-      OSError: the lock file cannot be opened or its file system has no locks.
+      PlaceError: the lock file cannot be opened or its file system has no locks.
 
     Example::
 
@@ -50,9 +51,12 @@ class WriterLock:
         if "://" in os.fspath(workdir):
             raise ValueError(f"workdir must be a local path to be locked, got {workdir!r}")
         path = pathlib.Path(workdir) / NAME
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Appending creates the file but never empties it: it may name the present holder.
-        file = path.open("a+")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Appending creates the file but never empties it: it may name the present holder.
+            file = path.open("a+", errors="replace")
+        except OSError as error:
+            raise PlaceError(f"{path} cannot be opened: {error.strerror or error}") from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -63,6 +67,9 @@ class WriterLock:
                 f"{path.parent} is being written by {holder}; "
                 "stop that run or choose another work directory"
             ) from None
+        except OSError as error:
+            file.close()
+            raise PlaceError(f"{path} cannot be locked: {error.strerror or error}") from error
         except BaseException:
             file.close()
             raise

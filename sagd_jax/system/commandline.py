@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import errno
 import logging
 import math
 import sys
@@ -19,6 +20,11 @@ from sagd_jax.system.errors import ForPeople, one_line
 from sagd_jax.system.kinds import Kind
 
 _OVERRIDE = "--config."
+# What a place says that cannot be written, or no longer: no fault of the program.
+_OF_PLACES = (
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EIO,
+    errno.ESTALE,
+)  # fmt: skip
 
 
 class Parser(argparse.ArgumentParser):
@@ -140,10 +146,15 @@ def one_line_errors(program: str) -> Iterator[None]:
         print(f"{program}: {one_line(error)}", file=sys.stderr, flush=True)
         exits.leave_without_waiting(exits.BAD_INPUT)
         raise SystemExit(exits.BAD_INPUT) from None
-    except Exception:
-        traceback.print_exc()
-        exits.leave_without_waiting(exits.BUG)
-        raise SystemExit(exits.BUG) from None
+    except Exception as error:
+        of_a_place = isinstance(error, OSError) and error.errno in _OF_PLACES
+        if of_a_place:
+            print(f"{program}: {one_line(error)}", file=sys.stderr, flush=True)
+        else:
+            traceback.print_exc()
+        status = exits.BAD_INPUT if of_a_place else exits.BUG
+        exits.leave_without_waiting(status)
+        raise SystemExit(status) from None
 
 
 def set_up_logging(level: int) -> None:

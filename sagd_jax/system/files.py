@@ -31,7 +31,7 @@ def write_whole(path: Any, content: str | bytes | memoryview, *, alone: bool = T
       alone: False where other processes, on any host, may write the same file at the same time.
 
     Raises:
-      OSError: it cannot be written; nothing is left of it.
+      OSError: it cannot be written; nothing is left of it, and the error names `path`.
 
     >>> import pathlib, tempfile
     >>> file = pathlib.Path(tempfile.mkdtemp()) / "numbers.txt"
@@ -44,9 +44,11 @@ def write_whole(path: Any, content: str | bytes | memoryview, *, alone: bool = T
     try:
         temporary.write_bytes(content.encode() if isinstance(content, str) else bytes(content))
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = os.fspath(path), None
         raise
 
 

@@ -23,12 +23,12 @@ from etils import epath
 from sagd_jax import data
 from sagd_jax.data.order import batch_indices
 from sagd_jax.data.source import Source
-from sagd_jax.run.checkpoints import Checkpoints
+from sagd_jax.run.checkpoints import CHECKPOINTS_FOLDER, Checkpoints
 from sagd_jax.run.config import RunConfig
 from sagd_jax.run.restore import CheckpointError, NoCheckpointError
 from sagd_jax.system import compilation_cache, exits, schema
 from sagd_jax.system.errors import ForPeople
-from sagd_jax.system.files import write_whole
+from sagd_jax.system.files import writable, write_whole
 from sagd_jax.system.processes import Agreement
 from sagd_jax.system.signals import StopRequest
 from sagd_jax.system.watchdog import Watchdog
@@ -37,7 +37,7 @@ from sagd_jax.training.divergence import Diverged, Guard
 from sagd_jax.training.feed import Feed
 from sagd_jax.training.optimizer import learning_rate, rescale
 from sagd_jax.training.prepare import Prepared, prepare
-from sagd_jax.training.progress import Progress, averages
+from sagd_jax.training.progress import BOARD_FOLDER, METRICS_FILE, Progress, averages
 from sagd_jax.training.start import STATE_ITEMS, begin, require_the_same_data, restored, resume
 from sagd_jax.training.step import State, steps_per_call
 from sagd_jax.training.summary import summarise
@@ -72,12 +72,13 @@ def train(
       The exit status: 0 when finished, else one of `system/exits.py`.
 
     Raises:
-      ConfigError, DataError, CheckpointError, TrainingError: one line each.
+      PlaceError, ConfigError, DataError, CheckpointError, TrainingError: one line each.
     """
     if stop is None:
         with StopRequest("train") as own:
             return train(config, workdir, init_from=init_from, dry_run=dry_run, stop=own)
     workdir = epath.Path(workdir)
+    _require_places(config, workdir)
     source = data.open_source(config.data)
     prepared = prepare(config, source)
     main = jax.process_index() == 0
@@ -105,6 +106,18 @@ def train(
         except jax.errors.JaxRuntimeError as error:
             exits.leave_if_peers_are_lost(error)
             raise
+
+
+def _require_places(config: RunConfig, workdir: epath.Path) -> None:
+    """Raises PlaceError where something that the run would write cannot be written."""
+    writable(workdir, "--workdir")
+    folders = [CHECKPOINTS_FOLDER]
+    folders += ["previews"] if config.preview.every else []
+    folders += [BOARD_FOLDER] if config.log.tensorboard else []
+    for name in folders:
+        writable(workdir / name)
+    for name in (METRICS_FILE, DIVERGED_FILE):
+        writable(workdir / name, folder=False)
 
 
 class _Loop:

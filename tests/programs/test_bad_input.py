@@ -3,7 +3,7 @@
 import pytest
 from programs import TINY
 
-from sagd_jax.programs import inspect, sample, train
+from sagd_jax.programs import inspect, sample, spectrum, train
 
 OTHER_NOISE = ("--config.noise.alpha=0",)
 
@@ -66,6 +66,30 @@ def test_train_refuses_missing_files_and_flags(config, tmp_path, capsys):
     file = tmp_path / "tiny.py"
     assert "this is a file" in complaint(train.main, [config, f"--workdir={file}"], capsys)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("place", ["file/run", "file", "dangling", "/proc/run"])
+def test_places_that_cannot_be_written(place, config, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    for main, flag in ((train.main, "--workdir"), (spectrum.main, "--out")):
+        line = complaint(main, [config, f"{flag}={place}"], capsys)
+        assert place in line and sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("checkpoints", "file"), ("previews", "file"), ("metrics.jsonl", "folder")],
+)
+def test_places_in_a_workdir_that_cannot_be_written(name, kind, config, tmp_path, capsys):
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    (workdir / name).mkdir() if kind == "folder" else (workdir / name).write_text("")
+    flags = [config, f"--workdir={workdir}", "--config.preview.every=3"]
+    line = complaint(train.main, flags, capsys)
+    assert f"{workdir / name}: this is a {kind}, expected a" in line
 
 
 def test_train_refuses_weights_that_are_not_there(config, tmp_path, capsys):
