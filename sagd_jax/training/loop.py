@@ -12,6 +12,7 @@ the devices are never idle.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Iterator
@@ -26,7 +27,8 @@ from sagd_jax.data.source import Source
 from sagd_jax.run.checkpoints import CHECKPOINTS_FOLDER, Checkpoints
 from sagd_jax.run.config import RunConfig
 from sagd_jax.run.restore import CheckpointError, NoCheckpointError
-from sagd_jax.system import compilation_cache, exits, schema
+from sagd_jax.system import exits, schema
+from sagd_jax.system.compilation_cache import announced
 from sagd_jax.system.errors import ForPeople
 from sagd_jax.system.files import writable, write_whole
 from sagd_jax.system.processes import Agreement
@@ -98,7 +100,12 @@ def train(
     ):
         state, origin = resume(checkpoints, prepared)
         if state is None:
-            state, origin = begin(prepared, source, init_from)
+            state, origin = begin(
+                prepared,
+                source,
+                init_from,
+                functools.partial(print, flush=True) if main else _silent,
+            )
         if main:
             print(f"{origin}; {workdir}", flush=True)
         try:
@@ -120,6 +127,10 @@ def _require_places(config: RunConfig, workdir: epath.Path) -> None:
         writable(workdir / name, folder=False)
 
 
+def _silent(words: str) -> None:
+    """What the processes say that are not the first."""
+
+
 class _Loop:
     """The steps of one run in this process, from a state on."""
 
@@ -139,6 +150,7 @@ class _Loop:
         self.last = config.train.num_steps
         self.rollbacks = config.train.rollbacks
         self.went_back: list[int] = []
+        self.compiled: set[Any] = set()  # lengths of calls, and actions
 
     def run(self, state: State) -> int:
         """Trains to the end, or until a signal; returns the exit status."""
@@ -165,7 +177,7 @@ class _Loop:
 
     def _steps(self, state: State, progress: Progress) -> int:
         config = self.config
-        start = step = saved = int(state["step"])
+        step = saved = int(state["step"])
         schedule = learning_rate(config.optimizer, self.last)
         size = steps_per_call(config.train)
         feed = Feed(
@@ -186,20 +198,19 @@ class _Loop:
                     status = self.stop.exit_status or 0
                     break
                 previous = step
-                first = previous == start
+                step = min(self.last, (previous // size + 1) * size)
+                first = step - previous not in self.compiled
                 self.watchdog.begin(
-                    f"{'compiling and ' if first else ''}running step {step} (waiting for this "
+                    f"{'compiling and ' if first else ''}running step {previous} (waiting for this "
                     "process's devices, or for another process)"
                 )
-                state, metrics = self.prepared.steps(state, batches)
-                step = min(self.last, (previous // size + 1) * size)
+                if first:
+                    state, metrics = self._first_call(state, batches, step - previous, progress)
+                    progress.restart_clock(step, feed.waited)
+                else:
+                    state, metrics = self.prepared.steps(state, batches)
                 pending.append(metrics)
                 guard.watch(metrics)
-                if first:  # compilation is over once this returns
-                    jax.block_until_ready(metrics)
-                    self.stop.nothing_to_save = False
-                    compilation_cache.publish()
-                    progress.restart_clock(step, feed.waited)
                 progress.advance(step)
                 status = agree(self.stop.exit_status or 0)
                 guard.check(LAG)
@@ -233,6 +244,18 @@ class _Loop:
         self._say_goodbye(step, saved, status)
         return status
 
+    def _first_call(
+        self, state: State, batches: Any, length: int, progress: Progress
+    ) -> tuple[State, Any]:
+        """The first call of so many steps, which compiles."""
+        what = "the training step" if length == 1 else f"{length} training steps"
+        with announced(f"compiling {what}", progress.say):
+            state, metrics = self.prepared.steps(state, batches)
+            jax.block_until_ready(metrics)
+        self.compiled.add(length)
+        self.stop.nothing_to_save = False
+        return state, metrics
+
     def _say_goodbye(self, step: int, saved: int, status: int) -> None:
         seconds = self.stop.seconds_since()  # 0: another process got the signal
         after = f"{seconds:.1f} s after the signal" if seconds else "after another process's signal"
@@ -261,7 +284,13 @@ class _Loop:
 
         jax.block_until_ready(state["params"])
         self.checkpoints.require_workdir()
-        action(Moment(step, state, self.workdir, progress, self.main, interrupted))
+        moment = Moment(step, state, self.workdir, progress, self.main, interrupted)
+        if action in self.compiled:
+            action(moment)
+        else:
+            with announced(f"compiling, then {action.doing}", progress.say, "done"):
+                action(moment)
+            self.compiled.add(action)
         return status
 
     def _save(self, state: State, step: int, saved: int) -> int:

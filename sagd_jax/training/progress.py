@@ -97,6 +97,7 @@ class Progress:
     def restart_clock(self, step: int, waited: float) -> None:
         """Leaves what went before out of the rates (compilation, a preview)."""
         self._last = (step, time.monotonic(), waited)
+        self._bar.unpause()
 
     def log(self, step: int, values: dict[str, float], *, images: int, waited: float) -> None:
         """Writes one log line.

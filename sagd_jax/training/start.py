@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from sagd_jax.run.record import Record, read_record
 from sagd_jax.run.restore import Checkpoint, NoCheckpointError
 from sagd_jax.run.saved import load_run
 from sagd_jax.system import processes
+from sagd_jax.system.compilation_cache import announced
 from sagd_jax.system.schema import ConfigError
 from sagd_jax.training.prepare import Prepared
 from sagd_jax.training.step import State, initial_state
@@ -76,7 +78,9 @@ def restored(saved: Checkpoint, prepared: Prepared) -> State:
     return {**state, "step": counter}
 
 
-def begin(prepared: Prepared, source: Source, init_from: str | None) -> tuple[State, str]:
+def begin(
+    prepared: Prepared, source: Source, init_from: str | None, say: Callable[[str], None]
+) -> tuple[State, str]:
     """The state before step 0, fresh or from other weights, and how to say so."""
     model, optimizer, layout = prepared.model, prepared.optimizer, prepared.layout
     shape = tuple(source.shape)
@@ -87,7 +91,9 @@ def begin(prepared: Prepared, source: Source, init_from: str | None) -> tuple[St
 
         # A stream of its own: the steps' keys are fold_in(key(seed), step) with step >= 0.
         key = jax.random.fold_in(jax.random.key(prepared.record.config.seed), 2**32 - 1)
-        return jax.jit(fresh, out_shardings=layout)(key), "starting a new run"
+        with announced("compiling the initial weights", say):
+            state = jax.block_until_ready(jax.jit(fresh, out_shardings=layout)(key))
+        return state, "starting a new run"
     params, words = _other_weights(init_from, parameter_shapes(model, shape))
     start = jax.jit(lambda p: initial_state(p, optimizer), out_shardings=layout)
     return start(params), f"starting from {words}"
