@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> Parser:
     parser = Parser(
+        fields=_fields,
         prog="train.py",
         description="Train a diffusion model under noise with any spectrum. Running the same "
         "command again continues the run.",
@@ -49,3 +50,10 @@ def _parser() -> Parser:
         "--dry_run", action="store_true", help="say what would be trained, and stop"
     )
     return parser
+
+
+def _fields() -> list[str]:
+    from sagd_jax.run.config import RunConfig
+    from sagd_jax.system.schema import field_names
+
+    return field_names(RunConfig)

@@ -14,6 +14,7 @@ from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.run.config import RunConfig
 from sagd_jax.show.words import describe_covariance
 from sagd_jax.spectral.covariance import FourierCovariance
+from sagd_jax.training.optimizer import learning_rate
 
 _EXAMPLES = 1024
 _MEBI = 2**20
@@ -39,6 +40,13 @@ def summarise(
         f"memory    {_memory(config, source, state, mesh)}",
         f"noise     {describe_covariance(diffusion.covariance, source.shape[-1], config.noise.kind)}",
     ]
+    warmup, steps = config.optimizer.warmup_steps, config.train.num_steps
+    if warmup > steps:
+        reached = float(learning_rate(config.optimizer, steps)(steps - 1))
+        lines.append(
+            f"warm-up   {warmup} steps, more than the run's {steps}: the learning rate only rises, to "
+            f"{reached:.3g} of {config.optimizer.learning_rate:.3g} (config.optimizer.warmup_steps)"
+        )
     if not diffusion.covariance.is_full_rank:
         share = hidden_energy(diffusion.covariance, source)
         lines.append(f"hole      holds {share:.2%} of the data's energy (mean image left out)")

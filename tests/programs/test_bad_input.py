@@ -28,8 +28,11 @@ def complaint(main, argv, capsys):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--confg.seed=1"], "--confg.seed=1"),
         (["--dryrun"], "did you mean --dry_run?"),
+        (["--steps=5"], "--config.train.num_steps"),
+        (["--batch-size=5"], "did you mean --config.train.batch_size=5?"),
+        (["--lerning_rate", "5"], "did you mean --config.optimizer.learning_rate?"),
+        (["--confg.seed=1"], "did you mean --config.seed=1?"),
         (["train.num_steps=3"], "did you mean --config.train.num_steps=3?"),
         (["--config.train.num_stepz=3"], "did you mean 'num_steps'?"),
         (["--config.train.batch_size=100000"], "the data has only 1437"),
@@ -61,6 +64,8 @@ def test_train_refuses(flags, words, config, tmp_path, capsys):
 def test_train_refuses_missing_files_and_flags(config, tmp_path, capsys):
     workdir = f"--workdir={tmp_path / 'run'}"
     assert "no such file" in complaint(train.main, ["--config=no.py", workdir], capsys)
+    line = complaint(train.main, [f"--config={tmp_path}", workdir], capsys)
+    assert f"this is a folder; there are: {tmp_path / 'tiny.py'}" in line
     assert "--workdir" in complaint(train.main, [config], capsys)
     assert "--config" in complaint(train.main, [workdir], capsys)
     file = tmp_path / "tiny.py"
