@@ -17,6 +17,9 @@ from sagd_jax.run.restore import CheckpointError
 from sagd_jax.system import schema
 from sagd_jax.system.schema import ConfigError
 
+# What Orbax has not awaited when one of its reads fails.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
@@ -83,11 +86,11 @@ def test_in_a_record_it_is_read_as_data_or_refused_in_one_line(tmp_path):
     file.parent.mkdir()
     rng = random.Random(2)
     outcomes = []
-    for _ in range(300):
+    for _ in range(120):
         file.write_bytes(changed(text, rng))
         try:
             outcomes.append(read_record(read_record_of(epath.Path(tmp_path))) == record)
         except (ConfigError, integrity.IntegrityError) as error:
             assert "\n" not in str(error)
             outcomes.append(None)
-    assert outcomes.count(None) > 150
+    assert outcomes.count(None) > 60
