@@ -97,8 +97,9 @@ def publish() -> None:
         if not (shared / entry.name).exists():
             # It may come from another process meanwhile, and is as good as this one.
             with contextlib.suppress(OSError):
-                _to_disk(entry)
-                os.link(entry, shared / entry.name)
+                if _is_whole(entry):
+                    _to_disk(entry)
+                    os.link(entry, shared / entry.name)
 
 
 def prune(root: Path, largest: int = _LARGEST) -> None:
@@ -188,6 +189,18 @@ def _entries(folder: Path) -> list[Path]:
         return [path for path in folder.iterdir() if path.name != _LOCK and path.is_file()]
     except OSError:
         return []
+
+
+def _is_whole(entry: Path) -> bool:
+    """Whether JAX could read an entry: a disk that is full cuts one short, and leaves it."""
+    try:
+        from jax._src.compilation_cache import decompress_executable
+    except ImportError:  # JAX has no public name for it
+        return True
+    try:
+        return bool(decompress_executable(entry.read_bytes()))
+    except Exception:  # zlib and two packages for zstd each have their own
+        return False
 
 
 def _to_disk(entry: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import pytest
@@ -118,6 +119,17 @@ def test_there_is_one_by_default_for_its_user_alone(home, monkeypatch):
     monkeypatch.setenv(compilation_cache.VARIABLE, str(home / "mine"))
     assert compiled() and not compiled()
     assert (home / "mine").is_dir()
+
+
+def test_an_entry_that_a_full_disk_cut_short_stays_private(home):
+    assert compiled()
+    (folder,) = (home / "sagd_jax").iterdir()
+    (whole,) = entries(folder).values()
+    with protected():
+        own = Path(jax.config.jax_compilation_cache_dir)
+        (own / "jit_cut-cache").write_bytes(whole[: len(whole) // 2])
+        (own / "jit_whole-cache").write_bytes(whole)
+    assert {"jit_cut-cache", "jit_whole-cache"} & entries(folder).keys() == {"jit_whole-cache"}
 
 
 @pytest.mark.parametrize(
