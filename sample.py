@@ -1,5 +1,11 @@
 """Draws samples from a checkpoint: python sample.py --workdir=runs/digits --out=samples."""
 
+import signal
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # While the libraries are imported Ctrl-C ends it at once, and not by a traceback from one of them.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 from sagd_jax.programs.sample import main
 from sagd_jax.system.exits import leave
 

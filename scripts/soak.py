@@ -113,7 +113,7 @@ class Start:
         words = self.said()
         if not re.search(r"^(starting|resuming)", words, re.MULTILINE):
             return "start-up"
-        if "step " not in words.split("; ")[-1]:
+        if not re.search(r"^step \d+/", words.split("; ")[-1], re.MULTILINE):
             return "compilation"
         staged = self.workdir / "checkpoints" / "staging"
         if staged.exists() and any(staged.iterdir()):

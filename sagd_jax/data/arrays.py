@@ -22,6 +22,7 @@ import numpy as np
 
 from sagd_jax.data import fields
 from sagd_jax.data.files import Unreadable, read_npy, reading
+from sagd_jax.data.fingerprint import of_array
 from sagd_jax.data.labels import count_classes
 from sagd_jax.data.source import ArraySource, DataError, Options, Source, ValueRange
 from sagd_jax.system.kinds import kind
@@ -138,7 +139,7 @@ def array_source(
         num_classes = count_classes(labels, len(x), f"data.dir={config.dir!r}: {_LABELS}")
     if isinstance(x, np.memmap) and x.nbytes <= config.memory_limit_mb * 2**20:
         x = np.array(x)
-    return ArraySource(
+    source = ArraySource(
         x,
         value_range=value_range,
         labels=labels,
@@ -146,6 +147,8 @@ def array_source(
         kind=kind,
         sample_rate=sample_rate,
     )
+    source.identity = lambda: of_array(x, labels)
+    return source
 
 
 def _read_npz(path: Path, config: Options) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from sagd_jax.data import fields
 from sagd_jax.data.files import Tally, Unreadable, find_files, keep_readable, reading
+from sagd_jax.data.fingerprint import of_files
 from sagd_jax.data.records import RecordSource
 from sagd_jax.data.source import DataError, Options, Source
 from sagd_jax.system.kinds import kind
@@ -96,6 +97,7 @@ def load_audio(config: Options) -> Source:
         on_error=config.on_error,
         what="audio windows",
     )
+    source.identity = lambda: of_files([p for p, _ in files], Path(config.dir).expanduser())
     return source.held(config.memory_limit_mb)
 
 

@@ -34,6 +34,7 @@ class Augmented(Source):
         for name in ("shape", "dtype", "value_range", "kind", "num_classes", "sample_rate"):
             setattr(self, name, getattr(source, name))
         self.in_memory = source.in_memory
+        self.identity = source.fingerprint
 
     def __len__(self) -> int:
         return len(self._source)

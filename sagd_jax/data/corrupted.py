@@ -19,6 +19,7 @@ import numpy as np
 
 from sagd_jax.data import corruptions
 from sagd_jax.data.files import Unreadable, read_npy
+from sagd_jax.data.fingerprint import of_values
 from sagd_jax.data.order import hash_words
 from sagd_jax.data.source import DataError, Source, denormalise, normalise
 from sagd_jax.spectral import spectra
@@ -55,6 +56,7 @@ class Corrupted(Source):
         for name in ("shape", "dtype", "value_range", "kind", "num_classes", "sample_rate"):
             setattr(self, name, getattr(source, name))
         self.in_memory = source.in_memory
+        self.identity = source.fingerprint
         self._corrupt = None
         if corrupt is not None:
 
@@ -110,7 +112,11 @@ def corrupted(source: Source, config: Any) -> Source:
             jax.eval_shape(corrupt, keys, jax.ShapeDtypeStruct((1, *source.shape), jnp.float32))
         except ValueError as error:
             raise DataError(f"data.corruption={config.corruption!r}: {error}") from None
-    return Corrupted(source, _flags(len(source), config), corrupt, frozen=config.corruption_frozen)
+    flags = _flags(len(source), config)
+    result = Corrupted(source, flags, corrupt, frozen=config.corruption_frozen)
+    if config.corrupted_flags:
+        result.identity = lambda: (*source.fingerprint(), *of_values("flags", flags))
+    return result
 
 
 def build_corruption(

@@ -129,7 +129,7 @@ class RecordSource(Source):
         left_out([errors[index] for index in bad], len(self), self._on_error, self._what)
         if bad:
             x, labels = np.delete(x, bad, axis=0), np.delete(labels, bad)
-        return ArraySource(
+        source = ArraySource(
             x,
             value_range=self.value_range,
             labels=labels,
@@ -137,6 +137,8 @@ class RecordSource(Source):
             kind=self.kind,
             sample_rate=self.sample_rate,
         )
+        source.identity = self.identity
+        return source
 
     def _example(self, index: int) -> tuple[np.ndarray, int, int]:
         """Example `index`, or the one that stands in for it; its class, and its own index."""

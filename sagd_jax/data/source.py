@@ -42,6 +42,8 @@ class Source(abc.ABC):
       num_classes: 0 where there are no labels.
       sample_rate: samples per second along the first spatial axis (audio, video), else None.
       in_memory: whether `fetch` is a plain memory look-up, which needs no prefetching.
+      identity: makes what tells this set from others like it (`fingerprint.py`); None where the
+        configuration alone does.
     """
 
     shape: tuple[int, ...]
@@ -51,6 +53,11 @@ class Source(abc.ABC):
     num_classes: int = 0
     sample_rate: float | None = None
     in_memory: bool = True
+    identity: Callable[[], tuple[str, ...]] | None = None
+
+    def fingerprint(self) -> tuple[str, ...]:
+        """What tells this set from others of its shape and number, in parts; () if its config does."""
+        return () if self.identity is None else self.identity()
 
     @abc.abstractmethod
     def __len__(self) -> int:

@@ -21,6 +21,7 @@ import numpy as np
 
 from sagd_jax.data import fields
 from sagd_jax.data.files import Unreadable, reading, reason
+from sagd_jax.data.fingerprint import Fingerprint, of_files
 from sagd_jax.data.images import resize_and_crop
 from sagd_jax.data.records import RecordSource
 from sagd_jax.data.source import DataError, Options, Source
@@ -81,6 +82,7 @@ def load_tfds(config: Options) -> Source:
         source = RecordSource(
             read_alike, len(records), shape, num_classes=num_classes, what=f"examples of {name}"
         )
+        source.identity = lambda: _fingerprint(builder, config.split)
         return source.held(config.memory_limit_mb)
 
 
@@ -161,6 +163,13 @@ class _Shards:
         except Unreadable as error:
             advice = f"copy this file anew, or delete it and prepare the set: {self._preparation}"
             raise Unreadable(path, f"{error.why}; {advice}") from None
+
+
+def _fingerprint(builder: Any, split: str) -> Fingerprint:
+    """What tells this version of a set from others: its name, and its files as they are on disk."""
+    paths = builder.info.splits[split].filepaths
+    files = of_files(paths, builder.data_path, size=lambda path: path.stat().length)
+    return (f"{builder.info.full_name}:", *files)
 
 
 def _fit(image: np.ndarray, config: Options) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 from sagd_jax.data import fields
 from sagd_jax.data.arrays import array_source, read_array, value_range
 from sagd_jax.data.files import Tally, Unreadable, find_files, keep_readable
+from sagd_jax.data.fingerprint import of_files
 from sagd_jax.data.image_files import SUFFIXES, Shape, check_image, prepare, read_image
 from sagd_jax.data.images import common_shape
 from sagd_jax.data.records import RecordSource
@@ -74,6 +75,8 @@ def load_video(config: Options) -> Source:
         on_error=config.on_error,
         what="clips",
     )
+    frames = [frame for clip in clips for frame in clip]
+    source.identity = lambda: of_files(frames, Path(config.dir).expanduser())
     return source.held(config.memory_limit_mb)
 
 

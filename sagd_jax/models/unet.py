@@ -234,11 +234,19 @@ class UNet(nn.Module):
         last = levels - 1
         divisor = 2**last
         checks.require(
-            x.ndim == 4 and x.shape[1] % divisor == 0 and x.shape[2] % divisor == 0,
+            x.ndim == 4,
             "x.shape",
             x.shape,
-            f"(batch, height, width, channels) with sides divisible by {divisor}, "
-            f"as {levels} levels need",
+            "(batch, height, width, channels); for one or three spatial axes there is the DiT "
+            "(config.model.kind='dit')",
+        )
+        checks.require(
+            x.shape[1] % divisor == 0 and x.shape[2] % divisor == 0,
+            "x.shape",
+            x.shape,
+            f"(batch, height, width, channels) with sides divisible by {divisor}, as {levels} levels "
+            f"(block_out_channels) need; for other sides: config.data.image_size={_near(x, divisor)} "
+            "crops images to that, fewer levels, or the DiT (config.model.kind='dit')",
         )
         checks.call_arguments(x, timestep, label, self.num_classes)
         out_channels = self.out_channels or x.shape[-1]
@@ -308,3 +316,8 @@ class UNet(nn.Module):
         norm = GroupNorm(self.norm_num_groups, self.norm_eps, self.dtype, name="conv_norm_out")
         h = Conv(out_channels, dtype=self.dtype, name="conv_out")(nn.silu(norm(h)))
         return h.astype(jnp.float32)
+
+
+def _near(x: jax.Array, divisor: int) -> int:
+    """The largest side that fits within both of x's, and into so many halvings."""
+    return max(min(x.shape[1:3]) // divisor, 1) * divisor

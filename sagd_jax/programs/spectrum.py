@@ -30,6 +30,7 @@ import numpy as np
 from sagd_jax import data
 from sagd_jax.data.order import batch_indices
 from sagd_jax.data.source import DataError, Source, normalise
+from sagd_jax.run.config import RunConfig
 from sagd_jax.run.config_file import read_config
 from sagd_jax.show.plots import plot_spectrum
 from sagd_jax.spectral import spectra
@@ -38,7 +39,8 @@ from sagd_jax.spectral.anomalies import Anomaly
 from sagd_jax.spectral.frequencies import BASES
 from sagd_jax.spectral.power_spectrum import MEANS, WINDOWS, estimate, radial_profile
 from sagd_jax.system.commandline import Parser, number
-from sagd_jax.system.files import write_whole
+from sagd_jax.system.files import writable, write_whole
+from sagd_jax.system.schema import field_names
 from sagd_jax.system.startup import started
 
 _PIECE = 256  # examples read at once
@@ -57,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         section = read_config(flags.config, program.overrides).data
         out = Path(flags.out).expanduser()
         _refuse_data_folder(out, section.dir)
+        writable(flags.out, "--out")
         source = data.open_source(section)
         if flags.per_class and not source.num_classes:
             raise DataError("--per_class: this data has no labels")
@@ -82,7 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> Parser:
     parser = Parser(
-        prog="python -m sagd_jax.spectrum", description="The power spectrum of a data set."
+        fields=lambda: field_names(RunConfig),
+        prog="python -m sagd_jax.spectrum",
+        description="The power spectrum of a data set.",
     )
     parser.add_argument("--config", required=True, help="config file; its section data is used")
     parser.add_argument("--out", required=True, help="folder for the results")

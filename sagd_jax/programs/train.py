@@ -27,8 +27,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         workdir = epath.Path(flags.workdir)
         if "://" not in flags.workdir:
             workdir = workdir.expanduser().resolve()
-        if workdir.exists() and not workdir.is_dir():
-            parser.error(f"--workdir={flags.workdir}: this is a file, expected a directory")
         # One process alone loses nothing before its first step; several stop together.
         stop.nothing_to_save = jax.process_count() == 1
         return train(config, workdir, init_from=flags.init_from, dry_run=flags.dry_run, stop=stop)
@@ -36,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> Parser:
     parser = Parser(
+        fields=_fields,
         prog="train.py",
         description="Train a diffusion model under noise with any spectrum. Running the same "
         "command again continues the run.",
@@ -51,3 +50,10 @@ def _parser() -> Parser:
         "--dry_run", action="store_true", help="say what would be trained, and stop"
     )
     return parser
+
+
+def _fields() -> list[str]:
+    from sagd_jax.run.config import RunConfig
+    from sagd_jax.system.schema import field_names
+
+    return field_names(RunConfig)

@@ -22,6 +22,8 @@ of it when Orbax's barrier times out, 20 minutes later.
 
 Renames are atomic on a local or network file system; what a power cut kept from the disk, the
 checksums find. Object stores are untested and unlocked.
+
+(This file is long for its docstrings.)
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ from etils import epath
 
 from sagd_jax.run import integrity
 from sagd_jax.run.items import PyTree, read_arrays_of, read_record_of, save_args
-from sagd_jax.run.lock import WriterLock
+from sagd_jax.run.lock import LostError, WriterLock
 from sagd_jax.run.restore import (
     Checkpoint,
     CheckpointError,
@@ -48,7 +50,9 @@ from sagd_jax.run.restore import (
     unreadable,
 )
 from sagd_jax.system import processes
+from sagd_jax.system.files import PlaceError
 
+CHECKPOINTS_FOLDER = "checkpoints"
 _STAGING = "staging"
 _DAMAGED = ".damaged"
 _DIVERGED = ".diverged"
@@ -94,13 +98,14 @@ class Checkpoints:
         if keep_every is not None and keep_every < 1:
             raise ValueError(f"keep_every must be None or at least 1, got {keep_every}")
         # Orbax refuses relative paths.
-        self._root = epath.Path(workdir).expanduser().resolve() / "checkpoints"
+        self._root = epath.Path(workdir).expanduser().resolve() / CHECKPOINTS_FOLDER
         self._staging = self._root / _STAGING
         self._keep, self._keep_every = keep, keep_every
         self._read_only = read_only
         self._saving: int | None = None
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
+        self._lock: WriterLock | None = None  # of process 0
         self._resources = contextlib.ExitStack()
         if not read_only:
             with contextlib.ExitStack() as resources:
@@ -122,6 +127,16 @@ class Checkpoints:
         """Waits as `wait` does, with its errors, and gives the lock back."""
         with self._resources:
             self.wait()
+
+    def require_workdir(self) -> None:
+        """Raises unless the work directory is the one that was locked; every process calls it.
+
+        To be called before anything is written there besides checkpoints.
+
+        Raises:
+          LostError: it was deleted, moved or replaced since.
+        """
+        _on_first_process(self._require_lock)
 
     def steps(self) -> list[int]:
         """The complete steps in increasing order: manifest present, every file of its size.
@@ -161,6 +176,7 @@ class Checkpoints:
           CheckpointError: the previous save failed in the background (it names that step; the
             next call can succeed), this one could not be started, a newer sound step exists, or
             this is a reader.
+          LostError: the work directory was deleted, moved or replaced; nothing is written.
 
         Example::
 
@@ -169,6 +185,7 @@ class Checkpoints:
         if self._read_only:
             raise CheckpointError(f"{self._root} was opened to be read only")
         args = save_args(step, items, arrays or {}, record or {})
+        self.require_workdir()
         self.wait()
         if not _on_first_process(lambda: self._make_way(step)):
             return False
@@ -188,6 +205,7 @@ class Checkpoints:
 
         Raises:
           CheckpointError: it failed; names the step, the cause and the newest complete step.
+          LostError: it failed since the work directory was deleted, moved or replaced.
         """
         if self._saving is None:
             return
@@ -201,6 +219,7 @@ class Checkpoints:
         for finish in (self._manager.wait_until_finished, self._manager.close):
             with contextlib.suppress(Exception):
                 finish()
+        self.require_workdir()
         _on_first_process(self._free_space)
         self._manager = self._new_manager()
         newest = max(self.steps(), default=None)
@@ -241,9 +260,11 @@ class Checkpoints:
 
         Raises:
           NoCheckpointError, CheckpointError: as `open`; or this is a reader.
+          LostError: the work directory was deleted, moved or replaced.
         """
         if self._read_only:
             raise CheckpointError(f"{self._root} was opened to be read only")
+        self.require_workdir()
         self.wait()
 
         def choose() -> int:
@@ -276,6 +297,8 @@ class Checkpoints:
             names = [path.name for path in self._root.iterdir()]
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise CheckpointError(f"{self._root} cannot be read: {one_line_of(error)}") from error
         return sorted(int(n) for n in names if n.isascii() and n.isdigit() and n == str(int(n)))
 
     def _problem(self, step: int, *, contents: bool = True) -> str | None:
@@ -313,10 +336,19 @@ class Checkpoints:
 
     def _take_over(self, resources: contextlib.ExitStack) -> int:
         if "://" not in str(self._root):
-            resources.enter_context(WriterLock(self._root.parent))
-        self._staging.mkdir(parents=True, exist_ok=True)
-        for name in self._clear_staging():
+            self._lock = resources.enter_context(WriterLock(self._root.parent))
+        try:
+            self._staging.mkdir(parents=True, exist_ok=True)
+            removed = self._clear_staging()
+        except OSError as error:
+            raise PlaceError(f"{self._staging} cannot be used: {one_line_of(error)}") from error
+        for name in removed:
             _log.warning("removed what an interrupted save left: %s", self._staging / name)
+        return 0
+
+    def _require_lock(self) -> int:
+        if self._lock is not None:
+            self._lock.require()
         return 0
 
     def _clear_staging(self) -> list[str]:
@@ -393,6 +425,7 @@ class Checkpoints:
 def _on_first_process(action: Callable[[], int]) -> int:
     errors: dict[type[Exception], str] = {
         NoCheckpointError: "process 0 found no checkpoint",
+        LostError: "process 0 found another work directory than it had locked",
         CheckpointError: "process 0 failed; it has the reason",
     }
     return processes.on_first_process(action, errors)

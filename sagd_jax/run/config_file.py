@@ -49,9 +49,11 @@ def read_config(path: str, overrides: Sequence[str] = ()) -> RunConfig:
 def _run_config_file(path: str) -> dict[str, Any]:
     file = Path(path)
     if not file.is_file():
-        near = sorted(str(p) for p in file.parent.glob("*.py")) if file.parent.is_dir() else []
+        folder = file if file.is_dir() else file.parent
+        near = sorted(str(p) for p in folder.glob("*.py")) if folder.is_dir() else []
         found = f"there are: {', '.join(near)}" if near else "expected a Python file"
-        raise ConfigError(f"--config={path}: no such file; {found}")
+        state = "this is a folder" if file.is_dir() else "no such file"
+        raise ConfigError(f"--config={path}: {state}; {found}")
     try:
         get_config = runpy.run_path(str(file)).get("get_config")
         if not callable(get_config):

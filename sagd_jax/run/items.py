@@ -14,13 +14,13 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from sagd_jax.run import integrity
+from sagd_jax.run.record import MAX_BYTES
 
 PyTree = Any
 
 ARRAYS = "arrays"
 RECORD = "record"
 RESERVED = (ARRAYS, RECORD, "default", "metrics")  # the last two are special to Orbax
-_MAX_RECORD_BYTES = 16 << 20
 MAX_ARRAYS_BYTES = 256 << 20
 
 
@@ -62,8 +62,8 @@ def read_record_of(path: epath.Path) -> dict[str, Any]:
     """The record in a step's directory; raises IntegrityError."""
     file = path / RECORD / "metadata"
     try:
-        if file.stat().length > _MAX_RECORD_BYTES:
-            raise ValueError(f"larger than {_MAX_RECORD_BYTES} bytes")
+        if file.stat().length > MAX_BYTES:
+            raise ValueError(f"larger than {MAX_BYTES} bytes")
         record = json.loads(file.read_bytes())
         if not isinstance(record, dict):
             raise ValueError("not a JSON object")

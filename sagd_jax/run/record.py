@@ -8,6 +8,7 @@ is never executed, and no file that it names is opened.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -17,9 +18,11 @@ import numpy as np
 from sagd_jax.data.source import Source, ValueRange, normalise
 from sagd_jax.run.config import RunConfig
 from sagd_jax.system import schema
+from sagd_jax.system.errors import one_line
 from sagd_jax.system.schema import ConfigError, field, section
 
 FORMAT = 1
+MAX_BYTES = 16 << 20  # of a record, as JSON
 _MAX_ENTRIES = 2**31  # of one example
 
 
@@ -35,6 +38,7 @@ class DataRecord:
     num_classes: int = field(0, "classes; 0: no labels", low=0, high=2**24)
     num_examples: int = field(1, "examples", low=1)
     sample_rate: float | None = field(None, "samples per second", above=0, high=1e9)
+    fingerprint: tuple[str, ...] = field((), "hashes of its parts, in order; none: not known")
 
     @property
     def value_range(self) -> ValueRange:
@@ -58,7 +62,7 @@ class Record:
 
 
 def describe_run(config: RunConfig, source: Source) -> Record:
-    """The record of a run of `config` on `source`."""
+    """The record of a run of `config` on `source`, but for the data's fingerprint."""
     import jax
 
     from sagd_jax.version import __version__
@@ -66,7 +70,7 @@ def describe_run(config: RunConfig, source: Source) -> Record:
     low, high = (np.atleast_1d(np.asarray(edge, float)) for edge in source.value_range)
     rate = source.sample_rate
     data = DataRecord(
-        shape=tuple(source.shape),
+        shape=tuple(map(int, source.shape)),
         low=tuple(low.tolist()),
         high=tuple(high.tolist()),
         dtype=np.dtype(source.dtype).name,
@@ -76,6 +80,30 @@ def describe_run(config: RunConfig, source: Source) -> Record:
         sample_rate=None if rate is None else float(rate),
     )
     return Record(sagd_jax=__version__, jax=jax.__version__, config=config, data=data)
+
+
+def identified(record: Record, source: Source) -> Record:
+    """The record with the fingerprint of its data, for which all of it may have to be looked at."""
+    data = dataclasses.replace(record.data, fingerprint=source.fingerprint())
+    return dataclasses.replace(record, data=data)
+
+
+def require_readable(record: Record) -> None:
+    """Refuses to begin what could be saved but not opened again.
+
+    Raises:
+      ConfigError: `read_record` would not take the record, or not give the same one; one line.
+    """
+    try:
+        text = json.dumps(schema.as_dict(record), allow_nan=False)
+        if len(text) > MAX_BYTES:
+            raise ConfigError(f"record: {len(text)} bytes, expected at most {MAX_BYTES}")
+        if read_record(json.loads(text)) != record:
+            raise ConfigError("record: it would be read as another one")
+    except (ValueError, TypeError) as error:
+        raise ConfigError(
+            f"config, data: no checkpoint of this run could be opened again: {one_line(error)}"
+        ) from error
 
 
 def read_record(values: Mapping[str, Any]) -> Record:
@@ -96,5 +124,8 @@ def read_record(values: Mapping[str, Any]) -> Record:
             raise ConfigError(f"record.data.{name}: expected 1 or {channels} numbers")
     low, high = data.value_range
     if not np.all(low < high):
-        raise ConfigError("record.data: expected low < high")
+        raise ConfigError(
+            f"record.data: low {data.low[0]!r}, high {data.high[0]!r}: expected low < high in float32"
+            + (" in each channel" if len(data.low) > 1 else "")
+        )
     return record

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import errno
 import logging
 import math
 import sys
@@ -19,13 +20,25 @@ from sagd_jax.system.errors import ForPeople, one_line
 from sagd_jax.system.kinds import Kind
 
 _OVERRIDE = "--config."
+# What a place says that cannot be written, or no longer: no fault of the program.
+_OF_PLACES = (
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EIO,
+    errno.ESTALE,
+)  # fmt: skip
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that takes no abbreviations and complains in one line."""
+    """An argument parser that takes no abbreviations and complains in one line.
 
-    def __init__(self, **options) -> None:
+    Args:
+      fields: gives the names of what can be set by `--config.NAME=value`, for a parser with
+        `--config`; called to suggest one of them.
+      options: as for `argparse.ArgumentParser`.
+    """
+
+    def __init__(self, fields: Callable[[], Sequence[str]] = tuple, **options) -> None:
         super().__init__(allow_abbrev=False, **options)
+        self._fields = fields
 
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: {message} (--help lists the flags)", file=sys.stderr)
@@ -51,12 +64,28 @@ class Parser(argparse.ArgumentParser):
         if not rest:
             return
         known = [flag for action in self._actions for flag in action.option_strings]
-        name = rest[0].partition("=")[0]
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        if not name.startswith("-") and "=" in rest[0]:
-            hint = f"; did you mean {_OVERRIDE}{rest[0]}?" if "--config" in known else ""
+        fields = [f"{_OVERRIDE}{name}" for name in self._fields()]
+        name, equals, value = rest[0].partition("=")
+        close = _nearest(name, [*known, *fields])
+        if f"{_OVERRIDE}{name}" in fields:
+            close = [f"{_OVERRIDE}{name}"]
+        # With its value, where there is one way to read it.
+        meant = f"{close[0]}{equals}{value}" if len(close) == 1 else " or ".join(close)
+        hint = f"; did you mean {meant}?" if close else ""
         self.error(f"unknown argument {rest[0]!r}{hint}")
+
+
+def _nearest(name: str, known: Sequence[str], most: int = 3) -> list[str]:
+    """The flags whose names are like this one, as a whole or in their last part; the nearest first."""
+    asked = name.lstrip("-").replace("-", "_")
+    likeness = {}
+    for flag in known:
+        whole = flag.lstrip("-")
+        both = (whole, whole.rpartition(".")[2])
+        likeness[flag] = max(difflib.SequenceMatcher(None, asked, part).ratio() for part in both)
+    best = max(likeness.values(), default=0.0)
+    near = [flag for flag in likeness if likeness[flag] >= max(0.6, best - 0.05)]
+    return sorted(near, key=lambda flag: -likeness[flag])[:most]
 
 
 def at_least(low: int) -> Callable[[str], int]:
@@ -140,10 +169,15 @@ def one_line_errors(program: str) -> Iterator[None]:
         print(f"{program}: {one_line(error)}", file=sys.stderr, flush=True)
         exits.leave_without_waiting(exits.BAD_INPUT)
         raise SystemExit(exits.BAD_INPUT) from None
-    except Exception:
-        traceback.print_exc()
-        exits.leave_without_waiting(exits.BUG)
-        raise SystemExit(exits.BUG) from None
+    except Exception as error:
+        of_a_place = isinstance(error, OSError) and error.errno in _OF_PLACES
+        if of_a_place:
+            print(f"{program}: {one_line(error)}", file=sys.stderr, flush=True)
+        else:
+            traceback.print_exc()
+        status = exits.BAD_INPUT if of_a_place else exits.BUG
+        exits.leave_without_waiting(status)
+        raise SystemExit(status) from None
 
 
 def set_up_logging(level: int) -> None:

@@ -20,8 +20,9 @@ INTERRUPTED = 130  # by Ctrl-C, as shells have it
 
 
 def leave(status: int) -> NoReturn:
-    """Ends the program; a SIGTERM from now on must not make a finished run look like a failed one."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """Ends the program; a signal from now on must not make a finished run look like a failed one."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(status)
 
 

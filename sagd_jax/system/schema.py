@@ -183,6 +183,18 @@ def as_dict(config: Any) -> dict[str, Any]:
     return _plain(dataclasses.asdict(config))
 
 
+def field_names(cls: type, prefix: str = "") -> list[str]:
+    """The names, dotted, of all fields of a section and of those within it."""
+    names = []
+    hints = typing.get_type_hints(cls)
+    for f in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(hints[f.name]):
+            names += field_names(hints[f.name], f"{prefix}{f.name}.")
+        else:
+            names.append(prefix + f.name)
+    return names
+
+
 def may_change(cls: type, prefix: str = "") -> list[str]:
     """The names, dotted, of the fields and sections that a run that goes on may change."""
     names = []

@@ -1,7 +1,7 @@
 """Asking a program to stop: SIGTERM from a scheduler, Ctrl-C from a person.
 
-Either lets what is under way come to a point where it can be taken up again; the program then saves
-and leaves, with status 75 after SIGTERM and 130 after Ctrl-C (`exits.py`). A second Ctrl-C leaves at
+Either lets what is under way come to a point where it can be taken up again, which a line says at
+once; the program then saves and leaves, with status 75 after SIGTERM and 130 after Ctrl-C (`exits.py`). A second Ctrl-C leaves at
 once, without saving, and so does a first signal while there is nothing to save.
 
 Python runs signal handlers between two bytecodes of the main thread, which may be minutes away while
@@ -96,3 +96,6 @@ class StopRequest:
             self.exit_status = _EXIT_STATUS[signal.Signals(number)]
             self._received = time.monotonic()
             self._arrived.set()
+            if self._program:
+                words = "stopping when this can be gone on with (Ctrl-C: at once, unsaved)"
+                print(f"{self._program}: {words}", file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
 """What every program that computes begins with, in the one order that works.
 
-Faults of the flags are one line; signals are caught from the first moment on; the compilation cache
-is protected before anything is compiled; the other processes are joined before anything touches a
+Faults of the flags are one line; signals are caught from the first moment on; there is a compilation
+cache before anything is compiled; the other processes are joined before anything touches a
 device, after which the signals are taken again, since JAX's distributed runtime takes them too.
 """
 
@@ -51,12 +51,11 @@ def started(
     """
     if several:
         processes.add_flags(parser)
-    with (
-        one_line_errors(parser.prog),
-        StopRequest(parser.prog, nothing_to_save=True) as stop,
-        compilation_cache.protected(),
-    ):
+    with contextlib.ExitStack() as resources:
+        resources.enter_context(one_line_errors(parser.prog))
+        stop = resources.enter_context(StopRequest(parser.prog, nothing_to_save=True))
         flags, overrides = parser.parse_with_overrides(argv)
+        resources.enter_context(compilation_cache.protected())
         if several:
             processes.start(flags)
             stop.install()

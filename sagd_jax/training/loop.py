@@ -12,6 +12,7 @@ the devices are never idle.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Iterator
@@ -23,12 +24,13 @@ from etils import epath
 from sagd_jax import data
 from sagd_jax.data.order import batch_indices
 from sagd_jax.data.source import Source
-from sagd_jax.run.checkpoints import Checkpoints
+from sagd_jax.run.checkpoints import CHECKPOINTS_FOLDER, Checkpoints
 from sagd_jax.run.config import RunConfig
 from sagd_jax.run.restore import CheckpointError, NoCheckpointError
-from sagd_jax.system import compilation_cache, exits, schema
+from sagd_jax.system import exits, schema
+from sagd_jax.system.compilation_cache import announced
 from sagd_jax.system.errors import ForPeople
-from sagd_jax.system.files import write_whole
+from sagd_jax.system.files import writable, write_whole
 from sagd_jax.system.processes import Agreement
 from sagd_jax.system.signals import StopRequest
 from sagd_jax.system.watchdog import Watchdog
@@ -37,8 +39,8 @@ from sagd_jax.training.divergence import Diverged, Guard
 from sagd_jax.training.feed import Feed
 from sagd_jax.training.optimizer import learning_rate, rescale
 from sagd_jax.training.prepare import Prepared, prepare
-from sagd_jax.training.progress import Progress, averages
-from sagd_jax.training.start import STATE_ITEMS, begin, restored, resume
+from sagd_jax.training.progress import BOARD_FOLDER, METRICS_FILE, Progress, averages
+from sagd_jax.training.start import STATE_ITEMS, begin, require_the_same_data, restored, resume
 from sagd_jax.training.step import State, steps_per_call
 from sagd_jax.training.summary import summarise
 
@@ -72,12 +74,13 @@ def train(
       The exit status: 0 when finished, else one of `system/exits.py`.
 
     Raises:
-      ConfigError, DataError, CheckpointError, TrainingError: one line each.
+      PlaceError, ConfigError, DataError, CheckpointError, TrainingError: one line each.
     """
     if stop is None:
         with StopRequest("train") as own:
             return train(config, workdir, init_from=init_from, dry_run=dry_run, stop=own)
     workdir = epath.Path(workdir)
+    _require_places(config, workdir)
     source = data.open_source(config.data)
     prepared = prepare(config, source)
     main = jax.process_index() == 0
@@ -86,6 +89,7 @@ def train(
             config, source, prepared.model, prepared.diffusion, prepared.state, prepared.mesh
         )
         print(words, flush=True)
+    require_the_same_data(prepared.record)
     if dry_run:
         return 0
     with (
@@ -96,7 +100,12 @@ def train(
     ):
         state, origin = resume(checkpoints, prepared)
         if state is None:
-            state, origin = begin(prepared, source, init_from)
+            state, origin = begin(
+                prepared,
+                source,
+                init_from,
+                functools.partial(print, flush=True) if main else _silent,
+            )
         if main:
             print(f"{origin}; {workdir}", flush=True)
         try:
@@ -104,6 +113,22 @@ def train(
         except jax.errors.JaxRuntimeError as error:
             exits.leave_if_peers_are_lost(error)
             raise
+
+
+def _require_places(config: RunConfig, workdir: epath.Path) -> None:
+    """Raises PlaceError where something that the run would write cannot be written."""
+    writable(workdir, "--workdir")
+    folders = [CHECKPOINTS_FOLDER]
+    folders += ["previews"] if config.preview.every else []
+    folders += [BOARD_FOLDER] if config.log.tensorboard else []
+    for name in folders:
+        writable(workdir / name)
+    for name in (METRICS_FILE, DIVERGED_FILE):
+        writable(workdir / name, folder=False)
+
+
+def _silent(words: str) -> None:
+    """What the processes say that are not the first."""
 
 
 class _Loop:
@@ -125,6 +150,7 @@ class _Loop:
         self.last = config.train.num_steps
         self.rollbacks = config.train.rollbacks
         self.went_back: list[int] = []
+        self.compiled: set[Any] = set()  # lengths of calls, and actions
 
     def run(self, state: State) -> int:
         """Trains to the end, or until a signal; returns the exit status."""
@@ -151,7 +177,7 @@ class _Loop:
 
     def _steps(self, state: State, progress: Progress) -> int:
         config = self.config
-        start = step = saved = int(state["step"])
+        step = saved = int(state["step"])
         schedule = learning_rate(config.optimizer, self.last)
         size = steps_per_call(config.train)
         feed = Feed(
@@ -172,20 +198,19 @@ class _Loop:
                     status = self.stop.exit_status or 0
                     break
                 previous = step
-                first = previous == start
+                step = min(self.last, (previous // size + 1) * size)
+                first = step - previous not in self.compiled
                 self.watchdog.begin(
-                    f"{'compiling and ' if first else ''}running step {step} (waiting for this "
+                    f"{'compiling and ' if first else ''}running step {previous} (waiting for this "
                     "process's devices, or for another process)"
                 )
-                state, metrics = self.prepared.steps(state, batches)
-                step = min(self.last, (previous // size + 1) * size)
+                if first:
+                    state, metrics = self._first_call(state, batches, step - previous, progress)
+                    progress.restart_clock(step, feed.waited)
+                else:
+                    state, metrics = self.prepared.steps(state, batches)
                 pending.append(metrics)
                 guard.watch(metrics)
-                if first:  # compilation is over once this returns
-                    jax.block_until_ready(metrics)
-                    self.stop.nothing_to_save = False
-                    compilation_cache.publish()
-                    progress.restart_clock(step, feed.waited)
                 progress.advance(step)
                 status = agree(self.stop.exit_status or 0)
                 guard.check(LAG)
@@ -194,6 +219,8 @@ class _Loop:
                     values = averages(pending)
                     pending = []
                     values["learning_rate"] = float(schedule(step - 1))
+                    if self.alone:  # several ask together, before they save
+                        self.checkpoints.require_workdir()
                     progress.log(step, values, images=config.train.batch_size, waited=feed.waited)
                 if _due(config.checkpoint.every, previous, step, self.last):
                     guard.check(0)
@@ -216,6 +243,18 @@ class _Loop:
             raise CheckpointError(f"step {step} is reached but could not be saved; see above")
         self._say_goodbye(step, saved, status)
         return status
+
+    def _first_call(
+        self, state: State, batches: Any, length: int, progress: Progress
+    ) -> tuple[State, Any]:
+        """The first call of so many steps, which compiles."""
+        what = "the training step" if length == 1 else f"{length} training steps"
+        with announced(f"compiling {what}", progress.say):
+            state, metrics = self.prepared.steps(state, batches)
+            jax.block_until_ready(metrics)
+        self.compiled.add(length)
+        self.stop.nothing_to_save = False
+        return state, metrics
 
     def _say_goodbye(self, step: int, saved: int, status: int) -> None:
         seconds = self.stop.seconds_since()  # 0: another process got the signal
@@ -244,7 +283,14 @@ class _Loop:
             return bool(status)
 
         jax.block_until_ready(state["params"])
-        action(Moment(step, state, self.workdir, progress, self.main, interrupted))
+        self.checkpoints.require_workdir()
+        moment = Moment(step, state, self.workdir, progress, self.main, interrupted)
+        if action in self.compiled:
+            action(moment)
+        else:
+            with announced(f"compiling, then {action.doing}", progress.say, "done"):
+                action(moment)
+            self.compiled.add(action)
         return status
 
     def _save(self, state: State, step: int, saved: int) -> int:

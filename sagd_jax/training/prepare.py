@@ -21,8 +21,9 @@ from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.run import build, layout
 from sagd_jax.run.config import RunConfig
 from sagd_jax.run.denoiser import parameter_shapes
+from sagd_jax.run.items import MAX_ARRAYS_BYTES
 from sagd_jax.run.noise import MAKE_ANEW
-from sagd_jax.run.record import Record, describe_run
+from sagd_jax.run.record import Record, describe_run, identified, require_readable
 from sagd_jax.system.schema import ConfigError
 from sagd_jax.training.actions import Action, Parts
 from sagd_jax.training.feed import FIELDS
@@ -78,6 +79,8 @@ def prepare(config: RunConfig, source: Source) -> Prepared:
             f"config.train.batch_size={config.train.batch_size}: the data has only {len(source)} "
             "examples"
         )
+    record = describe_run(config, source)
+    require_readable(record)
     mesh = layout.make_mesh(config.mesh, config.train.batch_size, config.train.accumulate)
     model = build.network(config.model, source.num_classes)
     of_examples, arrays = build.process(config, source)
@@ -86,8 +89,7 @@ def prepare(config: RunConfig, source: Source) -> Prepared:
     diffusion = of_examples.at(0) if two_kinds else of_examples
     optimizer = make_optimizer(config.optimizer, config.train)
     shapes = parameter_shapes(model, tuple(source.shape))
-    record = describe_run(config, source)
-    _check_channels(arrays, source)
+    _check_arrays(arrays, source)
     objective = Denoising(config, model, of_examples, record.data.value_range)
 
     abstract = jax.eval_shape(lambda params: initial_state(params, optimizer), shapes)
@@ -110,7 +112,16 @@ def prepare(config: RunConfig, source: Source) -> Prepared:
         for action in actions:
             action.check(state)
     return Prepared(
-        mesh, model, diffusion, optimizer, steps, state, batches, actions, record, arrays
+        mesh,
+        model,
+        diffusion,
+        optimizer,
+        steps,
+        state,
+        batches,
+        actions,
+        identified(record, source),
+        arrays,
     )
 
 
@@ -127,7 +138,13 @@ def _batch_shapes(
     }
 
 
-def _check_channels(arrays: dict[str, np.ndarray], source: Source) -> None:
+def _check_arrays(arrays: dict[str, np.ndarray], source: Source) -> None:
+    size = sum(array.nbytes for array in arrays.values())
+    if size > MAX_ARRAYS_BYTES:
+        raise ConfigError(
+            f"config.noise: {size >> 20} MiB of spectra for examples of shape {source.shape}; a "
+            f"checkpoint is read with at most {MAX_ARRAYS_BYTES >> 20} MiB of them"
+        )
     for name, array in arrays.items():
         section = {"variance": "noise", "corrupted_variance": "corrupted_noise"}.get(
             name, "schedule"

@@ -22,10 +22,12 @@ import numpy as np
 from etils import epath
 from tqdm import tqdm
 
-from sagd_jax.system.files import write_whole
+from sagd_jax.system.files import PlaceError, write_whole
 from sagd_jax.training import quarters
+from sagd_jax.training.board import Board
 
 METRICS_FILE = "metrics.jsonl"
+BOARD_FOLDER = "tensorboard"
 _OWN = ("loss", "gradient_norm", "skipped", *quarters.SUMS)
 
 _log = logging.getLogger(__name__)
@@ -47,7 +49,8 @@ class Progress:
         self._active = active
         self._stop = stop
         self._last = (start, time.monotonic(), 0.0)
-        self._board: Any = None
+        self._file: Any = None
+        self._board: Board | None = None
         # On a terminal only: in a log file the lines below say the same.
         self._bar = tqdm(
             total=stop,
@@ -60,7 +63,11 @@ class Progress:
         if not active:
             return
         self._workdir, self._tensorboard = epath.Path(workdir), tensorboard
-        self._open(start)
+        try:
+            self._open(start)
+        except OSError as error:
+            self._bar.close()
+            raise PlaceError(f"metrics cannot be written: {error}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -74,7 +81,8 @@ class Progress:
         self._bar.update(step - self._bar.n)
         if self._active:
             self._close()
-            self._open(step)
+            with _no_error_but_a_warning():
+                self._open(step)
 
     def say(self, line: str) -> None:
         """Prints a line, above the progress bar if there is one."""
@@ -89,6 +97,7 @@ class Progress:
     def restart_clock(self, step: int, waited: float) -> None:
         """Leaves what went before out of the rates (compilation, a preview)."""
         self._last = (step, time.monotonic(), waited)
+        self._bar.unpause()
 
     def log(self, step: int, values: dict[str, float], *, images: int, waited: float) -> None:
         """Writes one log line.
@@ -130,32 +139,31 @@ class Progress:
         """Shows a picture `(height, width, 3)`, uint8, in TensorBoard."""
         if self._board is not None:
             with _no_error_but_a_warning():
-                self._board.add_image(name, picture, step, dataformats="HWC")
+                self._board.image(name, picture, step)
 
     def _write(self, step: int, values: dict[str, float]) -> None:
         line = {"step": step, **{k: _finite(v) for k, v in values.items()}}
-        with _no_error_but_a_warning():
-            self._file.write(json.dumps(line) + "\n")
-            self._file.flush()
-            if self._board is not None:
-                for name, value in values.items():
-                    self._board.add_scalar(name, value, step)
+        if self._file is not None:
+            with _no_error_but_a_warning():
+                self._file.write(json.dumps(line) + "\n")
+                self._file.flush()
+        if self._board is not None:
+            with _no_error_but_a_warning():
+                self._board.scalars(values, step)
 
     def _open(self, step: int) -> None:
         self._file = _open_from(self._workdir / METRICS_FILE, step)
         if self._tensorboard:
-            from tensorboardX import SummaryWriter
-
-            self._board = SummaryWriter(str(self._workdir / "tensorboard"), purge_step=step)
+            self._board = Board(str(self._workdir / BOARD_FOLDER), step)
 
     def _close(self) -> None:
         if not self._active:
             return
-        with _no_error_but_a_warning():
-            self._file.close()
-        if self._board is not None:
-            with _no_error_but_a_warning():
-                self._board.close()
+        for opened in (self._file, self._board):
+            if opened is not None:
+                with _no_error_but_a_warning():
+                    opened.close()
+        self._file = self._board = None
 
 
 def averages(pending: list[Any]) -> dict[str, float]:
@@ -210,7 +218,7 @@ def _finite(value: float) -> float | None:
 def _open_from(path: epath.Path, step: int) -> Any:
     kept = []
     if path.exists():
-        for line in path.read_text().splitlines():
+        for line in path.read_bytes().decode(errors="replace").splitlines():
             try:
                 if json.loads(line)["step"] <= step and step > 0:
                     kept.append(line + "\n")

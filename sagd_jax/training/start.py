@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 from etils import epath
 
+from sagd_jax.data.fingerprint import difference
 from sagd_jax.data.source import Source
 from sagd_jax.run.checkpoints import Checkpoints
 from sagd_jax.run.config import differences
 from sagd_jax.run.denoiser import initial_parameters, parameter_shapes
-from sagd_jax.run.record import read_record
+from sagd_jax.run.record import Record, read_record
 from sagd_jax.run.restore import Checkpoint, NoCheckpointError
 from sagd_jax.run.saved import load_run
+from sagd_jax.system import processes
+from sagd_jax.system.compilation_cache import announced
 from sagd_jax.system.schema import ConfigError
 from sagd_jax.training.prepare import Prepared
 from sagd_jax.training.step import State, initial_state
 
 STATE_ITEMS = ("params", "ema", "opt_state")
+
+
+def require_the_same_data(record: Record) -> None:
+    """Raises ConfigError on all processes unless the data that each has opened is process 0's."""
+    data = record.data
+    digest = hashlib.blake2b(repr((data.shape, data.num_examples, data.fingerprint)).encode())
+    own = int.from_bytes(digest.digest()[:3])
+    same = processes.broadcast(own) == own
+    if processes.everywhere(same):
+        return
+    who = "another process" if same else f"process {jax.process_index()}"
+    raise ConfigError(f"config.data: {who} found other data there than process 0 did")
 
 
 def resume(checkpoints: Checkpoints, prepared: Prepared) -> tuple[State | None, str]:
@@ -37,12 +54,12 @@ def resume(checkpoints: Checkpoints, prepared: Prepared) -> tuple[State | None, 
     record, arrays = prepared.record, prepared.arrays
     before = read_record(saved.record)
     changed = differences(before.config, record.config)
-    if before.data != record.data:
-        changed += [
-            f"the data's {f.name} was {old!r}, is {new!r}"
-            for f in dataclasses.fields(record.data)
-            if (old := getattr(before.data, f.name)) != (new := getattr(record.data, f.name))
-        ]
+    for f in dataclasses.fields(record.data):
+        old, new = getattr(before.data, f.name), getattr(record.data, f.name)
+        if f.name == "fingerprint":
+            changed += filter(None, [difference(old, new)])
+        elif old != new:
+            changed.append(f"the data's {f.name} was {old!r}, is {new!r}")
     for name in sorted(arrays.keys() | saved.arrays.keys()):
         if not _equal(arrays.get(name), saved.arrays.get(name)):
             changed.append(f"the noise's {name} is another one")
@@ -68,7 +85,9 @@ def restored(saved: Checkpoint, prepared: Prepared) -> State:
     return {**state, "step": counter}
 
 
-def begin(prepared: Prepared, source: Source, init_from: str | None) -> tuple[State, str]:
+def begin(
+    prepared: Prepared, source: Source, init_from: str | None, say: Callable[[str], None]
+) -> tuple[State, str]:
     """The state before step 0, fresh or from other weights, and how to say so."""
     model, optimizer, layout = prepared.model, prepared.optimizer, prepared.layout
     shape = tuple(source.shape)
@@ -79,7 +98,9 @@ def begin(prepared: Prepared, source: Source, init_from: str | None) -> tuple[St
 
         # A stream of its own: the steps' keys are fold_in(key(seed), step) with step >= 0.
         key = jax.random.fold_in(jax.random.key(prepared.record.config.seed), 2**32 - 1)
-        return jax.jit(fresh, out_shardings=layout)(key), "starting a new run"
+        with announced("compiling the initial weights", say):
+            state = jax.block_until_ready(jax.jit(fresh, out_shardings=layout)(key))
+        return state, "starting a new run"
     params, words = _other_weights(init_from, parameter_shapes(model, shape))
     start = jax.jit(lambda p: initial_state(p, optimizer), out_shardings=layout)
     return start(params), f"starting from {words}"

@@ -15,6 +15,7 @@ from sagd_jax.run.config import RunConfig
 from sagd_jax.show.words import describe_covariance
 from sagd_jax.spectral.covariance import Covariance
 from sagd_jax.spectral.stacks import CovarianceStack
+from sagd_jax.training.optimizer import learning_rate
 
 _EXAMPLES = 1024
 _MEBI = 2**20
@@ -41,6 +42,13 @@ def summarise(
         f"schedule  {diffusion.schedule}",
         f"noise     {describe_covariance(diffusion.covariance, source.shape[-1], config.noise.kind)}",
     ]
+    warmup, steps = config.optimizer.warmup_steps, config.train.num_steps
+    if warmup > steps:
+        reached = float(learning_rate(config.optimizer, steps)(steps - 1))
+        lines.append(
+            f"warm-up   {warmup} steps, more than the run's {steps}: the learning rate only rises, to "
+            f"{reached:.3g} of {config.optimizer.learning_rate:.3g} (config.optimizer.warmup_steps)"
+        )
     covariance = diffusion.covariance
     if not covariance.is_full_rank and not isinstance(covariance, CovarianceStack):
         share = hidden_energy(covariance, source)

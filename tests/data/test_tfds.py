@@ -74,6 +74,11 @@ def test_reads_any_set_without_tensorflow(prepared):
         assert sorted(values) == list(range(20))
         np.testing.assert_array_equal(batch["label"], values % 2)
         assert np.all(batch["x"] == values[:, None, None, None])
+    assert held.fingerprint() == streamed.fingerprint()
+    name, *shards = held.fingerprint()
+    assert name == "sagd_squares/1.0.0:" and "sagd_squares-train.array_record" in shards[0]
+    ten = data.open_source(config(prepared, split="train[:10]"))
+    assert ten.fingerprint()[0] == name
     assert "tensorflow" not in sys.modules
     assert snapshot(prepared) == before
 

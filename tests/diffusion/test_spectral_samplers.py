@@ -84,9 +84,9 @@ def test_stochastic_samplers_are_the_linear_recursion_of_their_grid(name, method
         )
     )(KEY)  # fmt: skip
     exact = Recursion(schedule.alpha, schedule.sigma, spectrum(basis))
-    mean, prior = (0.0, schedule.sigma(1.0) ** 2)
+    _mean, prior = (0.0, schedule.sigma(1.0) ** 2)
     if schedule.prior() is not None:
-        mean, extra = schedule.prior()
+        _mean, extra = schedule.prior()
         prior = prior + extra
     step = {
         "ddpm": exact.ddpm,
@@ -102,7 +102,7 @@ def test_stochastic_samplers_are_the_linear_recursion_of_their_grid(name, method
 
 def test_churn_keeps_the_law_of_the_data():
     """With many steps, EDM's sampler gives the data's spectrum, whatever the churn."""
-    basis, schedule, diffusion, denoiser = stochastic("equal_snr")
+    basis, _schedule, diffusion, denoiser = stochastic("equal_snr")
     samples = jax.jit(
         lambda key: sagd.sample(
             key, denoiser, diffusion, (COUNT, *SHAPE, 1), method="sde", churn=20.0, num_steps=60,
@@ -114,7 +114,7 @@ def test_churn_keeps_the_law_of_the_data():
 
 
 def test_churn_is_refused_where_coordinates_are_finished():
-    basis, _, diffusion, denoiser = stochastic("hierarchical")
+    _basis, _, diffusion, denoiser = stochastic("hierarchical")
     with pytest.raises(ValueError, match="finished before t = 0"):
         sagd.sample(
             KEY, denoiser, diffusion, (1, *SHAPE, 1), method="sde", churn=1.0, prediction="v"
@@ -125,7 +125,7 @@ def test_churn_is_refused_where_coordinates_are_finished():
 @pytest.mark.parametrize("method", ["ddim", "heun", "dpmpp_2m"])
 def test_data_that_are_correlated_across_coordinates(name, method):
     """A dense Gaussian: x_t is Gaussian with known law, and the flow keeps it."""
-    basis, schedule = CASES[name]
+    _basis, schedule = CASES[name]
     diffusion = sagd.Diffusion(schedule)
     rng = np.random.default_rng(2)
     size = int(np.prod(SHAPE))
@@ -171,7 +171,7 @@ def test_shifted_under_white_is_the_scalar_schedule_under_its_covariance(method)
 
 
 def test_a_later_start_and_a_trajectory_are_signals():
-    basis, schedule, diffusion, denoiser = stochastic("blurring")
+    basis, _schedule, diffusion, denoiser = stochastic("blurring")
     x0 = gaussian(basis).sample(KEY, 3)
     x_t, _ = diffusion.diffuse(jax.random.key(1), x0, 0.4)
     states = sagd.sample(

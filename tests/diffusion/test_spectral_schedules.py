@@ -39,7 +39,7 @@ class Linear(Schedule):
 
 @pytest.mark.parametrize("name", CASES)
 def test_shapes_clock_and_pytree(name):
-    basis, schedule = CASES[name]
+    _basis, schedule = CASES[name]
     assert schedule.alpha(0.3).shape == (*SHAPE, 1)
     assert schedule.sigma(jnp.array([0.3, 0.6])).shape == (2, *SHAPE, 1)
     assert schedule.input_scale(jnp.array([0.3, 0.6])).shape[0] == 2

@@ -1,5 +1,7 @@
 """Schedules with a coefficient per coordinate that tests go through, and what NumPy makes of them."""
 
+import itertools
+
 import numpy as np
 
 import sagd_jax as sagd
@@ -72,7 +74,7 @@ class Recursion:
 
     def final_variance(self, start, times, step):
         variance = np.asarray(start, np.float64)
-        for t, s in zip(times[:-1], times[1:], strict=True):
+        for t, s in itertools.pairwise(times):
             m, k = step(t, s)
             variance = m**2 * variance + k**2
         return variance

@@ -290,6 +290,8 @@ def test_options_are_checked_at_construction(options, message):
     ("options", "x", "timestep", "label", "message"),
     [
         ({}, (2, 12, 32, 3), (2,), None, r"x.shape=\(2, 12, 32, 3\).*divisible by 8"),
+        ({}, (2, 28, 30, 3), (2,), None, "block_out_channels.*image_size=24 .*kind='dit'"),
+        ({}, (2, 64, 3), (2,), None, r"x.shape=\(2, 64, 3\).*kind='dit'"),
         ({}, (32, 32, 3), (2,), None, r"x.shape=\(32, 32, 3\)"),
         ({}, (2, 32, 32, 3), (), None, r"timestep.shape=\(\): must be \(batch,\) = \(2,\)"),
         ({}, (2, 32, 32, 3), (3,), None, r"timestep.shape=\(3,\)"),

@@ -3,7 +3,7 @@
 import pytest
 from programs import TINY
 
-from sagd_jax.programs import inspect, sample, train
+from sagd_jax.programs import inspect, sample, spectrum, train
 
 OTHER_NOISE = ("--config.noise.alpha=0",)
 
@@ -28,8 +28,11 @@ def complaint(main, argv, capsys):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--confg.seed=1"], "--confg.seed=1"),
         (["--dryrun"], "did you mean --dry_run?"),
+        (["--steps=5"], "--config.train.num_steps"),
+        (["--batch-size=5"], "did you mean --config.train.batch_size=5?"),
+        (["--lerning_rate", "5"], "did you mean --config.optimizer.learning_rate?"),
+        (["--confg.seed=1"], "did you mean --config.seed=1?"),
         (["train.num_steps=3"], "did you mean --config.train.num_steps=3?"),
         (["--config.train.num_stepz=3"], "did you mean 'num_steps'?"),
         (["--config.train.batch_size=100000"], "the data has only 1437"),
@@ -61,11 +64,37 @@ def test_train_refuses(flags, words, config, tmp_path, capsys):
 def test_train_refuses_missing_files_and_flags(config, tmp_path, capsys):
     workdir = f"--workdir={tmp_path / 'run'}"
     assert "no such file" in complaint(train.main, ["--config=no.py", workdir], capsys)
+    line = complaint(train.main, [f"--config={tmp_path}", workdir], capsys)
+    assert f"this is a folder; there are: {tmp_path / 'tiny.py'}" in line
     assert "--workdir" in complaint(train.main, [config], capsys)
     assert "--config" in complaint(train.main, [workdir], capsys)
     file = tmp_path / "tiny.py"
     assert "this is a file" in complaint(train.main, [config, f"--workdir={file}"], capsys)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("place", ["file/run", "file", "dangling", "/proc/run"])
+def test_places_that_cannot_be_written(place, config, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    for main, flag in ((train.main, "--workdir"), (spectrum.main, "--out")):
+        line = complaint(main, [config, f"{flag}={place}"], capsys)
+        assert place in line and sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("checkpoints", "file"), ("previews", "file"), ("metrics.jsonl", "folder")],
+)
+def test_places_in_a_workdir_that_cannot_be_written(name, kind, config, tmp_path, capsys):
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    (workdir / name).mkdir() if kind == "folder" else (workdir / name).write_text("")
+    flags = [config, f"--workdir={workdir}", "--config.preview.every=3"]
+    line = complaint(train.main, flags, capsys)
+    assert f"{workdir / name}: this is a {kind}, expected a" in line
 
 
 def test_train_refuses_weights_that_are_not_there(config, tmp_path, capsys):

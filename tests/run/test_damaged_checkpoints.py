@@ -81,7 +81,8 @@ def test_other_things_named_like_steps(run, caplog):
 def test_an_unreadable_root_is_not_an_empty_one(run):
     shutil.rmtree(run / "checkpoints")
     (run / "checkpoints").write_text("")
-    with Checkpoints(run, read_only=True) as reader, pytest.raises(NotADirectoryError):
+    words = "checkpoints cannot be read: NotADirectoryError"
+    with Checkpoints(run, read_only=True) as reader, pytest.raises(CheckpointError, match=words):
         reader.open()
 
 

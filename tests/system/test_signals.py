@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+from programs import ROOT
 
 from sagd_jax.system.signals import StopRequest
 
@@ -38,7 +39,8 @@ def start(mode):
 def test_a_second_ctrl_c_leaves_at_once():
     process = start("late")
     process.send_signal(signal.SIGINT)
-    time.sleep(0.5)
+    said = process.stderr.readline()
+    assert said == "busy: stopping when this can be gone on with (Ctrl-C: at once, unsaved)\n"
     assert process.poll() is None  # the first one waits for what is under way
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
@@ -57,6 +59,23 @@ def test_with_nothing_to_save_the_first_one_does(number, status):
     assert "before there was anything to save" in err
 
 
+def test_while_the_libraries_are_imported_there_is_no_traceback():
+    flags = ["--config=no.py", "--workdir=none"]
+    process = subprocess.Popen(
+        [sys.executable, "-v", str(ROOT / "train.py"), *flags],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    for line in process.stderr:  # -v says what is being imported
+        if line.startswith("import 'jax"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == -signal.SIGINT  # which a shell calls 130
+    assert "Traceback" not in err and "KeyboardInterrupt" not in err
+
+
 # What is left of a program after its last line, made long.
 ENDING = """
 import atexit, time
@@ -71,10 +90,11 @@ leave(0)
 """
 
 
-def test_a_signal_after_the_end_does_not_make_a_failure_of_it():
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_after_the_end_does_not_make_a_failure_of_it(number):
     process = subprocess.Popen([sys.executable, "-c", ENDING], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "ending\n"
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     assert process.wait(timeout=30) == 0
 
 

@@ -1,0 +1,68 @@
+"""The loop around the steps: what it says while it compiles, and where it ends when its place is gone."""
+
+import shutil
+import time
+
+import pytest
+
+from sagd_jax.run.config import (
+    CheckpointConfig,
+    DiTConfig,
+    LogConfig,
+    ModelConfig,
+    PreviewConfig,
+    RunConfig,
+    TrainConfig,
+)
+from sagd_jax.run.lock import LostError
+from sagd_jax.training.loop import train
+from sagd_jax.training.progress import Progress
+
+NETWORK = ModelConfig(kind="dit", dit=DiTConfig(hidden_size=16, depth=1, num_heads=2))
+CONFIG = RunConfig(
+    model=NETWORK,
+    train=TrainConfig(num_steps=40, batch_size=8),
+    log=LogConfig(every=2, tensorboard=False),
+    checkpoint=CheckpointConfig(every=4),
+    preview=PreviewConfig(every=None),
+)
+
+
+@pytest.fixture(scope="module")
+def lost(tmp_path_factory):
+    """A run whose work directory is deleted at step 6, what it printed, and how it ended."""
+    workdir = tmp_path_factory.mktemp("runs") / "run"
+    lines = []
+    with pytest.MonkeyPatch.context() as patch:
+        log, say = Progress.log, Progress.say
+
+        def log_and_delete(self, step, *args, **options):
+            log(self, step, *args, **options)
+            if step == 6:
+                while not (workdir / "checkpoints" / "4").exists():
+                    time.sleep(0.01)
+                shutil.rmtree(workdir)
+
+        patch.setattr(Progress, "log", log_and_delete)
+        patch.setattr(Progress, "say", lambda self, line: (lines.append(line), say(self, line)))
+        with pytest.raises(LostError) as ended:
+            train(CONFIG, workdir)
+    return workdir, lines, ended.value
+
+
+def test_a_run_whose_directory_is_gone_ends_at_the_next_save(lost):
+    workdir, lines, error = lost
+    assert f"{workdir} was deleted, moved or replaced" in str(error)
+    assert not list(workdir.parent.iterdir())
+    assert lines[-1].startswith("step 6/40")
+
+
+def test_compiling_is_said_and_no_part_of_the_time_left(lost):
+    _, lines, _ = lost
+    first, second = (i for i, line in enumerate(lines) if line.startswith("compil"))
+    assert lines[first] == "compiling the training step (minutes on a CPU, once)"
+    assert second == first + 1
+    seconds = int(lines[second].removeprefix("compiled in ").removesuffix(" s"))
+    minutes, rest = lines[second + 1].split("  ")[-1].removesuffix(" left").split(":")
+    # 38 more steps, each as long as the compilation, if that had counted.
+    assert 60 * int(minutes) + int(rest) < max(seconds, 2) * 19

@@ -1,0 +1,30 @@
+"""What a run says of itself before it begins."""
+
+import dataclasses
+
+from sagd_jax import data
+from sagd_jax.run.config import OptimizerConfig, RunConfig, TrainConfig, UNetConfig
+from sagd_jax.training.prepare import prepare
+from sagd_jax.training.summary import summarise
+
+NETWORK = UNetConfig(
+    block_out_channels=(8,), layers_per_block=1, mid_attention=False, norm_num_groups=4
+)
+
+
+def test_a_warm_up_longer_than_the_run_is_said():
+    config = RunConfig(optimizer=OptimizerConfig(warmup_steps=500, learning_rate=1e-3))
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, unet=NETWORK))
+    source = data.open_source(config.data)
+    run = prepare(config, source)
+
+    def words(num_steps):
+        short = dataclasses.replace(config, train=TrainConfig(num_steps=num_steps))
+        return summarise(short, source, run.model, run.diffusion, run.state, run.mesh)
+
+    assert "warm-up" not in words(500)
+    # Of a linear rise to 1e-3 at step 500, half.
+    said = (
+        "warm-up   500 steps, more than the run's 250: the learning rate only rises, to 0.0005 of"
+    )
+    assert said in words(250)
