@@ -11,7 +11,7 @@ Raw values (uint8 or float32) stay raw up to the device: they are a quarter of t
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax

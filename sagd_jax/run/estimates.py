@@ -21,7 +21,7 @@ def spectrum_of(source: Source, basis: Basis, limit: int = LIMIT) -> np.ndarray:
     the same on every process and device: the first examples in the order of their index, in float64.
 
     Args:
-      source: its first up to `limit` examples are read.
+      source: its first up to `limit` examples are read, corrupted ones as they are.
       basis: of its signals.
 
     Returns:
@@ -50,7 +50,7 @@ def spectra_of_classes(source: Source, basis: Basis, limit: int = LIMIT) -> np.n
     """
     if not source.num_classes:
         raise ValueError("the data has no labels")
-    labels = np.concatenate([source.fetch(rows)["label"] for rows in _pieces(len(source))])
+    labels = _labels(source, limit)
     spectra = []
     for label in range(source.num_classes):
         indices = np.flatnonzero(labels == label)[:limit]
@@ -66,6 +66,16 @@ def channel_means_of(source: Source, limit: int = LIMIT) -> np.ndarray:
     for x in _Examples(source, np.arange(count)):
         total = total + x.mean(axis=tuple(range(1, x.ndim - 1))).sum(axis=0)
     return np.asarray(total) / count
+
+
+def _labels(source: Source, limit: int) -> np.ndarray:
+    """Labels of the first examples, until each class has `limit` of them."""
+    labels = np.zeros(0, np.int64)
+    for rows in _pieces(len(source)):
+        labels = np.append(labels, source.fetch(rows)["label"])
+        if np.bincount(labels, minlength=source.num_classes).min() >= limit:
+            break
+    return labels
 
 
 class _Examples:

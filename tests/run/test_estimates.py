@@ -47,3 +47,16 @@ def test_what_has_no_classes_or_too_few_examples_is_refused():
         spectra_of_classes(ArraySource(x, value_range=(0, 255)), bases.cosine((4, 6)))
     with pytest.raises(ValueError, match="1 examples"):
         spectrum_of(data, bases.cosine((4, 6)), limit=1)
+
+
+def test_no_more_is_read_than_is_needed():
+    labels = np.arange(600) % 3
+    _, data = source(labels=labels)
+    read = []
+    fetch = data.fetch
+    data.fetch = lambda indices, **options: read.extend(indices) or fetch(indices, **options)
+    spectra_of_classes(data, bases.fourier((4, 6)), limit=20)
+    assert max(read) < 256
+    read.clear()
+    spectrum_of(data, bases.fourier((4, 6)), limit=20)
+    assert max(read) == 19
