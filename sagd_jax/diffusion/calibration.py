@@ -17,13 +17,16 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sagd_jax.diffusion.checks import check_schedule
 from sagd_jax.diffusion.schedules import Schedule, Shifted
+from sagd_jax.spectral import arguments
 from sagd_jax.spectral.covariance import FourierCovariance
 from sagd_jax.spectral.half_grid import hermitian_multiplicity
+from sagd_jax.spectral.power_spectrum import PowerSpectrum
 
 
 def log_snr_shift(
-    spectrum: ArrayLike,
+    spectrum: ArrayLike | PowerSpectrum,
     reference: FourierCovariance,
     covariance: FourierCovariance,
     *,
@@ -33,7 +36,7 @@ def log_snr_shift(
 
     Args:
       spectrum: the data's power per frequency, S, on the half grid (any scale),
-        `(*spatial[:-1], spatial[-1] // 2 + 1, 1 or channels)`.
+        `(*spatial[:-1], spatial[-1] // 2 + 1, 1 or channels)`, or a `PowerSpectrum`.
       reference: lambda_1, of the process to compare with.
       covariance: lambda_2, of the process whose schedule is to be shifted.
       include_dc: whether the zero frequency counts.
@@ -47,13 +50,18 @@ def log_snr_shift(
     >>> round(float(np.exp(log_snr_shift(np.ones(5), sagd.white((8,)), band))), 3)
     1.6
     """
+    for name, value in (("reference", reference), ("covariance", covariance)):
+        if not isinstance(value, FourierCovariance):
+            raise TypeError(f"{name}={arguments.quoted(value)}: expected a FourierCovariance")
     if reference.spatial_shape != covariance.spatial_shape:
         raise ValueError(
             f"covariance.spatial_shape={covariance.spatial_shape}: expected that of the reference, "
             f"{reference.spatial_shape}"
         )
     first, second = (np.asarray(c.variance, np.float64) for c in (reference, covariance))
-    values = np.asarray(spectrum, np.float64)
+    if isinstance(spectrum, PowerSpectrum):
+        spectrum = spectrum.power
+    values = arguments.numbers("spectrum", spectrum)
     if values.ndim == first.ndim - 1:
         values = values[..., None]
     channels = {array.shape[-1] for array in (values, first, second)} - {1}
@@ -88,8 +96,8 @@ def shifted(schedule: Schedule, shift: float) -> Shifted:
     >>> round(float(schedule.log_snr(0.5)), 3)
     -2.0
     """
-    if not math.isfinite(shift):
-        raise ValueError(f"shift={shift}: expected a finite number")
+    shift = arguments.number("shift", shift)
+    check_schedule(schedule)
     if isinstance(schedule, Shifted):
-        return Shifted(schedule.base, schedule.shift + float(shift))
-    return Shifted(schedule, float(shift))
+        return Shifted(schedule.base, schedule.shift + shift)
+    return Shifted(schedule, shift)

@@ -27,7 +27,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from sagd_jax.diffusion.checks import check_covariance, check_schedule, check_times
 from sagd_jax.diffusion.schedules import Schedule
+from sagd_jax.spectral import arguments
 from sagd_jax.spectral.covariance import FourierCovariance
 from sagd_jax.system.errors import check_choice
 
@@ -54,6 +56,10 @@ class Diffusion:
     schedule: Schedule = dataclasses.field(metadata={"static": True})
     covariance: FourierCovariance
 
+    def __post_init__(self):
+        check_schedule(self.schedule)
+        check_covariance(self.covariance)
+
     def diffuse(self, key: jax.Array, x0: jax.Array, t: ArrayLike) -> tuple[jax.Array, jax.Array]:
         """Draws x_t given x_0, equation (5).
 
@@ -65,6 +71,8 @@ class Diffusion:
         Returns:
           `(x_t, noise)`, both like x0; `noise` is the coloured e ~ N(0, Sigma).
         """
+        x0 = arguments.signal("x0", x0)
+        check_times(t)
         noise = self.covariance.sample(key, x0.shape, x0.dtype)
         return self.alpha(t, x0) * x0 + self.sigma(t, x0) * noise, noise
 
@@ -79,6 +87,7 @@ class Diffusion:
           shape: `(n, *spatial, channels)`.
           offset: index of the first sample.
         """
+        shape = arguments.shape("shape", shape)
         draws = self.covariance.sample(fold_in_range(key, offset, shape[0]), shape[1:])
         return self.schedule.sigma(1.0) * draws
 
@@ -114,6 +123,8 @@ class Diffusion:
             epsilon, score and white_epsilon at alpha = 0), as far as t is known at trace time.
         """
         self._check_kind("source", source, t)
+        prediction = arguments.signal("prediction", prediction)
+        x_t = arguments.signal("x_t", x_t)
         alpha, sigma = self.alpha(t, x_t), self.sigma(t, x_t)
         covariance = self.covariance
         if source in NEEDS_ALPHA:
@@ -178,12 +189,14 @@ class Diffusion:
         2.0
         """
         self._check_kind("target", target, t)
+        x_t = arguments.signal("x_t", x_t)
         x0, noise = self.predict(prediction, x_t, t, source)
         return self._express(x0, noise, t, target)
 
     def target(self, x0: jax.Array, noise: jax.Array, t: ArrayLike, kind: str) -> jax.Array:
         """What a network with this kind of prediction is trained on, given the true x_0 and e."""
         self._check_kind("kind", kind, t)
+        x0, noise = arguments.signal("x0", x0), arguments.signal("noise", noise)
         return self._express(x0, noise, t, kind)
 
     def posterior(
@@ -195,6 +208,7 @@ class Diffusion:
           `(mean, scale)`: the mean, like x_t, and the scale, broadcastable to it; the covariance
           is scale^2 Sigma.
         """
+        x0, x_t = arguments.signal("x0", x0), arguments.signal("x_t", x_t)
         alpha_s, sigma_s = self.alpha(s, x_t), self.sigma(s, x_t)
         alpha_t, sigma_t = self.alpha(t, x_t), self.sigma(t, x_t)
         ratio = alpha_t / alpha_s
@@ -229,6 +243,7 @@ class Diffusion:
         check_choice(name, kind, PREDICTIONS)
         if isinstance(t, jax.core.Tracer):
             return
+        check_times(t)
         with jax.ensure_compile_time_eval():
             alpha, sigma = np.asarray(self.schedule.alpha(t)), np.asarray(self.schedule.sigma(t))
         source = name == "source"
@@ -254,13 +269,20 @@ class Diffusion:
 
 def fold_in_range(key: jax.Array, start: int | jax.Array, count: int) -> jax.Array:
     """The keys `fold_in(key, start + i)` for i < count, one per sample: shape `(count,)`."""
+    key = arguments.one_key("key", key)
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(start + jnp.arange(count))
 
 
 def _broadcast(coefficient: ArrayLike, x: jax.Array) -> jax.Array:
     coefficient = jnp.asarray(coefficient)
     dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else coefficient.dtype
+    dtype = jax.dtypes.canonicalize_dtype(dtype)
     if coefficient.ndim:
+        if coefficient.size not in (1, x.shape[0]):
+            raise ValueError(
+                f"t: {coefficient.size} times for signals of shape {x.shape}; expected one time, or "
+                "one for each"
+            )
         coefficient = coefficient.reshape(-1, *(1,) * (x.ndim - 1))
     return coefficient.astype(dtype)
 

@@ -41,6 +41,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from sagd_jax.diffusion.process import NEEDS_ALPHA, PREDICTIONS, Diffusion
+from sagd_jax.spectral import arguments
 from sagd_jax.system import kinds, schema
 from sagd_jax.system.errors import check_choice
 
@@ -67,6 +68,9 @@ def predictor(
       A function of the state and a scalar time, whose results have the dtype of the state.
     """
 
+    if not callable(denoiser):
+        raise TypeError(f"denoiser={denoiser!r}: expected a function (x_t, t) -> prediction")
+
     def predict(x: jax.Array, t: ArrayLike) -> tuple[jax.Array, jax.Array]:
         output = denoiser(x, jnp.full(x.shape[:1], t, x.dtype))
         if jnp.shape(output) != x.shape:
@@ -81,6 +85,8 @@ def predictor(
 
 def check_prediction(diffusion: Diffusion, prediction: str, t: float) -> None:
     """Raises ValueError unless `prediction` is a known kind that determines x_0 at t, the start."""
+    if not isinstance(diffusion, Diffusion):
+        raise TypeError(f"diffusion={arguments.quoted(diffusion)}: expected a sagd.Diffusion")
     check_choice("prediction", prediction, PREDICTIONS)
     with jax.ensure_compile_time_eval():
         alpha = float(diffusion.schedule.alpha(t))

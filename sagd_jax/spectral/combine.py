@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sagd_jax.spectral import arguments
 from sagd_jax.spectral.covariance import FourierCovariance, normalised
 
 
@@ -46,7 +47,7 @@ def mixture(
     8
     """
     values = _stacked_variances(covariances)
-    shares = np.asarray(weights, np.float64)
+    shares = arguments.numbers("weights", weights)
     if shares.shape != (len(values),) or not np.all(np.isfinite(shares) & (shares >= 0)):
         raise ValueError(f"weights={weights!r}: expected {len(values)} numbers >= 0")
     if not shares.any():
@@ -65,14 +66,13 @@ def complement(covariance: FourierCovariance) -> FourierCovariance:
     >>> sagd.complement(sagd.wedge((8, 8), direction=(0, 1), width=1)).rank(channels=1)
     57
     """
+    _check_covariances([covariance], "covariance")
     empty = np.asarray(covariance.variance) == 0
     return normalised(empty.astype(np.float64), covariance.spatial_shape, "the complement")
 
 
 def _stacked_variances(covariances: Sequence[FourierCovariance]) -> np.ndarray:
-    covariances = list(covariances)
-    if not covariances:
-        raise ValueError("covariances: expected at least one")
+    covariances = _check_covariances(covariances, "covariances")
     shapes = {c.spatial_shape for c in covariances}
     channels = {c.variance.shape[-1] for c in covariances} - {1}
     if len(shapes) > 1 or len(channels) > 1:
@@ -82,3 +82,14 @@ def _stacked_variances(covariances: Sequence[FourierCovariance]) -> np.ndarray:
         )
     values = [np.asarray(c.variance, np.float64) for c in covariances]
     return np.stack(np.broadcast_arrays(*values))
+
+
+def _check_covariances(covariances: Sequence[FourierCovariance], name: str) -> list:
+    if not isinstance(covariances, (list, tuple)) or not covariances:
+        raise ValueError(
+            f"{name}={arguments.quoted(covariances)}: expected at least one, in a list"
+        )
+    for covariance in covariances:
+        if not isinstance(covariance, FourierCovariance):
+            raise TypeError(f"{name}: {arguments.quoted(covariance)} is no FourierCovariance")
+    return list(covariances)

@@ -31,7 +31,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sagd_jax.spectral import transform
+from sagd_jax.spectral import arguments, transform
 from sagd_jax.spectral.half_grid import grid_size, hermitian_multiplicity
 
 
@@ -71,13 +71,17 @@ class FourierCovariance:
           dtype: of the result; the draw and the filter are float32 whatever it is.
         """
 
+        key, shape = arguments.key("key", key), arguments.shape("shape", shape)
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise ValueError(f"dtype={dtype!r}: expected one of floats, such as jnp.float32")
+        dtype = jax.dtypes.canonicalize_dtype(dtype)
+
         def draw(key: jax.Array) -> jax.Array:
-            return jax.random.normal(key, tuple(shape), jnp.promote_types(dtype, jnp.float32))
+            return jax.random.normal(key, shape, jnp.promote_types(dtype, jnp.float32))
 
         # Only the white draw is mapped over keys: a filter inside vmap would hide the batch from
         # the route by FFT, which has to see it to keep it sharded.
-        axes_of_one = 0 if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else 1
-        white = jax.vmap(draw)(key) if key.ndim > axes_of_one else draw(key)
+        white = jax.vmap(draw)(key) if key.ndim else draw(key)
         return self.sqrt(white).astype(dtype)
 
     def apply(self, x: jax.Array) -> jax.Array:
@@ -130,6 +134,7 @@ class FourierCovariance:
         Returns:
           An array of shape `(...)`.
         """
+        x = arguments.signal("x", x)
         axes = tuple(range(-len(self.spatial_shape) - 1, 0))
         square = jnp.sum(jnp.square(self.pinv_sqrt(x)), axis=axes)
         rank = self.rank(x.shape[-1])
@@ -141,18 +146,23 @@ class FourierCovariance:
         return jnp.where(support, function(jnp.where(support, self.variance, 1.0)), 0.0)
 
     def _filter(self, x: jax.Array, gain: jax.Array) -> jax.Array:
-        x = jnp.asarray(x)
+        x = arguments.signal("x", x)
         self._check_signal(x.shape)
         real = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        result = real + transform.multiply(real, gain - 1)
-        return result.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else result
+        return (real + transform.multiply(real, gain - 1)).astype(x.dtype)
 
     def _check_signal(self, shape: tuple[int, ...]) -> None:
         axes = len(self.spatial_shape)
         if len(shape) <= axes or shape[-axes - 1 : -1] != self.spatial_shape:
+            # Signals that end in spatial_shape lack their channels, or it has them too many.
+            too_many = axes > 1 and shape[-axes:] == self.spatial_shape
+            hint = (
+                f"; spatial_shape has no channels: {self.spatial_shape[:-1]} for "
+                f"{self.spatial_shape[-1]} channels, or give the signals a channel axis"
+            )
             raise ValueError(
                 f"shape={shape}: expected (..., *spatial, channels) "
-                f"with spatial={self.spatial_shape}"
+                f"with spatial={self.spatial_shape}{hint if too_many else ''}"
             )
         self._check_channels(shape[-1])
 
