@@ -3,14 +3,19 @@
     python -m sagd_jax.spectrum --config=configs/mnist.py --out=runs/mnist_spectrum
 
 prints the radial power spectrum with its standard errors, the power law that fits it, and the
-bands, wedges and lines that stand out; and writes into `--out`
+bands, wedges and lines that stand out, with half a bin for the uncertainty of their frequencies; and
+writes into `--out`
 
     spectrum.png      the plots
     spectrum.json     all the numbers
     power.npy         the power spectrum on the half grid
     equal_snr.npy     a noise spectrum proportional to the data's, tempered by --exponent
-    omission.npy      a flat one with holes where something stands out, if anything does
+    omission.npy      a flat one with holes where something stands out, if anything does, and if the
+                      holes hold no more than --max_removed of the data's energy
     noise_config.py   the lines of a config that use the last of these
+
+These spectra are of the Fourier basis, whose noise is periodic: it wraps around at the edges of an
+example. That of basis="cosine" does not.
 """
 
 from __future__ import annotations
@@ -35,9 +40,14 @@ from sagd_jax.spectral.power_spectrum import MEANS, WINDOWS, radial_profile
 from sagd_jax.system.commandline import Parser, number
 from sagd_jax.system.files import write_whole
 from sagd_jax.system.startup import started
+from sagd_jax.training.summary import hidden_energy
 
 _PIECE = 256  # examples read at once
 _ROWS = 24  # of the printed table
+_EDGES = (
+    "noise of these spectra is periodic, it wraps around at the edges of an example; that of "
+    'basis="cosine" does not'
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,10 +70,12 @@ def main(argv: Sequence[str] | None = None) -> int:
                 window=flags.window,
                 margin=flags.margin,
             )
-            write(analysis, source, out, exponent=flags.exponent)
+            removed = removed_energy(analysis, source)
+            omit = bool(analysis.anomalies) and removed <= flags.max_removed
+            write(analysis, source, out, removed=removed, omit=omit, exponent=flags.exponent)
         except ValueError as error:
             raise DataError(str(error)) from error
-        print(report(analysis, source))
+        print(report(analysis, source, removed, flags.max_removed))
         print(f"\nwritten to {out}; to use the suggestion, copy the lines of noise_config.py:\n")
         print((out / "noise_config.py").read_text(), end="")
         return 0
@@ -80,6 +92,12 @@ def _parser() -> Parser:
     parser.add_argument("--window", choices=WINDOWS, default="auto", help="taper")
     parser.add_argument("--margin", type=float, default=1.0, help="of the holes, in bins")
     parser.add_argument("--exponent", type=number(), default=1.0, help="of the equal-SNR spectrum")
+    parser.add_argument(
+        "--max_removed",
+        type=number(0, 1),
+        default=0.1,
+        help="suggest no omission that removes more of the data's energy",
+    )
     return parser
 
 
@@ -99,8 +117,16 @@ class Examples:
             yield np.asarray(normalise(x, self._source.value_range))
 
 
-def report(analysis: Analysis, source: Source) -> str:
-    """The table for people."""
+def removed_energy(analysis: Analysis, source: Source) -> float:
+    """Share of the data's energy in the suggested holes, as training states it for a hole."""
+    if not analysis.anomalies:
+        return 0.0
+    kept = spectra.from_variance(analysis.kept, analysis.spectrum.spatial_shape)
+    return hidden_energy(kept, source)
+
+
+def report(analysis: Analysis, source: Source, removed: float, max_removed: float) -> str:
+    """The table for people; `removed` as `removed_energy` has it, and the most that is suggested."""
     spectrum, law = analysis.spectrum, analysis.law
     radius, power, error = radial_profile(spectrum)
     rate, hz = _hertz(source)
@@ -128,41 +154,71 @@ def report(analysis: Analysis, source: Source) -> str:
         holes = int((analysis.kept == 0).sum())
         lines.append(
             f"omitting all of it, with the margin, empties {holes} of {analysis.kept.size} bins "
-            f"and removes {100 * analysis.removed:.1f} % of the data's energy"
+            f"and removes {removed:.2%} of the data's energy (mean image left out)"
         )
+    if removed > max_removed:
+        lines.append(
+            f"that is more than --max_removed={max_removed:g}, so that it may well be the signal "
+            "itself: no omission is suggested (raise --max_removed to have one)"
+        )
+    if len(source.shape) == 2 and any(a.kind == "line" for a in analysis.anomalies):
+        longer = "longer examples tell"
+        if source.sample_rate:
+            longer = f"a longer window, --config.data.window={8 * source.shape[0]}, tells"
+        lines.append(
+            f"a held note looks like a hum at this length; {longer} them apart: a hum stays one "
+            "line, a note spreads over several bins"
+        )
+    lines.append(_EDGES)
     return "\n".join(lines)
 
 
 def describe(anomaly: Anomaly, source: Source) -> str:
     """One line about an anomaly."""
     rate, _ = _hertz(source)
+    halves = [0.5 / source.shape[axis] for axis in anomaly.axes]  # of a bin, along each axis
     if anomaly.kind == "line":
-        where = "at " + ", ".join(f"{f:.4f}" for f in anomaly.frequency) + " cycles/sample"
+        pairs = zip(anomaly.frequency, halves, strict=True)
+        where = "at " + ", ".join(f"{f:.4f} +- {half:.2g}" for f, half in pairs) + " cycles/sample"
         if rate:
-            where += f" ({anomaly.frequency[0] * rate:.1f} Hz)"
+            where += f" ({anomaly.frequency[0] * rate:.1f} +- {halves[0] * rate:.2g} Hz)"
     else:
-        where = f"{anomaly.low:.4f} to {anomaly.high:.4f} cycles/sample"
+        half = max(halves)
+        where = f"{anomaly.low:.4f} to {anomaly.high:.4f} +- {half:.2g} cycles/sample"
         if rate:
-            where += f" ({anomaly.low * rate:.1f} to {anomaly.high * rate:.1f} Hz)"
+            low, high = anomaly.low * rate, anomaly.high * rate
+            where += f" ({low:.1f} to {high:.1f} +- {half * rate:.2g} Hz)"
         if anomaly.kind == "wedge":
             where += f", {anomaly.angle:.0f} +- {anomaly.width / 2:.0f} degrees"
         elif len(anomaly.axes) < len(source.shape) - 1:
             where += f" along axes {anomaly.axes}"
     return (
         f"{anomaly.kind} {where}: {10 * anomaly.excess / np.log(10):.1f} dB above the smooth "
-        f"spectrum, {anomaly.score:.0f} s.e., {100 * anomaly.energy:.1f} % of the energy"
+        f"spectrum, {anomaly.score:.0f} s.e., {100 * anomaly.energy:.1f} % of the power"
     )
 
 
-def write(analysis: Analysis, source: Source, out: Path, *, exponent: float = 1.0) -> None:
-    """Writes the files listed at the top of this module into `out`, which is made if need be."""
+def write(
+    analysis: Analysis,
+    source: Source,
+    out: Path,
+    *,
+    removed: float,
+    omit: bool,
+    exponent: float = 1.0,
+) -> None:
+    """Writes the files listed at the top of this module into `out`, which is made if need be.
+
+    `removed` is that of `removed_energy`; `omit` says whether to suggest the omission.
+    """
     out.mkdir(parents=True, exist_ok=True)
     spectrum = analysis.spectrum
     np.save(out / "power.npy", spectrum.power)
     tempered = spectra.from_data(spectrum.power, spectrum.spatial_shape, exponent)
     np.save(out / "equal_snr.npy", np.asarray(tempered.variance))
     suggestion = "equal_snr.npy"
-    if analysis.anomalies:
+    (out / "omission.npy").unlink(missing_ok=True)
+    if omit:
         suggestion = "omission.npy"
         np.save(
             out / suggestion, spectra.from_variance(analysis.kept, spectrum.spatial_shape).variance
@@ -177,11 +233,12 @@ def write(analysis: Analysis, source: Source, out: Path, *, exponent: float = 1.
         "standard_error": error.tolist(),
         "power_law": dataclasses.asdict(analysis.law),
         "anomalies": [_numbers(anomaly) for anomaly in analysis.anomalies],
-        "energy_removed_by_omission": analysis.removed,
+        "half_bin": [0.5 / n for n in spectrum.spatial_shape],
+        "energy_removed_by_omission": removed,
         "suggestion": suggestion,
     }
     write_whole(out / "spectrum.json", json.dumps(numbers, indent=1) + "\n")
-    write_whole(out / "noise_config.py", _snippet(analysis, source, out, suggestion, exponent))
+    write_whole(out / "noise_config.py", _snippet(analysis, source, out, removed, omit, exponent))
     plot_spectrum(analysis, out / "spectrum.png")
 
 
@@ -209,11 +266,12 @@ def _numbers(anomaly: Anomaly) -> dict[str, Any]:
 
 
 def _snippet(
-    analysis: Analysis, source: Source, out: Path, suggestion: str, exponent: float
+    analysis: Analysis, source: Source, out: Path, removed: float, omit: bool, exponent: float
 ) -> str:
-    if analysis.anomalies:
+    suggestion = "omission.npy" if omit else "equal_snr.npy"
+    if omit:
         comments = [describe(anomaly, source) for anomaly in analysis.anomalies]
-        comments.append(f"omitting them removes {100 * analysis.removed:.1f} % of the energy")
+        comments.append(f"omitting them removes {removed:.2%} of the energy")
     else:
         comments = [
             f"equal signal-to-noise ratio at all frequencies, to the power of {exponent:g}",
