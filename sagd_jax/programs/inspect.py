@@ -16,6 +16,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--step", type=at_least(0), help="checkpoint (default: the newest sound one)"
     )
+    parser.add_argument(
+        "--all", action="store_true", help="show the fields of the config that have no effect, too"
+    )
     with one_line_errors(parser.prog):
         flags = parser.parse_args(argv)
         # Imported late: a misspelt flag should not wait for the libraries.
@@ -43,5 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         print(f"schedule  {run.diffusion.schedule}")
         print(f"noise     {noise}")
-        print("config    " + json.dumps(schema.as_dict(config), indent=1).replace("\n", "\n  "))
+        fields = schema.as_dict(config) if flags.all else schema.in_effect(config)
+        print("config    " + json.dumps(fields, indent=1).replace("\n", "\n  "))
+        if not flags.all:
+            print("          (the fields that have an effect; --all shows the others)")
         return 0

@@ -69,7 +69,7 @@ class CorruptedNoiseConfig(NoiseConfig):
 class ScheduleConfig:
     """The scalars alpha_t and sigma_t."""
 
-    kind: str = field("linear_beta", "schedule", choices=tuple(schedules.KINDS))
+    kind: str = field("cosine", "schedule", choices=tuple(schedules.KINDS))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +109,7 @@ class ModelConfig:
     """The score model."""
 
     kind: str = field("unet", "network", choices=("unet", "dit"))
-    prediction: str = field("epsilon", "what it predicts", choices=PREDICTIONS)
+    prediction: str = field("v", "what it predicts", choices=PREDICTIONS)
     class_conditional: bool = field(False, "condition on the data's labels")
     class_dropout: float = field(
         0.1,
@@ -121,8 +121,8 @@ class ModelConfig:
     project_input: bool = field(False, "show the network only the range of a singular covariance")
     dtype: str = field("float32", "compute dtype", choices=("float32", "bfloat16"))
     remat: bool = field(False, "recompute activations in the backward pass")
-    unet: UNetConfig = section(UNetConfig)
-    dit: DiTConfig = section(DiTConfig)
+    unet: UNetConfig = section(UNetConfig, only={"kind": ("unet",)})
+    dit: DiTConfig = section(DiTConfig, only={"kind": ("dit",)})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -65,9 +65,11 @@ def field(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def section(cls: type, *, may_change: bool = False) -> Any:
-    """A field that is a nested section."""
-    metadata = {"doc": (cls.__doc__ or "").strip(), "may_change": may_change}
+def section(
+    cls: type, *, may_change: bool = False, only: Mapping[str, Sequence[Any]] | None = None
+) -> Any:
+    """A field that is a nested section; `only` as in `field`, but its fields may be set anyway."""
+    metadata = {"doc": (cls.__doc__ or "").strip(), "may_change": may_change, "only": only}
     return dataclasses.field(default_factory=cls, metadata=metadata)
 
 
@@ -90,7 +92,7 @@ def checked(value: Any, hint: Any, rule: Mapping[str, Any], name: str) -> Any:
     except ConfigError as error:
         if hint not in (int, float):
             raise
-        expected = f"a {'whole ' if hint is int else ''}number {_range(rule)}".strip()
+        expected = f"a {'whole ' if hint is int else ''}number {bounds(rule)}".strip()
         raise ConfigError(f"{name}={value}: expected {expected}") from error
     return result
 
@@ -157,6 +159,16 @@ def build(
 def as_dict(config: Any) -> dict[str, Any]:
     """The section as plain nested dictionaries, lists and scalars, ready for JSON."""
     return _plain(dataclasses.asdict(config))
+
+
+def in_effect(config: Any) -> dict[str, Any]:
+    """As `as_dict`, without the fields and sections that have no effect under the others' values."""
+    values = {}
+    for f in dataclasses.fields(config):
+        value, only = getattr(config, f.name), f.metadata.get("only") or {}
+        if all(getattr(config, other) in allowed for other, allowed in only.items()):
+            values[f.name] = in_effect(value) if dataclasses.is_dataclass(value) else _plain(value)
+    return values
 
 
 def may_change(cls: type, prefix: str = "") -> list[str]:
@@ -228,22 +240,22 @@ def _check_bounds(value: Any, rule: Mapping[str, Any], path: str) -> None:
             raise ConfigError(f"{path}={value!r}: expected {words} {rule[name]!r}")
 
 
-def _range(rule: Mapping[str, Any]) -> str:
+def bounds(rule: Mapping[str, Any]) -> str:
     """The bounds of a number in words, such as `in [0, 1)`."""
     low, high = rule.get("low"), rule.get("high")
     above, below = rule.get("above"), rule.get("below")
-    start = f"[{low:g}" if low is not None else f"({above:g}" if above is not None else ""
-    end = f"{high:g}]" if high is not None else f"{below:g})" if below is not None else ""
+    start = f"[{low:.10g}" if low is not None else f"({above:.10g}" if above is not None else ""
+    end = f"{high:.10g}]" if high is not None else f"{below:.10g})" if below is not None else ""
     if start and end:
         return f"in {start}, {end}"
     signs = {"low": ">=", "above": ">", "high": "<=", "below": "<"}
-    return "".join(f"{sign} {rule[k]:g}" for k, sign in signs.items() if rule.get(k) is not None)
+    return "".join(f"{sign} {rule[k]:.10g}" for k, sign in signs.items() if rule.get(k) is not None)
 
 
 def _check_used(config: Any, where: str) -> None:
     for f in dataclasses.fields(config):
         only = f.metadata.get("only") or {}
-        if getattr(config, f.name) == f.default:
+        if getattr(config, f.name) == f.default or dataclasses.is_dataclass(f.default_factory):
             continue
         for other, allowed in only.items():
             if getattr(config, other) not in allowed:

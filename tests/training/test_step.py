@@ -38,7 +38,7 @@ def batch(value=128, corrupted=False, size=16):
 
 
 def stub_steps(corrupted=None, **sections):
-    config = schema.build(RunConfig, sections)
+    config = schema.build(RunConfig, {"model": {"prediction": "epsilon"}, **sections})
     diffusion = sagd.Diffusion(sagd.schedules.cosine(), sagd.white((8, 8)))
     optimizer = optax.sgd(0.1)
     objective = Denoising(config, Stub(), diffusion, (0.0, 255.0), corrupted)
