@@ -13,6 +13,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prints the steps, the network, the data, the noise and the configuration."""
     parser = Parser(prog="python -m sagd_jax.inspect", description=__doc__)
     parser.add_argument("workdir", help="directory of a training run")
+    parser.add_allow()
     parser.add_argument(
         "--step", type=at_least(0), help="checkpoint (default: the newest sound one)"
     )
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from sagd_jax.show.words import describe_covariance, numbers
         from sagd_jax.system import schema
 
-        run = load_run(flags.workdir, flags.step)
+        run = load_run(flags.workdir, flags.step, allow=flags.allow)
         steps = Checkpoints(flags.workdir, read_only=True).steps()
         data, config = run.record.data, run.record.config
         count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(run.params))

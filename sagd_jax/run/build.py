@@ -15,10 +15,18 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from sagd_jax.diffusion import schedules
+from sagd_jax.diffusion.checks import check_schedule
 from sagd_jax.models import DiT, UNet
-from sagd_jax.run.config import NOISE_KINDS, ModelConfig, NoiseConfig, RunConfig, ScheduleConfig
+from sagd_jax.run.config import (
+    NOISE_KINDS,
+    CorruptedNoiseConfig,
+    ModelConfig,
+    NoiseConfig,
+    RunConfig,
+    ScheduleConfig,
+)
 from sagd_jax.spectral.covariance import FourierCovariance
-from sagd_jax.system import kinds, schema
+from sagd_jax.system import import_paths, kinds, schema
 from sagd_jax.system.errors import one_line
 from sagd_jax.system.schema import ConfigError
 
@@ -27,10 +35,25 @@ def covariance(
     config: NoiseConfig, spatial_shape: tuple[int, ...], sample_rate: float | None = None
 ) -> FourierCovariance:
     """The covariance of `config.noise` on this grid; Hz are those of its first axis, time."""
+    if schema.is_import_path(config.kind):
+        return _own_covariance(config, spatial_shape)
     in_hertz = kinds.options(NOISE_KINDS, config).get("unit") == "hz"
     axis: dict[str, Any] = {"sample_rate": sample_rate, "axes": (0,)} if in_hertz else {}
     with as_config_error("config.noise"):
         return kinds.make(NOISE_KINDS, config, spatial_shape, **axis)
+
+
+def _own_covariance(config: NoiseConfig, spatial_shape: tuple[int, ...]) -> FourierCovariance:
+    where = "config.noise.kind"
+    if isinstance(config, CorruptedNoiseConfig):
+        where = "config.corrupted_noise.kind"
+    made = import_paths.make(config.kind, where, FourierCovariance, spatial_shape, **config.options)
+    if made.spatial_shape != tuple(spatial_shape):
+        raise ConfigError(
+            f"{where}={config.kind!r}: it returned a covariance for spatial_shape="
+            f"{made.spatial_shape}, expected {tuple(spatial_shape)}"
+        )
+    return made
 
 
 def corrupted_covariance(
@@ -58,6 +81,12 @@ def corrupted_covariance(
 
 def schedule(config: ScheduleConfig) -> schedules.Schedule:
     """The schedule of `config.schedule`."""
+    if schema.is_import_path(config.kind):
+        where = "config.schedule.kind"
+        made = import_paths.make(config.kind, where, schedules.Schedule, **config.options)
+        with as_config_error(f"{where}={config.kind!r}"):
+            check_schedule(made)
+        return made
     with as_config_error("config.schedule"):
         return kinds.make(schedules.KINDS, config)
 
@@ -71,6 +100,8 @@ def network(config: ModelConfig, num_classes: int) -> nn.Module:
         "dtype": jnp.dtype(config.dtype),
         "remat": config.remat,
     }
+    if schema.is_import_path(config.kind):
+        return _own_network(config, common)
     options = schema.as_dict(getattr(config, config.kind))
     with as_config_error(f"config.model.{config.kind}"):
         if config.kind == "unet":
@@ -81,6 +112,21 @@ def network(config: ModelConfig, num_classes: int) -> nn.Module:
             **options,
             **common,
         )
+
+
+def _own_network(config: ModelConfig, common: dict[str, Any]) -> nn.Module:
+    where = "config.model.kind"
+    twice = sorted(config.options.keys() & common.keys())
+    if twice:
+        raise ConfigError(f"config.model.options: {', '.join(twice)} is given by the run itself")
+    made = import_paths.make(config.kind, where, nn.Module, **common, **config.options)
+    if getattr(made, "num_classes", None) != common["num_classes"]:
+        raise ConfigError(
+            f"{where}={config.kind!r}: the module has num_classes="
+            f"{getattr(made, 'num_classes', None)!r}, expected the one that it was made with, "
+            f"{common['num_classes']}"
+        )
+    return made
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from sagd_jax.diffusion.samplers import METHODS, SAMPLERS
 from sagd_jax.spectral import spectra
 from sagd_jax.spectral.covariance import FourierCovariance
 from sagd_jax.system import kinds, schema
-from sagd_jax.system.schema import ConfigError, field, section
+from sagd_jax.system.schema import ConfigError, Free, OrImportPath, field, section
 
 OPTIMIZERS = ("adam", "adamw", "lion", "sgd")
 
@@ -49,7 +49,8 @@ NOISE_KINDS = {
 class NoiseConfig:
     """The covariance of the noise."""
 
-    kind: str = field("white", "how the spectrum is given", choices=tuple(NOISE_KINDS))
+    kind: str = field("white", "how the spectrum is given", choices=OrImportPath(NOISE_KINDS))
+    options: Free = kinds.own_options()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +61,9 @@ class CorruptedNoiseConfig(NoiseConfig):
     """
 
     kind: str = field(
-        "same", "how the spectrum is given; same: as noise", choices=("same", *NOISE_KINDS)
+        "same",
+        "how the spectrum is given; same: as noise",
+        choices=OrImportPath(("same", *NOISE_KINDS)),
     )
 
 
@@ -69,7 +72,8 @@ class CorruptedNoiseConfig(NoiseConfig):
 class ScheduleConfig:
     """The scalars alpha_t and sigma_t."""
 
-    kind: str = field("cosine", "schedule", choices=tuple(schedules.KINDS))
+    kind: str = field("cosine", "schedule", choices=OrImportPath(schedules.KINDS))
+    options: Free = kinds.own_options()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +112,8 @@ class DiTConfig:
 class ModelConfig:
     """The score model."""
 
-    kind: str = field("unet", "network", choices=("unet", "dit"))
+    kind: str = field("unet", "network", choices=OrImportPath(("unet", "dit")))
+    options: Free = kinds.own_options()
     prediction: str = field("v", "what it predicts", choices=PREDICTIONS)
     class_conditional: bool = field(False, "condition on the data's labels")
     class_dropout: float = field(
@@ -268,6 +273,14 @@ def default_config() -> Any:
     values = dataclasses.asdict(RunConfig())
     config = ConfigDict(values, type_safe=False)
     config.lock()
+    for section_ in (
+        config.data,
+        config.noise,
+        config.corrupted_noise,
+        config.schedule,
+        config.model,
+    ):
+        section_.options.unlock()  # whose names are those of a function of one's own
     return config
 
 

@@ -47,6 +47,16 @@ class Parser(argparse.ArgumentParser):
         self._refuse([flag for flag in rest if flag not in overrides])
         return flags, overrides
 
+    def add_allow(self) -> None:
+        """Adds `--allow`, of the programs that read checkpoints."""
+        self.add_argument(
+            "--allow",
+            action="append",
+            default=[],
+            metavar="MODULE:FUNCTION",
+            help="import this, if the checkpoint names it; may be given several times",
+        )
+
     def add_config_help(self, fields: Callable[[], str]) -> None:
         """Adds `--help` and `--help=config`, to a parser with `add_help=False`.
 

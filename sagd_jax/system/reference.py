@@ -9,7 +9,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sagd_jax.system.schema import bounds
+from sagd_jax.system.schema import OWN, Free, OrImportPath, bounds
 
 _WIDTH = 100
 
@@ -35,7 +35,9 @@ def _sections(cls: type, where: str) -> Iterator[str]:
     groups: dict[str, list[dataclasses.Field]] = {"": []}
     for f in plain:
         only = f.metadata.get("only") or {}
-        given = [f"{other} = {' or '.join(map(str, allowed))}" for other, allowed in only.items()]
+        given = [
+            f"{other} = {' or '.join(map(str, allowed)) or OWN}" for other, allowed in only.items()
+        ]
         groups.setdefault(" and ".join(given), []).append(f)
     lines = [f"{where}: {' '.join((cls.__doc__ or '').split())}"]
     for condition, fields in groups.items():
@@ -63,7 +65,10 @@ def _value(value: Any) -> str:
 
 def _allowed(rule: Mapping[str, Any], hint: Any) -> str:
     if rule.get("choices") is not None:
-        return " | ".join(map(str, rule["choices"]))
+        own = [OWN] if isinstance(rule["choices"], OrImportPath) else []
+        return " | ".join([*map(str, rule["choices"]), *own])
+    if hint is Free:
+        return "any names: --config.SECTION.options.NAME=VALUE"
     optional = typing.get_origin(hint) in (typing.Union, types.UnionType)
     if optional:
         (hint,) = (a for a in typing.get_args(hint) if a is not type(None))

@@ -13,6 +13,7 @@ import dataclasses
 import difflib
 import math
 import numbers
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -20,9 +21,39 @@ from typing import Any
 
 from sagd_jax.system.errors import ForPeople, check_choice
 
+_IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+OWN = "module:function, the import path of one of your own"
+
 
 class ConfigError(ForPeople, ValueError):
     """A configuration that cannot be used; the message is one line."""
+
+
+class Free(dict):
+    """The values of a field that may have any names: scalars, or lists of them, as JSON has them."""
+
+    def __hash__(self) -> int:  # type: ignore[override]  # a default of a dataclass must have one
+        return hash(tuple(sorted(self)))
+
+
+class OrImportPath(tuple):
+    """Words that a field can have, or else an import path, `module:function`.
+
+    >>> "white" in OrImportPath(["white"]), "my_module:rings" in OrImportPath(["white"])
+    (True, True)
+    """
+
+    def __contains__(self, word: Any) -> bool:
+        return super().__contains__(word) or is_import_path(word)
+
+
+def is_import_path(word: Any) -> bool:
+    """Whether a word of a config has the form of an import path, `module:function`.
+
+    >>> is_import_path("my_module:rings"), is_import_path("power_law")
+    (True, False)
+    """
+    return isinstance(word, str) and _IMPORT_PATH.fullmatch(word) is not None
 
 
 def field(
@@ -216,8 +247,35 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
         return int(value)
     if hint in (bool, str) and isinstance(value, hint):
         return value
+    if hint is Free:
+        return _convert_free(value, path)
     name = {float: "a finite number", int: "a whole number", bool: "True or False", str: "a string"}
     raise ConfigError(f"{path}={value!r}: expected {name[hint]}, got {type(value).__name__}")
+
+
+def _convert_free(value: Any, path: str) -> Free:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{path}={value!r}: expected names and values, such as {path}.NAME=1")
+
+    def is_scalar(v: Any) -> bool:
+        return v is None or isinstance(v, (bool, int, str)) or _is_finite(v)
+
+    result = Free()
+    for name, item in value.items():
+        listed = isinstance(item, (list, tuple))
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ConfigError(f"{path}: {name!r} cannot be the name of an argument")
+        if not (all(map(is_scalar, item)) if listed else is_scalar(item)):
+            raise ConfigError(
+                f"{path}.{name}={item!r}: expected a finite number, text, True, False, None, or a "
+                "list of such"
+            )
+        result[name] = list(item) if listed else item
+    return result
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _check_bounds(value: Any, rule: Mapping[str, Any], path: str) -> None:
@@ -227,8 +285,12 @@ def _check_bounds(value: Any, rule: Mapping[str, Any], path: str) -> None:
         return
     if value is None:
         return
-    if rule.get("choices") is not None:
-        check_choice(path, value, rule["choices"], ConfigError)
+    choices = rule.get("choices")
+    if choices is not None and value not in choices:
+        if isinstance(choices, OrImportPath):
+            words = ", ".join(map(repr, choices))
+            raise ConfigError(f"{path}={value!r}: expected one of {words}, or {OWN}")
+        check_choice(path, value, choices, ConfigError)
     for name, fails, words in (
         # Negated, so that NaN fails too.
         ("low", lambda v, b: not v >= b, "at least"),
@@ -259,7 +321,7 @@ def _check_used(config: Any, where: str) -> None:
             continue
         for other, allowed in only.items():
             if getattr(config, other) not in allowed:
-                values = " or ".join(map(repr, allowed))
+                values = " or ".join(map(repr, allowed)) or OWN
                 raise ConfigError(
                     f"{where}.{f.name}={getattr(config, f.name)!r} has no effect with "
                     f"{where}.{other}={getattr(config, other)!r}; it needs {other}={values}"
