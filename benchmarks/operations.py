@@ -63,7 +63,8 @@ SAMPLERS: dict[str, dict[str, float]] = {
 def prepared(name: str) -> Prepared:
     """A run of a small U-Net on the digits, in one of the cases of `STEPS`."""
     values = {"train": {"batch_size": 32}, "preview": {"every": None}, **STEPS[name]}
-    values["model"] = {"unet": _UNET, **values.get("model", {})}
+    values["schedule"] = {"kind": "linear_beta"}
+    values["model"] = {"prediction": "epsilon", "unet": _UNET, **values.get("model", {})}
     config = schema.build(RunConfig, values)
     return prepare(config, data.open_source(config.data))
 

@@ -17,6 +17,8 @@ def get_config():
     config = sagd.default_config()
     config.data.name = "cifar10"
     config.data.flip = True
+    config.schedule.kind = "linear_beta"
+    config.model.prediction = "epsilon"
     config.train.batch_size = 128
     config.train.num_steps = 200_000  # as the authors' published checkpoints (about 200,192)
     config.optimizer.learning_rate = 1e-4

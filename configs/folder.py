@@ -4,7 +4,8 @@
 
 Images are resized and centre-cropped to 64x64 RGB; --config.data.image_size and
 --config.data.channels (1: grey) change that. Sets that fit in memory are decoded once, larger ones
-stream.
+stream. The network predicts v under the cosine schedule; the paper's epsilon under its linear one is
+--config.model.prediction=epsilon --config.schedule.kind=linear_beta.
 
 Run at a small size in tests/programs/test_sources_end_to_end.py; not trained in full here. The network is
 the paper's, 15,891,907 parameters.
@@ -19,6 +20,9 @@ def get_config():
     config.data.image_size = 64
     config.data.channels = 3
     config.data.flip = True
+
+    config.model.prediction = "v"
+    config.schedule.kind = "cosine"
 
     config.train.batch_size = 64
     config.train.num_steps = 200_000

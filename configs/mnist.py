@@ -17,6 +17,8 @@ import sagd_jax as sagd
 def get_config():
     config = sagd.default_config()
     config.data.name = "mnist"
+    config.schedule.kind = "linear_beta"
+    config.model.prediction = "epsilon"
 
     # The U-Net of the paper is the default. What the paper leaves open (optimiser, rate, batch,
     # length) is a guess from the code base that its authors used before.

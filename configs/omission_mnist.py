@@ -23,6 +23,8 @@ def get_config():
     config.data.corruption_frozen = False
     config.noise.kind = "band_pass"
     config.noise.bands = ((0.0, 0.4), (0.5, 1.0))
+    config.schedule.kind = "linear_beta"
+    config.model.prediction = "epsilon"
 
     config.train.batch_size = 128
     config.train.num_steps = 100_000

@@ -17,6 +17,8 @@ def get_config():
     config.data.field_alpha = -1.0
     config.noise.kind = "power_law"
     config.noise.alpha = -0.5
+    config.schedule.kind = "linear_beta"
+    config.model.prediction = "epsilon"
 
     config.model.unet.block_out_channels = (16, 32)
     config.model.unet.layers_per_block = 1

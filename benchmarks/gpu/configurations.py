@@ -40,7 +40,8 @@ def run_values(flags: argparse.Namespace, arm: str) -> dict[str, Any]:
     return {
         "data": {"name": "array", "dir": str(Path(flags.data).resolve()), "flip": True},
         "noise": ARMS[arm],
-        "model": TINY_MODEL if tiny else {"dtype": "bfloat16"},
+        "schedule": {"kind": "linear_beta"},
+        "model": {"prediction": "epsilon", **(TINY_MODEL if tiny else {"dtype": "bfloat16"})},
         "optimizer": {"learning_rate": 1e-3 if tiny else 2e-4, "warmup_steps": 20 if tiny else 500},
         "train": {
             "batch_size": 32 if tiny else flags.batch_size,

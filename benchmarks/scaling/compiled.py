@@ -34,7 +34,8 @@ def measure(case: Case) -> dict[str, Any]:
     batch = case.per_device * case.devices
     values = {
         "data": {"name": "synthetic"},
-        "model": network["model"],
+        "schedule": {"kind": "linear_beta"},
+        "model": {"prediction": "epsilon", **network["model"]},
         "train": {"batch_size": batch},
         "mesh": {"fsdp": case.fsdp},
         "preview": {"every": None},

@@ -22,7 +22,8 @@ class DataConfig:
 
         def __getattr__(self, name: str) -> Any: ...  # the fields that the tables bring
 
-    name: str = schema.field("digits", "source of the data", choices=tuple(SOURCES))
+    name: str = schema.field("digits", "source of the data", choices=schema.OrImportPath(SOURCES))
+    options: schema.Free = kinds.own_options("name")
     flip: bool = schema.field(
         False, "mirror each example left to right with probability 1/2, anew in every epoch"
     )

@@ -9,7 +9,7 @@ from sagd_jax.data.config import DataConfig
 from sagd_jax.data.corrupted import corrupted
 from sagd_jax.data.source import DataError, Source
 from sagd_jax.data.sources import SOURCES
-from sagd_jax.system import kinds
+from sagd_jax.system import import_paths, kinds, schema
 
 
 def open_source(config: DataConfig) -> Source:
@@ -19,18 +19,23 @@ def open_source(config: DataConfig) -> Source:
 
     Raises:
       DataError: for data that cannot be used, in one line.
+      ConfigError: for a source by import path that cannot be made.
 
     >>> source = open_source(DataConfig(name="digits"))
     >>> len(source), source.shape, source.value_range, source.num_classes
     (1437, (8, 8, 1), (0, 255), 10)
     """
-    own = kinds.options(SOURCES, config, selector="name")
+    by_path = schema.is_import_path(config.name)
+    own = {} if by_path else kinds.options(SOURCES, config, selector="name")
     if "split" not in own and config.split != "train":
         raise DataError(
             f"data.split={config.split!r}: {config.name} has no splits; give data.dir that of one"
         )
-    options = types.SimpleNamespace(name=config.name, **own)
-    source = corrupted(SOURCES[config.name].make(options), config)
+    if by_path:
+        source = import_paths.make(config.name, "config.data.name", Source, **config.options)
+    else:
+        source = SOURCES[config.name].make(types.SimpleNamespace(name=config.name, **own))
+    source = corrupted(source, config)
     if config.flip or config.crop_padding:
         source = Augmented(source, flip=config.flip, crop_padding=config.crop_padding)
     return source

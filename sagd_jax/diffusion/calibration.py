@@ -17,14 +17,17 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sagd_jax.diffusion.checks import check_schedule
 from sagd_jax.diffusion.schedules import Schedule, Shifted
+from sagd_jax.spectral import arguments
 from sagd_jax.spectral.covariance import Covariance
 from sagd_jax.spectral.diagonal import in_one_basis
 from sagd_jax.spectral.half_grid import hermitian_multiplicity
+from sagd_jax.spectral.power_spectrum import PowerSpectrum
 
 
 def log_snr_shift(
-    spectrum: ArrayLike,
+    spectrum: ArrayLike | PowerSpectrum,
     reference: Covariance,
     covariance: Covariance,
     *,
@@ -34,8 +37,8 @@ def log_snr_shift(
 
     Args:
       spectrum: the data's power per frequency, S, on the half grid (any scale),
-        `(*spatial[:-1], spatial[-1] // 2 + 1, 1 or channels)`; with a covariance of another basis, on
-        the whole grid of that.
+        `(*spatial[:-1], spatial[-1] // 2 + 1, 1 or channels)`, or a `PowerSpectrum`; with a covariance
+        of another basis, on the whole grid of that.
       reference: lambda_1, of the process to compare with.
       covariance: lambda_2, of the process whose schedule is to be shifted.
       include_dc: whether the zero frequency counts.
@@ -49,6 +52,9 @@ def log_snr_shift(
     >>> round(float(np.exp(log_snr_shift(np.ones(5), sagd.white((8,)), band))), 3)
     1.6
     """
+    for name, value in (("reference", reference), ("covariance", covariance)):
+        if not isinstance(value, Covariance):
+            raise TypeError(f"{name}={arguments.quoted(value)}: expected a covariance")
     if reference.spatial_shape != covariance.spatial_shape:
         raise ValueError(
             f"covariance.spatial_shape={covariance.spatial_shape}: expected that of the reference, "
@@ -56,7 +62,9 @@ def log_snr_shift(
         )
     variances, basis = in_one_basis([reference, covariance])
     first, second = (np.asarray(v, np.float64) for v in variances)
-    values = np.asarray(spectrum, np.float64)
+    if isinstance(spectrum, PowerSpectrum):
+        spectrum = spectrum.power
+    values = arguments.numbers("spectrum", spectrum)
     if values.ndim == first.ndim - 1:
         values = values[..., None]
     channels = {array.shape[-1] for array in (values, first, second)} - {1}
@@ -93,8 +101,8 @@ def shifted(schedule: Schedule, shift: float) -> Shifted:
     >>> round(float(schedule.log_snr(0.5)), 3)
     -2.0
     """
-    if not math.isfinite(shift):
-        raise ValueError(f"shift={shift}: expected a finite number")
+    shift = arguments.number("shift", shift)
+    check_schedule(schedule)
     if isinstance(schedule, Shifted):
-        return Shifted(schedule.base, schedule.shift + float(shift))
-    return Shifted(schedule, float(shift))
+        return Shifted(schedule.base, schedule.shift + shift)
+    return Shifted(schedule, shift)

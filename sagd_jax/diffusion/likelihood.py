@@ -52,6 +52,7 @@ from jax.typing import ArrayLike
 from sagd_jax.diffusion.process import Diffusion, fold_in_range
 from sagd_jax.diffusion.samplers import Denoiser, check_prediction, predictor
 from sagd_jax.diffusion.time_grids import check_times, uniform
+from sagd_jax.spectral import arguments
 from sagd_jax.system.errors import check_choice
 
 DIVERGENCES = ("exact", "hutchinson")
@@ -119,6 +120,7 @@ def log_likelihood(
     check_choice("probe", probe, PROBES)
     if num_probes < 1:
         raise ValueError(f"num_probes={num_probes}: expected an integer >= 1")
+    check_prediction(diffusion, prediction, 1.0)
     covariance = diffusion.covariance
     if not (on_range or covariance.is_full_rank or _is_traced(covariance.variance)):
         raise ValueError(
@@ -138,7 +140,7 @@ def log_likelihood(
         derivative = (alpha * e_hat - sigma * x0_hat) / norm
         return _turn(diffusion, t, y) * derivative if diffusion.is_spectral else derivative
 
-    y = diffusion.encode(jnp.asarray(x0).astype(jnp.result_type(float)))
+    y = diffusion.encode(arguments.signal("x0", x0).astype(jnp.result_type(float)))
     if diffusion.is_spectral:
         first = _norm(diffusion, _JUST_AFTER_0, y)
         y = y / first
@@ -230,6 +232,7 @@ def dequantize(
       ValueError: unless bin_width is finite and > 0.
     """
     _check_bin_width(bin_width)
+    x = arguments.signal("x", x)
     keys = fold_in_range(key, offset, x.shape[0])
     draw = jax.vmap(lambda k: jax.random.uniform(k, x.shape[1:], minval=-0.5, maxval=0.5))(keys)
     return x + bin_width * draw

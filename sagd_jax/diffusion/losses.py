@@ -33,6 +33,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from sagd_jax.diffusion.process import PREDICTIONS, Diffusion
+from sagd_jax.spectral import arguments
 from sagd_jax.system.errors import check_choice
 
 TIME_DRAWS = ("uniform", "stratified", "logit_normal")
@@ -69,6 +70,7 @@ def sample_times(
         raise ValueError(f"batch={batch}: expected a number >= 1")
     if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
         raise ValueError(f"mean={mean}, std={std}: expected finite numbers, std > 0")
+    key = arguments.one_key("key", key)
     if method == "logit_normal":
         times = jax.nn.sigmoid(mean + std * jax.random.normal(key, (batch,), jnp.float32))
         return jnp.maximum(times, jnp.finfo(jnp.float32).eps)
@@ -127,7 +129,12 @@ def denoising_loss(
             f"norm={norm!r}: a {kind} is whitened already; use norm='l2', or another kind"
         )
     x0, noise, prediction = (
-        x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in (x0, noise, prediction)
+        x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        for x in (
+            arguments.signal("x0", x0),
+            arguments.signal("noise", noise),
+            arguments.signal("prediction", prediction),
+        )
     )
     residual = prediction - diffusion.target(x0, noise, t, kind)
     if norm == "mahalanobis":

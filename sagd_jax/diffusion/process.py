@@ -41,8 +41,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from sagd_jax.diffusion.checks import check_covariance, check_schedule, check_times
 from sagd_jax.diffusion.schedules import Schedule
-from sagd_jax.spectral import bases
+from sagd_jax.spectral import arguments, bases
 from sagd_jax.spectral.covariance import Covariance
 from sagd_jax.spectral.diagonal import DiagonalCovariance, identity
 from sagd_jax.spectral.stacks import CovarianceStack
@@ -84,6 +85,9 @@ class Diffusion:
     def __post_init__(self) -> None:
         # A pytree is made anew with leaves of any kind, and by then all has been checked.
         schedule, given = self.schedule, self.covariance
+        check_schedule(schedule)
+        if not isinstance(given, CovarianceStack):
+            check_covariance(given)
         if not isinstance(schedule, Schedule) or schedule.basis is None:
             return
         if given is None:
@@ -147,6 +151,8 @@ class Diffusion:
         Returns:
           `(x_t, noise)`, both like x0; `noise` is the coloured e ~ N(0, Sigma).
         """
+        x0 = arguments.signal("x0", x0)
+        check_times(t)
         noise = self.covariance.sample(key, x0.shape, x0.dtype)
         if not self.is_spectral:
             return self.alpha(t, x0) * x0 + self.sigma(t, x0) * noise, noise
@@ -170,6 +176,7 @@ class Diffusion:
         Raises:
           ValueError: for a schedule whose end is not noise and unknown.
         """
+        shape = arguments.shape("shape", shape)
         draws = self.covariance.sample(fold_in_range(key, offset, shape[0]), shape[1:])
         if not self.is_spectral:
             return self.schedule.sigma(1.0) * draws
@@ -234,6 +241,8 @@ class Diffusion:
     ) -> tuple[jax.Array, jax.Array]:
         """`predict` on states, as the step functions of `samplers.py` ask it."""
         self._check_kind("source", source, t)
+        prediction = arguments.signal("prediction", prediction)
+        x_t = arguments.signal("x_t", x_t)
         alpha, sigma = self.alpha(t, x_t), self.sigma(t, x_t)
         covariance = self.noise
         if source in NEEDS_ALPHA:
@@ -301,13 +310,15 @@ class Diffusion:
         2.0
         """
         self._check_kind("target", target, t)
-        x_t = self.encode(x_t)
+        x_t = self.encode(arguments.signal("x_t", x_t))
+        prediction = arguments.signal("prediction", prediction)
         x0, noise = self.read(self.encode(prediction), x_t, t, source)
         return self.decode(self._express(x0, noise, t, target))
 
     def target(self, x0: jax.Array, noise: jax.Array, t: ArrayLike, kind: str) -> jax.Array:
         """What a network with this kind of prediction is trained on, given the true x_0 and e."""
         self._check_kind("kind", kind, t)
+        x0, noise = arguments.signal("x0", x0), arguments.signal("noise", noise)
         if kind == "epsilon":
             return noise
         if kind == "x0":
@@ -323,6 +334,7 @@ class Diffusion:
           `(mean, scale)`: the mean, like x_t, and the scale, broadcastable to it; the covariance
           is scale^2 Sigma.
         """
+        x0, x_t = arguments.signal("x0", x0), arguments.signal("x_t", x_t)
         alpha_s, sigma_s = self.alpha(s, x_t), self.sigma(s, x_t)
         alpha_t, sigma_t = self.alpha(t, x_t), self.sigma(t, x_t)
         if self.is_spectral:
@@ -418,6 +430,7 @@ class Diffusion:
         check_choice(name, kind, PREDICTIONS)
         if isinstance(t, jax.core.Tracer):
             return
+        check_times(t)
         if _is_traced(self.schedule):
             return
         alpha, sigma = self._known(self.schedule.alpha, t), self._known(self.schedule.sigma, t)
@@ -459,14 +472,21 @@ class Diffusion:
 
 def fold_in_range(key: jax.Array, start: int | jax.Array, count: int) -> jax.Array:
     """The keys `fold_in(key, start + i)` for i < count, one per sample: shape `(count,)`."""
+    key = arguments.one_key("key", key)
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(start + jnp.arange(count))
 
 
 def _broadcast(coefficient: ArrayLike, x: jax.Array) -> jax.Array:
     coefficient = jnp.asarray(coefficient)
     dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else coefficient.dtype
+    dtype = jax.dtypes.canonicalize_dtype(dtype)
     # One axis is that of a batch of times; a coefficient per coordinate has its own and broadcasts.
     if coefficient.ndim == 1:
+        if coefficient.size not in (1, x.shape[0]):
+            raise ValueError(
+                f"t: {coefficient.size} times for signals of shape {x.shape}; expected one time, or "
+                "one for each"
+            )
         coefficient = coefficient.reshape(-1, *(1,) * (x.ndim - 1))
     return coefficient.astype(dtype)
 

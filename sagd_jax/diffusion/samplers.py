@@ -53,6 +53,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from sagd_jax.diffusion.process import NEEDS_ALPHA, PREDICTIONS, Diffusion
+from sagd_jax.spectral import arguments
 from sagd_jax.system import kinds, schema
 from sagd_jax.system.errors import check_choice
 
@@ -79,6 +80,9 @@ def predictor(
       A function of the state and a scalar time; its results are states of the dtype of the state.
     """
 
+    if not callable(denoiser):
+        raise TypeError(f"denoiser={denoiser!r}: expected a function (x_t, t) -> prediction")
+
     def predict(x: jax.Array, t: ArrayLike) -> tuple[jax.Array, jax.Array]:
         output = denoiser(diffusion.decode(x), jnp.full(x.shape[:1], t, x.dtype))
         if jnp.shape(output) != x.shape:
@@ -97,6 +101,8 @@ def check_prediction(diffusion: Diffusion, prediction: str, times: ArrayLike) ->
     Args:
       times: `(n,)`, decreasing; the last one may be 0, where nothing is asked.
     """
+    if not isinstance(diffusion, Diffusion):
+        raise TypeError(f"diffusion={arguments.quoted(diffusion)}: expected a sagd.Diffusion")
     check_choice("prediction", prediction, PREDICTIONS)
     if diffusion.is_spectral:
         asked = np.atleast_1d(np.asarray(times, np.float32))

@@ -19,6 +19,7 @@ from sagd_jax.diffusion.samplers import (
     predictor,
 )
 from sagd_jax.diffusion.time_grids import check_times, uniform
+from sagd_jax.spectral import arguments
 
 
 def sample(
@@ -87,14 +88,14 @@ def sample(
     check_prediction(diffusion, prediction, grid)
     sampler.check(diffusion)
     dtype = jnp.result_type(float)
-    shape = tuple(shape)
+    shape = arguments.shape("shape", shape)
     if start is None:
         # The prior is that of t = 1; a grid that starts later starts with the noise of its time.
         x = diffusion.encode(diffusion.prior_sample(key, shape, offset).astype(dtype))
         if grid[0] < 1:
             x = x * diffusion.ratio(diffusion.sigma(grid[0], x), diffusion.sigma(1.0, x))
     else:
-        x = jnp.asarray(start).astype(dtype)
+        x = arguments.signal("start", start).astype(dtype)
         if x.shape != shape:
             raise ValueError(f"start: its shape {x.shape} is not shape={shape}")
         x = diffusion.encode(x)

@@ -18,7 +18,9 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sagd_jax.diffusion.checks import check_schedule
 from sagd_jax.diffusion.schedules import Schedule
+from sagd_jax.spectral import arguments
 from sagd_jax.system import kinds, schema
 
 _LARGEST_RATIO = 1e3  # sigma / alpha that stands for infinity
@@ -33,7 +35,7 @@ def check_times(times: ArrayLike) -> np.ndarray:
     >>> check_times([1, 0.5, 0])
     array([1. , 0.5, 0. ])
     """
-    grid = np.asarray(times, np.float64)
+    grid = arguments.numbers("times", times)
     decreasing = grid.ndim == 1 and grid.size >= 2 and bool(np.all(np.diff(grid) < 0))
     if not (decreasing and grid[0] <= 1 and grid[-1] == 0):
         raise ValueError(
@@ -130,6 +132,7 @@ def _check_ratios(
     schedule: Schedule, num_steps: int, ratio_min: float, ratio_max: float | None
 ) -> tuple[float, float]:
     _check_num_steps(num_steps)
+    check_schedule(schedule)
     with jax.ensure_compile_time_eval():
         end = float(np.exp(-0.5 * np.asarray(schedule.clock.log_snr(1.0), np.float64)))
     if ratio_max is None:

@@ -13,8 +13,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prints the steps, the network, the data, the noise and the configuration."""
     parser = Parser(prog="python -m sagd_jax.inspect", description=__doc__)
     parser.add_argument("workdir", help="directory of a training run")
+    parser.add_allow()
     parser.add_argument(
         "--step", type=at_least(0), help="checkpoint (default: the newest sound one)"
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="show the fields of the config that have no effect, too"
     )
     with one_line_errors(parser.prog):
         flags = parser.parse_args(argv)
@@ -26,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from sagd_jax.show.words import describe_covariance, numbers
         from sagd_jax.system import schema
 
-        run = load_run(flags.workdir, flags.step)
+        run = load_run(flags.workdir, flags.step, allow=flags.allow)
         steps = Checkpoints(flags.workdir, read_only=True).steps()
         data, config = run.record.data, run.record.config
         count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(run.params))
@@ -43,5 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         print(f"schedule  {run.diffusion.schedule}")
         print(f"noise     {noise}")
-        print("config    " + json.dumps(schema.as_dict(config), indent=1).replace("\n", "\n  "))
+        fields = schema.as_dict(config) if flags.all else schema.in_effect(config)
+        print("config    " + json.dumps(fields, indent=1).replace("\n", "\n  "))
+        if not flags.all:
+            print("          (the fields that have an effect; --all shows the others)")
         return 0

@@ -19,6 +19,7 @@ import numpy as np
 from sagd_jax.programs.resume import open_lines, settings_of
 from sagd_jax.system import exits
 from sagd_jax.system.commandline import Parser, at_least
+from sagd_jax.system.import_paths import check_allowed
 from sagd_jax.system.schema import ConfigError
 from sagd_jax.system.startup import started
 
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         flags, stop = program.flags, program.stop
         mesh = whole_mesh()
-        run = load_run(flags.workdir, flags.step, mesh=mesh)
+        run = load_run(flags.workdir, flags.step, mesh=mesh, allow=flags.allow)
         flags.step = run.step
         source = _source(run, flags)
         count = min(flags.num_examples or len(source), len(source))
@@ -111,6 +112,7 @@ def _source(run: Run, flags: Any) -> Any:
     from sagd_jax import data
 
     config = run.record.config.data
+    check_allowed({"data.name": config.name}, flags.allow)
     if config.dir and not flags.dir:
         raise ConfigError(
             f"this checkpoint says that its data is in {config.dir}: pass --dir with the place to "
@@ -168,6 +170,7 @@ def _parser() -> Parser:
         "(for 8-bit data) bits per dimension.",
     )
     parser.add_argument("--workdir", required=True, help="directory of a training run")
+    parser.add_allow()
     parser.add_argument("--out", help="directory for likelihood.jsonl (default: the workdir)")
     parser.add_argument("--split", default="test", help="of the run's data; default test")
     parser.add_argument("--dir", help="where the data is, if the run read a folder or file")

@@ -61,7 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sampler = chosen_kind(parser, flags, SAMPLERS, "method")
         grid = chosen_kind(parser, flags, GRIDS, "times")
         mesh = local_mesh(flags.fsdp)
-        run = load_run(flags.workdir, flags.step, ema=not flags.no_ema, mesh=mesh)
+        run = load_run(
+            flags.workdir, flags.step, ema=not flags.no_ema, mesh=mesh, allow=flags.allow
+        )
         flags.step = run.step
         _check(parser, flags, run)
         with as_config_error(f"--times={flags.times}"):
@@ -174,6 +176,7 @@ def _parser() -> Parser:
         "input, 75 stopped by SIGTERM (requeue it), 130 by Ctrl-C.",
     )
     parser.add_argument("--workdir", required=True, help="directory of a training run")
+    parser.add_allow()
     parser.add_argument("--out", required=True, help="directory to write to")
     parser.add_argument("--num_samples", type=at_least(1), default=64, help="default 64")
     parser.add_argument("--seed", type=at_least(0), default=0, help="sample i is f(seed, i)")

@@ -3,18 +3,21 @@
     python -m sagd_jax.spectrum --config=configs/mnist.py --out=runs/mnist_spectrum
 
 prints the radial power spectrum with its standard errors, the power law that fits it, and the
-bands, wedges and lines that stand out; and writes into `--out`
+bands, wedges and lines that stand out, with half a bin for the uncertainty of their frequencies; and
+writes into `--out`
 
     spectrum.png      the plots
     spectrum.json     all the numbers
     power.npy         the power spectrum on the half grid
     equal_snr.npy     a noise spectrum proportional to the data's, tempered by --exponent
-    omission.npy      a flat one with holes where something stands out, if anything does
+    omission.npy      a flat one with holes where something stands out, if anything does, and if the
+                      holes hold no more than --max_removed of the data's energy
     classes.npy       with --per_class, the power spectrum of each class
     noise_config.py   the lines of a config that use the last of these
 
-With --basis=cosine all of it is in the cosine basis, on its whole grid; what stands out is looked for in
-the Fourier basis alone.
+These spectra are of the Fourier basis, whose noise is periodic: it wraps around at the edges of an
+example. With --basis=cosine all of it is in the cosine basis, on its whole grid, whose noise does not;
+what stands out is looked for in the Fourier basis alone.
 """
 
 from __future__ import annotations
@@ -42,9 +45,14 @@ from sagd_jax.system.commandline import Parser, number
 from sagd_jax.system.files import writable, write_whole
 from sagd_jax.system.schema import field_names
 from sagd_jax.system.startup import started
+from sagd_jax.training.summary import hidden_energy
 
 _PIECE = 256  # examples read at once
 _ROWS = 24  # of the printed table
+_EDGES = (
+    "noise of these spectra is periodic, it wraps around at the edges of an example; that of "
+    'basis="cosine" does not'
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,11 +81,21 @@ def main(argv: Sequence[str] | None = None) -> int:
                 basis=flags.basis,
             )
             classes = class_powers(examples, analysis, flags.mean) if flags.per_class else None
-            write(analysis, source, out, exponent=flags.exponent, classes=classes)
+            removed = removed_energy(analysis, source)
+            omit = bool(analysis.anomalies) and removed <= flags.max_removed
+            write(
+                analysis,
+                source,
+                out,
+                removed=removed,
+                omit=omit,
+                exponent=flags.exponent,
+                classes=classes,
+            )
         except ValueError as error:
             raise DataError(str(error)) from error
         source.report()
-        print(report(analysis, source))
+        print(report(analysis, source, removed, flags.max_removed))
         print(f"\nwritten to {out}; to use the suggestion, copy the lines of noise_config.py:\n")
         print((out / "noise_config.py").read_text(), end="")
         return 0
@@ -98,6 +116,12 @@ def _parser() -> Parser:
     parser.add_argument("--per_class", action="store_true", help="also a spectrum of each class")
     parser.add_argument("--margin", type=float, default=1.0, help="of the holes, in bins")
     parser.add_argument("--exponent", type=number(), default=1.0, help="of the equal-SNR spectrum")
+    parser.add_argument(
+        "--max_removed",
+        type=number(0, 1),
+        default=0.1,
+        help="suggest no omission that removes more of the data's energy",
+    )
     return parser
 
 
@@ -149,8 +173,16 @@ def class_powers(examples: Examples, analysis: Analysis, mean: str) -> np.ndarra
     return np.stack(powers)
 
 
-def report(analysis: Analysis, source: Source) -> str:
-    """The table for people."""
+def removed_energy(analysis: Analysis, source: Source) -> float:
+    """Share of the data's energy in the suggested holes, as training states it for a hole."""
+    if not analysis.anomalies:
+        return 0.0
+    kept = spectra.from_variance(analysis.kept, analysis.spectrum.spatial_shape)
+    return hidden_energy(kept, source)
+
+
+def report(analysis: Analysis, source: Source, removed: float, max_removed: float) -> str:
+    """The table for people; `removed` as `removed_energy` has it, and the most that is suggested."""
     spectrum, law = analysis.spectrum, analysis.law
     radius, power, error = radial_profile(spectrum)
     rate, hz = _hertz(source)
@@ -182,29 +214,47 @@ def report(analysis: Analysis, source: Source) -> str:
         holes = int((analysis.kept == 0).sum())
         lines.append(
             f"omitting all of it, with the margin, empties {holes} of {analysis.kept.size} bins "
-            f"and removes {100 * analysis.removed:.1f} % of the data's energy"
+            f"and removes {removed:.2%} of the data's energy (mean image left out)"
         )
+    if removed > max_removed:
+        lines.append(
+            f"that is more than --max_removed={max_removed:g}, so that it may well be the signal "
+            "itself: no omission is suggested (raise --max_removed to have one)"
+        )
+    if len(source.shape) == 2 and any(a.kind == "line" for a in analysis.anomalies):
+        longer = "longer examples tell"
+        if source.sample_rate:
+            longer = f"a longer window, --config.data.window={8 * source.shape[0]}, tells"
+        lines.append(
+            f"a held note looks like a hum at this length; {longer} them apart: a hum stays one "
+            "line, a note spreads over several bins"
+        )
+    lines.append(_EDGES)
     return "\n".join(lines)
 
 
 def describe(anomaly: Anomaly, source: Source) -> str:
     """One line about an anomaly."""
     rate, _ = _hertz(source)
+    halves = [0.5 / source.shape[axis] for axis in anomaly.axes]  # of a bin, along each axis
     if anomaly.kind == "line":
-        where = "at " + ", ".join(f"{f:.4f}" for f in anomaly.frequency) + " cycles/sample"
+        pairs = zip(anomaly.frequency, halves, strict=True)
+        where = "at " + ", ".join(f"{f:.4f} +- {half:.2g}" for f, half in pairs) + " cycles/sample"
         if rate:
-            where += f" ({anomaly.frequency[0] * rate:.1f} Hz)"
+            where += f" ({anomaly.frequency[0] * rate:.1f} +- {halves[0] * rate:.2g} Hz)"
     else:
-        where = f"{anomaly.low:.4f} to {anomaly.high:.4f} cycles/sample"
+        half = max(halves)
+        where = f"{anomaly.low:.4f} to {anomaly.high:.4f} +- {half:.2g} cycles/sample"
         if rate:
-            where += f" ({anomaly.low * rate:.1f} to {anomaly.high * rate:.1f} Hz)"
+            low, high = anomaly.low * rate, anomaly.high * rate
+            where += f" ({low:.1f} to {high:.1f} +- {half * rate:.2g} Hz)"
         if anomaly.kind == "wedge":
             where += f", {anomaly.angle:.0f} +- {anomaly.width / 2:.0f} degrees"
         elif len(anomaly.axes) < len(source.shape) - 1:
             where += f" along axes {anomaly.axes}"
     return (
         f"{anomaly.kind} {where}: {10 * anomaly.excess / np.log(10):.1f} dB above the smooth "
-        f"spectrum, {anomaly.score:.0f} s.e., {100 * anomaly.energy:.1f} % of the energy"
+        f"spectrum, {anomaly.score:.0f} s.e., {100 * anomaly.energy:.1f} % of the power"
     )
 
 
@@ -213,12 +263,15 @@ def write(
     source: Source,
     out: Path,
     *,
+    removed: float,
+    omit: bool,
     exponent: float = 1.0,
     classes: np.ndarray | None = None,
 ) -> None:
     """Writes the files listed at the top of this module into `out`, which is made if need be.
 
-    `classes` are the powers of `class_powers`, to be suggested instead.
+    `removed` is that of `removed_energy`; `omit` says whether to suggest the omission. `classes` are the
+    powers of `class_powers`, to be suggested instead.
     """
     out.mkdir(parents=True, exist_ok=True)
     spectrum = analysis.spectrum
@@ -228,7 +281,8 @@ def write(
     )
     np.save(out / "equal_snr.npy", np.asarray(tempered.variance))
     suggestion = "equal_snr.npy"
-    if analysis.anomalies:
+    (out / "omission.npy").unlink(missing_ok=True)
+    if omit:
         suggestion = "omission.npy"
         np.save(
             out / suggestion, spectra.from_variance(analysis.kept, spectrum.spatial_shape).variance
@@ -247,11 +301,14 @@ def write(
         "standard_error": error.tolist(),
         "power_law": dataclasses.asdict(analysis.law),
         "anomalies": [_numbers(anomaly) for anomaly in analysis.anomalies],
-        "energy_removed_by_omission": analysis.removed,
+        "half_bin": [0.5 / n for n in spectrum.spatial_shape],
+        "energy_removed_by_omission": removed,
         "suggestion": suggestion,
     }
     write_whole(out / "spectrum.json", json.dumps(numbers, indent=1) + "\n")
-    write_whole(out / "noise_config.py", _snippet(analysis, source, out, suggestion, exponent))
+    write_whole(
+        out / "noise_config.py", _snippet(analysis, source, out, removed, suggestion, exponent)
+    )
     plot_spectrum(analysis, out / "spectrum.png")
 
 
@@ -279,15 +336,20 @@ def _numbers(anomaly: Anomaly) -> dict[str, Any]:
 
 
 def _snippet(
-    analysis: Analysis, source: Source, out: Path, suggestion: str, exponent: float
+    analysis: Analysis,
+    source: Source,
+    out: Path,
+    removed: float,
+    suggestion: str,
+    exponent: float,
 ) -> str:
     if suggestion == "classes.npy":
         comments = [
             f"in each class equal signal-to-noise ratio at all frequencies, to the power of {exponent:g}"
         ]
-    elif analysis.anomalies:
+    elif suggestion == "omission.npy":
         comments = [describe(anomaly, source) for anomaly in analysis.anomalies]
-        comments.append(f"omitting them removes {100 * analysis.removed:.1f} % of the energy")
+        comments.append(f"omitting them removes {removed:.2%} of the energy")
     else:
         comments = [
             f"equal signal-to-noise ratio at all frequencies, to the power of {exponent:g}",

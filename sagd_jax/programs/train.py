@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 from sagd_jax.system.commandline import Parser
@@ -32,17 +31,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return train(config, workdir, init_from=flags.init_from, dry_run=flags.dry_run, stop=stop)
 
 
+def _fields() -> str:
+    from sagd_jax.run.config import RunConfig
+    from sagd_jax.system.reference import describe
+
+    return describe(RunConfig)
+
+
 def _parser() -> Parser:
     parser = Parser(
         fields=_fields,
         prog="train.py",
         description="Train a diffusion model under noise with any spectrum. Running the same "
         "command again continues the run.",
-        epilog="Any field of the config can be set: --config.train.num_steps=1000. Exit status: 0 "
+        epilog="Any field of the config can be set: --config.train.num_steps=1000; --help=config "
+        "lists them all, with their defaults and allowed values. Exit status: 0 "
         "finished, 2 bad input, 75 saved after SIGTERM or out of contact with another process "
         "(requeue it), 130 saved after Ctrl-C.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
     )
+    parser.add_config_help(_fields)
     parser.add_argument("--config", required=True, help="a file such as configs/digits.py")
     parser.add_argument("--workdir", required=True, help="directory of the run")
     parser.add_argument("--init_from", help="start from the weights of this other workdir")

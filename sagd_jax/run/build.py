@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sagd_jax.data.source import Source
+from sagd_jax.diffusion.checks import check_schedule
 from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.diffusion.schedules import Schedule
 from sagd_jax.models import DiT, UNet
@@ -24,7 +25,7 @@ from sagd_jax.run.noise import NoiseConfig, Signals
 from sagd_jax.run.schedule import Inputs, ScheduleConfig
 from sagd_jax.spectral.covariance import Covariance
 from sagd_jax.spectral.stacks import CovarianceStack, stack
-from sagd_jax.system import schema
+from sagd_jax.system import import_paths, schema
 from sagd_jax.system.schema import ConfigError, as_config_error
 
 
@@ -41,6 +42,8 @@ def covariance(
       source: of the data, for a spectrum that is estimated from them.
       where: the section, for errors.
     """
+    if schema.is_import_path(config.kind):
+        return _own_covariance(config, spatial_shape, f"{where}.kind")
     with as_config_error(where):
         return noise.make(config, Signals(spatial_shape, sample_rate, source, where))
 
@@ -58,6 +61,16 @@ def covariance_stack(
     """
     with as_config_error("config.noise"):
         return noise.make_stack(config, Signals(spatial_shape, source=source), num_classes)
+
+
+def _own_covariance(config: NoiseConfig, spatial_shape: tuple[int, ...], where: str) -> Covariance:
+    made = import_paths.make(config.kind, where, Covariance, spatial_shape, **config.options)
+    if made.spatial_shape != tuple(spatial_shape):
+        raise ConfigError(
+            f"{where}={config.kind!r}: it returned a covariance for spatial_shape="
+            f"{made.spatial_shape}, expected {tuple(spatial_shape)}"
+        )
+    return made
 
 
 def corrupted_covariance(
@@ -88,6 +101,12 @@ def corrupted_covariance(
 
 def schedule(config: ScheduleConfig, inputs: Inputs) -> Schedule:
     """The schedule of `config.schedule`, for these signals or from a checkpoint's arrays."""
+    if schema.is_import_path(config.kind):
+        where = "config.schedule.kind"
+        made = import_paths.make(config.kind, where, Schedule, **config.options)
+        with as_config_error(f"{where}={config.kind!r}"):
+            check_schedule(made)
+        return made
     with as_config_error("config.schedule"):
         return run_schedule.make(config, inputs)
 
@@ -132,6 +151,8 @@ def network(config: ModelConfig, num_classes: int) -> nn.Module:
         "dtype": jnp.dtype(config.dtype),
         "remat": config.remat,
     }
+    if schema.is_import_path(config.kind):
+        return _own_network(config, common)
     options = schema.as_dict(getattr(config, config.kind))
     with as_config_error(f"config.model.{config.kind}"):
         if config.kind == "unet":
@@ -142,3 +163,18 @@ def network(config: ModelConfig, num_classes: int) -> nn.Module:
             **options,
             **common,
         )
+
+
+def _own_network(config: ModelConfig, common: dict[str, Any]) -> nn.Module:
+    where = "config.model.kind"
+    twice = sorted(config.options.keys() & common.keys())
+    if twice:
+        raise ConfigError(f"config.model.options: {', '.join(twice)} is given by the run itself")
+    made = import_paths.make(config.kind, where, nn.Module, **common, **config.options)
+    if getattr(made, "num_classes", None) != common["num_classes"]:
+        raise ConfigError(
+            f"{where}={config.kind!r}: the module has num_classes="
+            f"{getattr(made, 'num_classes', None)!r}, expected the one that it was made with, "
+            f"{common['num_classes']}"
+        )
+    return made

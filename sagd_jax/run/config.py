@@ -20,7 +20,7 @@ from sagd_jax.diffusion.time_grids import GRIDS
 from sagd_jax.run.noise import CorruptedNoiseConfig, NoiseConfig
 from sagd_jax.run.schedule import ScheduleConfig
 from sagd_jax.system import kinds, schema
-from sagd_jax.system.schema import field, section
+from sagd_jax.system.schema import Free, OrImportPath, field, section
 
 OPTIMIZERS = ("adam", "adamw", "lion", "sgd")
 
@@ -61,8 +61,9 @@ class DiTConfig:
 class ModelConfig:
     """The score model."""
 
-    kind: str = field("unet", "network", choices=("unet", "dit"))
-    prediction: str = field("epsilon", "what it predicts", choices=PREDICTIONS)
+    kind: str = field("unet", "network", choices=OrImportPath(("unet", "dit")))
+    options: Free = kinds.own_options()
+    prediction: str = field("v", "what it predicts", choices=PREDICTIONS)
     class_conditional: bool = field(False, "condition on the data's labels")
     class_dropout: float = field(
         0.1,
@@ -74,8 +75,8 @@ class ModelConfig:
     project_input: bool = field(False, "show the network only the range of a singular covariance")
     dtype: str = field("float32", "compute dtype", choices=("float32", "bfloat16"))
     remat: bool = field(False, "recompute activations in the backward pass")
-    unet: UNetConfig = section(UNetConfig)
-    dit: DiTConfig = section(DiTConfig)
+    unet: UNetConfig = section(UNetConfig, only={"kind": ("unet",)})
+    dit: DiTConfig = section(DiTConfig, only={"kind": ("dit",)})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,6 +224,14 @@ def default_config() -> Any:
     values = dataclasses.asdict(RunConfig())
     config = ConfigDict(values, type_safe=False)
     config.lock()
+    for section_ in (
+        config.data,
+        config.noise,
+        config.corrupted_noise,
+        config.schedule,
+        config.model,
+    ):
+        section_.options.unlock()  # whose names are those of a function of one's own
     return config
 
 

@@ -13,6 +13,7 @@ from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.run.build import as_config_error
 from sagd_jax.run.layout import gathered
 from sagd_jax.spectral.stacks import CovarianceStack
+from sagd_jax.system.import_paths import faults_of
 
 
 def initial_parameters(model: nn.Module, key: jax.Array, shape: tuple[int, ...]) -> Any:
@@ -22,7 +23,8 @@ def initial_parameters(model: nn.Module, key: jax.Array, shape: tuple[int, ...])
 
 def parameter_shapes(model: nn.Module, shape: tuple[int, ...]) -> Any:
     """The parameters as shapes; refuses, in one line, a network that does not fit the signal."""
-    with as_config_error("config.model"):
+    module, name = type(model).__module__, type(model).__name__
+    with as_config_error("config.model"), faults_of(module, f"config.model, {module}:{name}"):
         return jax.eval_shape(lambda key: initial_parameters(model, key, shape), jax.random.key(0))
 
 

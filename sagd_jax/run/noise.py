@@ -25,7 +25,7 @@ from sagd_jax.spectral.covariance import Covariance
 from sagd_jax.spectral.half_grid import half_grid_shape, whole_from_half
 from sagd_jax.spectral.stacks import CovarianceStack, stack
 from sagd_jax.system import kinds, schema
-from sagd_jax.system.schema import ConfigError, field
+from sagd_jax.system.schema import ConfigError, Free, OrImportPath, field
 
 MAKE_ANEW = "make it anew from them: python -m sagd_jax.spectrum --config=CONFIG --out=FOLDER"
 DATA = "data"  # in place of a file: estimated from the run's own
@@ -159,7 +159,8 @@ NOISE_KINDS = {**spectra.KINDS, **named.KINDS, **_OWN_KINDS}
 class NoiseConfig:
     """The covariance of the noise."""
 
-    kind: str = field("white", "how the spectrum is given", choices=tuple(NOISE_KINDS))
+    kind: str = field("white", "how the spectrum is given", choices=OrImportPath(NOISE_KINDS))
+    options: Free = kinds.own_options()
     per_class: bool = field(
         False,
         "a covariance per class: of an array (classes, ...), or of its own data",
@@ -175,7 +176,9 @@ class CorruptedNoiseConfig(NoiseConfig):
     """
 
     kind: str = field(
-        "same", "how the spectrum is given; same: as noise", choices=("same", *NOISE_KINDS)
+        "same",
+        "how the spectrum is given; same: as noise",
+        choices=OrImportPath(("same", *NOISE_KINDS)),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import flax.linen as nn
@@ -31,6 +31,7 @@ from sagd_jax.spectral import spectra
 from sagd_jax.spectral.covariance import Covariance
 from sagd_jax.spectral.stacks import CovarianceStack, stack
 from sagd_jax.system import schema
+from sagd_jax.system.import_paths import check_allowed
 
 _TOLERANCE = 1e-4
 
@@ -72,6 +73,7 @@ def load_run(
     step: int | None = None,
     ema: bool = True,
     mesh: Mesh | None = None,
+    allow: Collection[str] = (),
 ) -> Run:
     """Reads a checkpoint of `workdir`; arguments and errors are those of `load`.
 
@@ -81,6 +83,9 @@ def load_run(
     saved = Checkpoints(workdir, read_only=True).open(step)
     try:
         record = read_record(saved.record)
+        config = record.config
+        named = {"model.kind": config.model.kind, "schedule.kind": config.schedule.kind}
+        check_allowed(named, allow)
         model = build.network(record.config.model, record.data.num_classes)
         shapes = parameter_shapes(model, record.data.shape)
         diffusion = stored_process(record, saved.arrays)
@@ -94,7 +99,11 @@ def load_run(
 
 
 def load(
-    workdir: str | os.PathLike[str], step: int | None = None, ema: bool = True
+    workdir: str | os.PathLike[str],
+    step: int | None = None,
+    ema: bool = True,
+    *,
+    allow: Collection[str] = (),
 ) -> tuple[Callable[..., jax.Array], Diffusion, dict[str, Any]]:
     """Loads a trained denoiser and its process from a work directory.
 
@@ -102,6 +111,8 @@ def load(
       workdir: as given to `train.py`.
       step: of the checkpoint; None for the newest sound one.
       ema: whether to take the averaged weights.
+      allow: import paths, `module:function`, of networks and schedules of one's own that this
+        checkpoint may have imported; others are refused, since a checkpoint is data.
 
     Returns:
       `(denoiser, diffusion, metadata)`: `denoiser(x_t, t, label=None)` for x_t of shape
@@ -121,7 +132,7 @@ def load(
           prediction=metadata["prediction"],
       )
     """
-    run = load_run(workdir, step, ema)
+    run = load_run(workdir, step, ema, allow=allow)
 
     def denoiser(x_t: jax.Array, t: jax.Array, label: jax.Array | None = None) -> jax.Array:
         return run.denoiser(label)(x_t, t)

@@ -22,7 +22,7 @@ from sagd_jax.spectral import bases
 from sagd_jax.spectral.bases import Basis
 from sagd_jax.spectral.diagonal import from_coefficients
 from sagd_jax.system import kinds
-from sagd_jax.system.schema import ConfigError, field
+from sagd_jax.system.schema import ConfigError, Free, OrImportPath, field
 
 STORED = "schedule_"  # before the name of an array in a checkpoint
 _WHERE = "config.schedule"
@@ -197,7 +197,8 @@ SCHEDULE_KINDS = {**schedules.KINDS, **SPECTRAL_KINDS}
 class ScheduleConfig:
     """alpha_t and sigma_t: scalars, or with a coefficient per coordinate."""
 
-    kind: str = field("linear_beta", "schedule", choices=tuple(SCHEDULE_KINDS))
+    kind: str = field("cosine", "schedule", choices=OrImportPath(SCHEDULE_KINDS))
+    options: Free = kinds.own_options()
 
 
 def make(config: ScheduleConfig, inputs: Inputs) -> Schedule:

@@ -16,6 +16,8 @@ from sagd_jax.spectral.power_spectrum import (
     fit_power_law,
 )
 
+_ROUNDING = 1e-24
+
 
 @dataclasses.dataclass(frozen=True)
 class Analysis:
@@ -25,7 +27,7 @@ class Analysis:
       spectrum, law, anomalies: of `power_spectrum.py` and `anomalies.py`; the law is fitted outside
         of the anomalies.
       kept: 1 where the suggested noise stays, 0 in its holes, float64 on the grid of the power.
-      removed: share of the data's energy in the holes.
+      removed: share of the power in the holes, about the mean that `estimate` leaves out.
     """
 
     spectrum: PowerSpectrum
@@ -53,7 +55,7 @@ def analyse(
         or line is none there.
 
     Raises:
-      ValueError: as `power_spectrum.estimate`, or for a negative margin.
+      ValueError: as `power_spectrum.estimate`, for constant data, or for a negative margin.
 
     >>> import jax, sagd_jax as sagd
     >>> batch = sagd.white((16, 16)).sample(jax.random.key(0), (200, 16, 16, 1))
@@ -61,6 +63,7 @@ def analyse(
     []
     """
     spectrum = estimate(batches, mean=mean, window=window, basis=basis)
+    _refuse_constant(spectrum, mean)
     if basis != "fourier":
         ones = np.ones(spectrum.power.shape[:-1])
         return Analysis(spectrum, fit_power_law(spectrum), [], ones, 0.0)
@@ -76,3 +79,18 @@ def analyse(
         kept=kept,
         removed=energy_share(spectrum, kept == 0),
     )
+
+
+def _refuse_constant(spectrum: PowerSpectrum, mean: str) -> None:
+    """Data without any power but at the zero frequency have no spectrum to fit."""
+    varying = spectrum.power.copy()
+    varying[(0,) * len(spectrum.spatial_shape)] = 0
+    # What rounding leaves of a mean that was subtracted is no power.
+    scale = max(float(np.square(spectrum.mean).max()), float(spectrum.power.max()))
+    if varying.max() <= _ROUNDING * scale or scale < _ROUNDING:
+        values = ", ".join(f"{value:.4g}" for value in spectrum.mean)
+        what = "all examples are equal" if mean == "site" else "every example is constant"
+        raise ValueError(
+            f"the data are constant: {what} (mean of each channel: {values}), so that they have no "
+            "spectrum"
+        )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sagd_jax.spectral import arguments
 from sagd_jax.spectral.bases import Basis
 from sagd_jax.spectral.covariance import Covariance, normalised
 from sagd_jax.spectral.diagonal import in_one_basis, normalised_in
@@ -46,7 +47,7 @@ def mixture(covariances: Sequence[Covariance], weights: Sequence[float]) -> Cova
     8
     """
     values, basis = _stacked_variances(covariances)
-    shares = np.asarray(weights, np.float64)
+    shares = arguments.numbers("weights", weights)
     if shares.shape != (len(values),) or not np.all(np.isfinite(shares) & (shares >= 0)):
         raise ValueError(f"weights={weights!r}: expected {len(values)} numbers >= 0")
     if not shares.any():
@@ -65,17 +66,26 @@ def complement(covariance: Covariance) -> Covariance:
     >>> sagd.complement(sagd.wedge((8, 8), direction=(0, 1), width=1)).rank(channels=1)
     57
     """
+    _check_covariances([covariance], "covariance")
     (values,), basis = _stacked_variances([covariance])
     return _made((values == 0).astype(np.float64), covariance, basis, "the complement")
 
 
 def _stacked_variances(covariances: Sequence[Covariance]) -> tuple[np.ndarray, Basis | None]:
-    members = list(covariances)
-    if not members:
-        raise ValueError("covariances: expected at least one")
-    variances, basis = in_one_basis(members)
+    variances, basis = in_one_basis(_check_covariances(covariances, "covariances"))
     values = [np.asarray(v, np.float64) for v in variances]
     return np.stack(np.broadcast_arrays(*values)), basis
+
+
+def _check_covariances(covariances: Sequence[Covariance], name: str) -> list[Covariance]:
+    if not isinstance(covariances, (list, tuple)) or not covariances:
+        raise ValueError(
+            f"{name}={arguments.quoted(covariances)}: expected at least one, in a list"
+        )
+    for covariance in covariances:
+        if not isinstance(covariance, Covariance):
+            raise TypeError(f"{name}: {arguments.quoted(covariance)} is no covariance")
+    return list(covariances)
 
 
 def _made(values: np.ndarray, like: Covariance, basis: Basis | None, what: str) -> Covariance:

@@ -34,7 +34,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sagd_jax.spectral import bases, transform
+from sagd_jax.spectral import arguments, bases, transform
 from sagd_jax.spectral.bases import Basis
 from sagd_jax.spectral.half_grid import grid_size, hermitian_multiplicity, whole_from_half
 
@@ -61,13 +61,17 @@ class Covariance(abc.ABC):
           dtype: of the result; the draw and the filter are float32 whatever it is.
         """
 
+        key, shape = arguments.key("key", key), arguments.shape("shape", shape)
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise ValueError(f"dtype={dtype!r}: expected one of floats, such as jnp.float32")
+        dtype = jax.dtypes.canonicalize_dtype(dtype)
+
         def draw(key: jax.Array) -> jax.Array:
-            return jax.random.normal(key, tuple(shape), jnp.promote_types(dtype, jnp.float32))
+            return jax.random.normal(key, shape, jnp.promote_types(dtype, jnp.float32))
 
         # Only the white draw is mapped over keys: a filter inside vmap would hide the batch from
         # the route by FFT, which has to see it to keep it sharded.
-        axes_of_one = 0 if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else 1
-        white = jax.vmap(draw)(key) if key.ndim > axes_of_one else draw(key)
+        white = jax.vmap(draw)(key) if key.ndim else draw(key)
         return self.sqrt(white).astype(dtype)
 
     def apply(self, x: jax.Array) -> jax.Array:
@@ -128,6 +132,7 @@ class Covariance(abc.ABC):
         Returns:
           An array of shape `(...)`.
         """
+        x = arguments.signal("x", x)
         axes = tuple(range(-len(self.spatial_shape) - 1, 0))
         square = jnp.sum(jnp.square(self.pinv_sqrt(x)), axis=axes)
         rank = self.rank(x.shape[-1])
@@ -172,18 +177,23 @@ class Covariance(abc.ABC):
         return jnp.where(support, function(jnp.where(support, self.variance, 1.0)), 0.0)
 
     def _filter(self, x: jax.Array, gain: jax.Array) -> jax.Array:
-        x = jnp.asarray(x)
+        x = arguments.signal("x", x)
         self._check_signal(x.shape)
         real = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        result = self._multiplied(real, gain)
-        return result.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else result
+        return self._multiplied(real, gain).astype(x.dtype)
 
     def _check_signal(self, shape: tuple[int, ...]) -> None:
         axes = len(self.spatial_shape)
         if len(shape) <= axes or shape[-axes - 1 : -1] != self.spatial_shape:
+            # Signals that end in spatial_shape lack their channels, or it has them too many.
+            too_many = axes > 1 and shape[-axes:] == self.spatial_shape
+            hint = (
+                f"; spatial_shape has no channels: {self.spatial_shape[:-1]} for "
+                f"{self.spatial_shape[-1]} channels, or give the signals a channel axis"
+            )
             raise ValueError(
                 f"shape={shape}: expected (..., *spatial, channels) "
-                f"with spatial={self.spatial_shape}"
+                f"with spatial={self.spatial_shape}{hint if too_many else ''}"
             )
         batch = self._batch
         if batch and shape[: -axes - 1] != batch:

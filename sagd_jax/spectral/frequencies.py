@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sagd_jax.spectral import arguments
 from sagd_jax.spectral.half_grid import check_spatial_shape, half_grid_shape
 from sagd_jax.system.errors import check_choice
 
@@ -83,7 +84,10 @@ def radial_frequency(
 
 
 def _check_axes(axes: Sequence[int] | None, count: int) -> tuple[int, ...]:
-    chosen = tuple(range(count)) if axes is None else tuple(axes)
+    try:
+        chosen = tuple(range(count)) if axes is None else tuple(axes)
+    except TypeError:
+        chosen = ()
     if not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(count)):
         raise ValueError(f"axes={axes!r}: expected distinct spatial axes among 0 to {count - 1}")
     return chosen
@@ -97,7 +101,8 @@ def check_rates(
         if sample_rate is not None:
             raise ValueError(f"sample_rate={sample_rate!r}: only for unit='hz', not {unit!r}")
         return (1.0,) * count
-    rates = np.atleast_1d(np.asarray(np.nan if sample_rate is None else sample_rate, np.float64))
+    given = np.nan if sample_rate is None else sample_rate
+    rates = np.atleast_1d(arguments.numbers("sample_rate", given))
     if rates.shape not in ((1,), (count,)) or not np.all(np.isfinite(rates) & (rates > 0)):
         raise ValueError(
             f"sample_rate={sample_rate!r}: unit='hz' needs a number > 0, or one per axis ({count})"

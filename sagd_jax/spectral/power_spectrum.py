@@ -20,10 +20,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable
+from typing import cast
 
 import numpy as np
 
-from sagd_jax.spectral import bases, host
+from sagd_jax.spectral import arguments, bases, host
 from sagd_jax.spectral.bases import Basis
 from sagd_jax.spectral.frequencies import BASES, radial_frequency
 from sagd_jax.spectral.half_grid import (
@@ -114,7 +115,13 @@ def estimate(
         ("basis", basis, BASES),
     ):
         check_choice(name, value, allowed)
-    pieces = [batches] if isinstance(batches, np.ndarray) else batches
+    # An array of JAX is one too: gone through, it would be examples with an axis less.
+    pieces = cast(Iterable[np.ndarray], [batches] if hasattr(batches, "shape") else batches)
+    if not isinstance(pieces, Iterable) or iter(pieces) is pieces:
+        raise ValueError(
+            f"batches={arguments.quoted(batches)}: expected an array, or arrays that can be gone "
+            "through twice, such as a list of them"
+        )
     count, centre, jumps = _first_pass(pieces)
     spatial = centre.shape[:-1]
     channel_mean = centre.mean(axis=tuple(range(len(spatial))))
@@ -287,7 +294,9 @@ def _first_pass(pieces: Iterable[np.ndarray]) -> tuple[int, np.ndarray, list[flo
     count, total, shape = 0, np.zeros(()), None
     across = inside = np.zeros(0)
     for piece in pieces:
-        x = np.asarray(piece, np.float64)
+        if np.ndim(piece) < 3 or isinstance(piece, list):
+            raise ValueError("batches: expected arrays of shape (n, *spatial, channels)")
+        x = arguments.numbers("batches", piece)
         if shape is None:
             shape = x.shape[1:]
             check_spatial_shape(shape[:-1])

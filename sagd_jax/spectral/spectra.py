@@ -35,7 +35,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sagd_jax.spectral import bases
+from sagd_jax.spectral import arguments, bases
 from sagd_jax.spectral.covariance import (
     Covariance,
     FourierCovariance,
@@ -52,6 +52,7 @@ from sagd_jax.spectral.frequencies import (
     radial_frequency,
 )
 from sagd_jax.spectral.half_grid import check_spatial_shape, conjugate, half_grid_shape
+from sagd_jax.spectral.power_spectrum import PowerSpectrum
 from sagd_jax.system import kinds, schema
 from sagd_jax.system.errors import check_choice
 
@@ -94,7 +95,7 @@ def power_law(
     >>> [round(float(v), 2) for v in covariance.variance[:, 0]]
     [0.47, 0.47, 0.94, 1.41, 1.88]
     """
-    alpha = _check_number("alpha", alpha)
+    alpha = arguments.number("alpha", alpha)
     check_choice("dc", dc, DC_POLICIES)
     radius = radial_frequency(spatial_shape, basis=basis)
     if dc == "floor":
@@ -114,7 +115,7 @@ def exponential(spatial_shape: Sequence[int], beta: float, *, basis: str = "four
     Raises:
       ValueError: for a beta so large that part of the spectrum underflows float32.
     """
-    beta = _check_number("beta", beta)
+    beta = arguments.number("beta", beta)
     exponent = -beta * radial_frequency(spatial_shape, basis=basis) ** 2
     return from_log_amplitude(exponent, spatial_shape, f"beta={beta}", basis)
 
@@ -150,9 +151,8 @@ def band_pass(
     998
     """
     radius = radial_frequency(spatial_shape, unit, sample_rate=sample_rate, axes=axes, basis=basis)
-    bands = list(bands)
-    if not bands:
-        raise ValueError("bands=[]: expected at least one pair (low, high)")
+    if np.ndim(bands) < 1 or not len(bands):
+        raise ValueError(f"bands={bands!r}: expected at least one pair (low, high)")
     selected = np.zeros(radius.shape, bool)
     for band in bands:
         selected |= _in_band(radius, band, spatial_shape, unit)
@@ -186,8 +186,8 @@ def two_band(
     >>> bool((sagd.two_band((8, 8), gamma_low=0.5).variance == 1).all())
     True
     """
-    gamma_low = _check_number("gamma_low", gamma_low)
-    split = _check_number("split", split)
+    gamma_low = arguments.number("gamma_low", gamma_low)
+    split = arguments.number("split", split)
     if not 0 <= gamma_low <= 1:
         raise ValueError(f"gamma_low={gamma_low}: expected a number in [0, 1]")
     radius = radial_frequency(spatial_shape, unit, sample_rate=sample_rate, axes=axes, basis=basis)
@@ -220,7 +220,7 @@ def from_variance(variance: ArrayLike, spatial_shape: Sequence[int]) -> FourierC
     >>> sagd.from_variance(np.array([0.0, 1.0, 2.0, 1.0, 0.0]), (8,)).rank(channels=1)
     6
     """
-    values = np.asarray(variance, np.float64)
+    values = arguments.numbers("variance", variance)
     half = half_grid_shape(spatial_shape)
     if values.ndim == len(half):
         values = values[..., None]
@@ -276,7 +276,7 @@ def wedge(
             f"direction={direction!r}: expected one number per axis of spatial_shape="
             f"{tuple(spatial_shape)}, not all zero, on two or three axes"
         )
-    width = _check_number("width", width)
+    width = arguments.number("width", width)
     if not 0 < width < 180:
         raise ValueError(f"width={width}: expected degrees in (0, 180)")
     selected = in_wedge(spatial_shape, axis, width)
@@ -317,9 +317,11 @@ def notch(
     rates = np.ones(len(shape))
     if sample_rate is not None:
         rates = np.asarray(check_rates(sample_rate, "hz", len(shape)))
-    width = _check_number("width", width)
+    width = arguments.number("width", width)
     if width < 0:
         raise ValueError(f"width={width}: expected a number >= 0")
+    if np.ndim(frequencies) < 1:
+        raise ValueError(f"frequencies={frequencies!r}: expected vectors, such as [(60,), (120,)]")
     kept = np.ones(half_grid_shape(shape), bool)
     for frequency in frequencies:
         try:
@@ -349,20 +351,20 @@ def _distance(vector: np.ndarray, shape: tuple[int, ...], rates: np.ndarray) -> 
 
 
 def from_data(
-    power: ArrayLike,
-    spatial_shape: Sequence[int],
+    power: ArrayLike | PowerSpectrum,
+    spatial_shape: Sequence[int] | None = None,
     exponent: float = 1.0,
     floor: float = 1e-6,
     *,
-    basis: str = "fourier",
+    basis: str | None = None,
 ) -> Covariance:
     """Noise with the spectrum of a data set: lambda proportional to power^exponent.
 
     Args:
-      power: the data's power per frequency on the half grid, or, for `basis="cosine"`, on the whole
-        grid of that basis, as `estimate` of `power_spectrum.py` gives it, with or without a channel
+      power: what `estimate` of `power_spectrum.py` returns, or the data's power per frequency on the
+        half grid, or, for `basis="cosine"`, on the whole grid of that basis, with or without a channel
         axis.
-      spatial_shape: one to three sizes.
+      spatial_shape: one to three sizes; a `PowerSpectrum` has its own.
       exponent: 1 makes the signal-to-noise ratio equal at all frequencies, 0 is white; between them
         the tilt is tempered. It is one of the power: the slope of the amplitude is half of it.
       floor: smallest power relative to the mean; frequencies where the data have none get this
@@ -379,21 +381,36 @@ def from_data(
     >>> float(covariance.variance[0, 0] / covariance.variance[-1, 0])
     2.0
     """
-    exponent, floor = _check_number("exponent", exponent), _check_number("floor", floor)
+    exponent, floor = arguments.number("exponent", exponent), arguments.number("floor", floor)
     if not 0 <= floor <= 1:
         raise ValueError(f"floor={floor}: expected a number in [0, 1]")
-    values = np.asarray(power, np.float64)
+    if isinstance(power, PowerSpectrum):
+        own = power.spatial_shape
+        if spatial_shape is not None and check_spatial_shape(spatial_shape) != own:
+            raise ValueError(f"spatial_shape={spatial_shape!r}: the spectrum is of {own}")
+        if basis not in (None, power.basis):
+            raise ValueError(f"basis={basis!r}: the spectrum is of the basis {power.basis!r}")
+        power, spatial_shape, basis = power.power, own, power.basis
+    if spatial_shape is None:
+        raise ValueError("spatial_shape=None: it is needed where power is an array")
+    basis = basis or "fourier"
     check_choice("basis", basis, BASES)
+    values = arguments.numbers("power", power)
     in_fourier = basis == "fourier"
     grid = half_grid_shape(spatial_shape) if in_fourier else check_spatial_shape(spatial_shape)
     if values.ndim == len(grid):
         values = values[..., None]
-    if values.shape[:-1] == grid:
-        check_power(values, "power")
-        # Channels differ in level: each has its own floor.
-        values = np.maximum(values, floor * values.mean(axis=tuple(range(len(grid)))))
-        if exponent != 1 and not np.all(values > 0):
-            raise ValueError("power: zero somewhere; give a floor > 0")
+    if values.shape[:-1] != grid:
+        which = "half grid" if in_fourier else "whole grid"
+        raise ValueError(
+            f"power.shape={np.shape(power)}: expected {(*grid, 'channels or 1')}, a power spectrum on "
+            f"the {which}; sagd.power_spectrum.estimate(data) makes one of data"
+        )
+    check_power(values, "power")
+    # Channels differ in level: each has its own floor.
+    values = np.maximum(values, floor * values.mean(axis=tuple(range(len(grid)))))
+    if exponent != 1 and not np.all(values > 0):
+        raise ValueError("power: zero somewhere; give a floor > 0")
     return on_grid(values**exponent, spatial_shape, basis)
 
 
@@ -412,7 +429,7 @@ def on_grid(
 
 
 def from_amplitude(
-    amplitude: np.ndarray, spatial_shape: Sequence[int], basis: str = "fourier"
+    amplitude: ArrayLike, spatial_shape: Sequence[int], basis: str = "fourier"
 ) -> Covariance:
     """Noise with the amplitude w(f) on the half grid (no channel axis), normalised by equation (4).
 
@@ -423,7 +440,13 @@ def from_amplitude(
     >>> sagd.spectra.from_amplitude(1 / (1 + radius), (8, 8)).rank(channels=1)
     64
     """
-    return _from_power(np.square(amplitude), spatial_shape, "the weights", basis)
+    weights = arguments.numbers("amplitude", amplitude)
+    in_fourier = basis == "fourier"
+    grid = half_grid_shape(spatial_shape) if in_fourier else check_spatial_shape(spatial_shape)
+    if weights.shape != grid:
+        which = "half grid" if in_fourier else "whole grid"
+        raise ValueError(f"amplitude.shape={weights.shape}: expected {grid}, the {which}")
+    return _from_power(np.square(weights), spatial_shape, "the weights", basis)
 
 
 def from_log_amplitude(
@@ -448,16 +471,6 @@ def _from_power(
     if basis == "fourier":
         return normalised(power[..., None], spatial_shape, what)
     return normalised_in(power[..., None], bases.KINDS[basis](spatial_shape), what)
-
-
-def _check_number(name: str, value: float) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = float("nan")
-    if not np.isfinite(number):
-        raise ValueError(f"{name}={value!r}: expected a finite number")
-    return number
 
 
 def _in_band(

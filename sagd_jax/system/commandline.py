@@ -60,6 +60,39 @@ class Parser(argparse.ArgumentParser):
         self._refuse([flag for flag in rest if flag not in overrides])
         return flags, overrides
 
+    def add_allow(self) -> None:
+        """Adds `--allow`, of the programs that read checkpoints."""
+        self.add_argument(
+            "--allow",
+            action="append",
+            default=[],
+            metavar="MODULE:FUNCTION",
+            help="import this, if the checkpoint names it; may be given several times",
+        )
+
+    def add_config_help(self, fields: Callable[[], str]) -> None:
+        """Adds `--help` and `--help=config`, to a parser with `add_help=False`.
+
+        Args:
+          fields: the text of the latter; called when it is asked for.
+        """
+
+        class Help(argparse.Action):
+            def __call__(self, parser, namespace, values, option_string=None):
+                if values not in (None, "config"):
+                    parser.error(f"--help={values}: expected --help or --help=config")
+                print(fields() if values else parser.format_help(), flush=True)
+                parser.exit()
+
+        self.add_argument(
+            "-h",
+            "--help",
+            nargs="?",
+            metavar="config",
+            action=Help,
+            help="show this message; --help=config: all fields of the config",
+        )
+
     def _refuse(self, rest: Sequence[str]) -> None:
         if not rest:
             return

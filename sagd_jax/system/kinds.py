@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sagd_jax.system.schema import ConfigError, field
+from sagd_jax.system.schema import ConfigError, Free, OrImportPath, field
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +47,12 @@ def kind(make: Callable[..., Any], **fields: Any) -> Kind:
         if hint in (tuple, type(None)):
             raise TypeError(f"{name}: its default does not tell its type; give hint=")
     return Kind(make, fields, hints)
+
+
+def own_options(selector: str = "kind") -> Any:
+    """A section's field with the keyword arguments of a kind that is given by import path."""
+    only = {selector: OrImportPath()}
+    return field(Free(), f"arguments of the function that {selector} names", only=only)
 
 
 def users(table: Mapping[str, Kind]) -> dict[str, tuple[str, ...]]:

@@ -14,6 +14,7 @@ import dataclasses
 import difflib
 import math
 import numbers
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,9 +22,39 @@ from typing import Any
 
 from sagd_jax.system.errors import ForPeople, check_choice, one_line
 
+_IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+OWN = "module:function, the import path of one of your own"
+
 
 class ConfigError(ForPeople, ValueError):
     """A configuration that cannot be used; the message is one line."""
+
+
+class Free(dict):
+    """The values of a field that may have any names: scalars, or lists of them, as JSON has them."""
+
+    def __hash__(self) -> int:  # type: ignore[override]  # a default of a dataclass must have one
+        return hash(tuple(sorted(self)))
+
+
+class OrImportPath(tuple):
+    """Words that a field can have, or else an import path, `module:function`.
+
+    >>> "white" in OrImportPath(["white"]), "my_module:rings" in OrImportPath(["white"])
+    (True, True)
+    """
+
+    def __contains__(self, word: Any) -> bool:
+        return super().__contains__(word) or is_import_path(word)
+
+
+def is_import_path(word: Any) -> bool:
+    """Whether a word of a config has the form of an import path, `module:function`.
+
+    >>> is_import_path("my_module:rings"), is_import_path("power_law")
+    (True, False)
+    """
+    return isinstance(word, str) and _IMPORT_PATH.fullmatch(word) is not None
 
 
 def field(
@@ -66,9 +97,11 @@ def field(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def section(cls: type, *, may_change: bool = False) -> Any:
-    """A field that is a nested section."""
-    metadata = {"doc": (cls.__doc__ or "").strip(), "may_change": may_change}
+def section(
+    cls: type, *, may_change: bool = False, only: Mapping[str, Sequence[Any]] | None = None
+) -> Any:
+    """A field that is a nested section; `only` as in `field`, but its fields may be set anyway."""
+    metadata = {"doc": (cls.__doc__ or "").strip(), "may_change": may_change, "only": only}
     return dataclasses.field(default_factory=cls, metadata=metadata)
 
 
@@ -91,7 +124,7 @@ def checked(value: Any, hint: Any, rule: Mapping[str, Any], name: str) -> Any:
     except ConfigError as error:
         if hint not in (int, float):
             raise
-        expected = f"a {'whole ' if hint is int else ''}number {_range(rule)}".strip()
+        expected = f"a {'whole ' if hint is int else ''}number {bounds(rule)}".strip()
         raise ConfigError(f"{name}={value}: expected {expected}") from error
     return result
 
@@ -195,6 +228,16 @@ def field_names(cls: type, prefix: str = "") -> list[str]:
     return names
 
 
+def in_effect(config: Any) -> dict[str, Any]:
+    """As `as_dict`, without the fields and sections that have no effect under the others' values."""
+    values = {}
+    for f in dataclasses.fields(config):
+        value, only = getattr(config, f.name), f.metadata.get("only") or {}
+        if all(getattr(config, other) in allowed for other, allowed in only.items()):
+            values[f.name] = in_effect(value) if dataclasses.is_dataclass(value) else _plain(value)
+    return values
+
+
 def may_change(cls: type, prefix: str = "") -> list[str]:
     """The names, dotted, of the fields and sections that a run that goes on may change."""
     names = []
@@ -240,8 +283,35 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
         return int(value)
     if hint in (bool, str) and isinstance(value, hint):
         return value
+    if hint is Free:
+        return _convert_free(value, path)
     name = {float: "a finite number", int: "a whole number", bool: "True or False", str: "a string"}
     raise ConfigError(f"{path}={value!r}: expected {name[hint]}, got {type(value).__name__}")
+
+
+def _convert_free(value: Any, path: str) -> Free:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{path}={value!r}: expected names and values, such as {path}.NAME=1")
+
+    def is_scalar(v: Any) -> bool:
+        return v is None or isinstance(v, (bool, int, str)) or _is_finite(v)
+
+    result = Free()
+    for name, item in value.items():
+        listed = isinstance(item, (list, tuple))
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ConfigError(f"{path}: {name!r} cannot be the name of an argument")
+        if not (all(map(is_scalar, item)) if listed else is_scalar(item)):
+            raise ConfigError(
+                f"{path}.{name}={item!r}: expected a finite number, text, True, False, None, or a "
+                "list of such"
+            )
+        result[name] = list(item) if listed else item
+    return result
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _check_bounds(value: Any, rule: Mapping[str, Any], path: str) -> None:
@@ -251,8 +321,12 @@ def _check_bounds(value: Any, rule: Mapping[str, Any], path: str) -> None:
         return
     if value is None:
         return
-    if rule.get("choices") is not None:
-        check_choice(path, value, rule["choices"], ConfigError)
+    choices = rule.get("choices")
+    if choices is not None and value not in choices:
+        if isinstance(choices, OrImportPath):
+            words = ", ".join(map(repr, choices))
+            raise ConfigError(f"{path}={value!r}: expected one of {words}, or {OWN}")
+        check_choice(path, value, choices, ConfigError)
     for name, fails, words in (
         # Negated, so that NaN fails too.
         ("low", lambda v, b: not v >= b, "at least"),
@@ -264,26 +338,26 @@ def _check_bounds(value: Any, rule: Mapping[str, Any], path: str) -> None:
             raise ConfigError(f"{path}={value!r}: expected {words} {rule[name]!r}")
 
 
-def _range(rule: Mapping[str, Any]) -> str:
+def bounds(rule: Mapping[str, Any]) -> str:
     """The bounds of a number in words, such as `in [0, 1)`."""
     low, high = rule.get("low"), rule.get("high")
     above, below = rule.get("above"), rule.get("below")
-    start = f"[{low:g}" if low is not None else f"({above:g}" if above is not None else ""
-    end = f"{high:g}]" if high is not None else f"{below:g})" if below is not None else ""
+    start = f"[{low:.10g}" if low is not None else f"({above:.10g}" if above is not None else ""
+    end = f"{high:.10g}]" if high is not None else f"{below:.10g})" if below is not None else ""
     if start and end:
         return f"in {start}, {end}"
     signs = {"low": ">=", "above": ">", "high": "<=", "below": "<"}
-    return "".join(f"{sign} {rule[k]:g}" for k, sign in signs.items() if rule.get(k) is not None)
+    return "".join(f"{sign} {rule[k]:.10g}" for k, sign in signs.items() if rule.get(k) is not None)
 
 
 def _check_used(config: Any, where: str) -> None:
     for f in dataclasses.fields(config):
         only = f.metadata.get("only") or {}
-        if getattr(config, f.name) == f.default:
+        if getattr(config, f.name) == f.default or dataclasses.is_dataclass(f.default_factory):
             continue
         for other, allowed in only.items():
             if getattr(config, other) not in allowed:
-                values = " or ".join(map(repr, allowed))
+                values = " or ".join(map(repr, allowed)) or OWN
                 raise ConfigError(
                     f"{where}.{f.name}={getattr(config, f.name)!r} has no effect with "
                     f"{where}.{other}={getattr(config, other)!r}; it needs {other}={values}"

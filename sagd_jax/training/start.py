@@ -101,14 +101,16 @@ def begin(
         with announced("compiling the initial weights", say):
             state = jax.block_until_ready(jax.jit(fresh, out_shardings=layout)(key))
         return state, "starting a new run"
-    params, words = _other_weights(init_from, parameter_shapes(model, shape))
+    config = prepared.record.config  # what it names is what its user named
+    allow = (config.model.kind, config.schedule.kind)
+    params, words = _other_weights(init_from, parameter_shapes(model, shape), allow)
     start = jax.jit(lambda p: initial_state(p, optimizer), out_shardings=layout)
     return start(params), f"starting from {words}"
 
 
-def _other_weights(folder: str, shapes: Any) -> tuple[Any, str]:
+def _other_weights(folder: str, shapes: Any, allow: tuple[str, ...]) -> tuple[Any, str]:
     if (epath.Path(folder) / "checkpoints").is_dir():
-        run = load_run(folder)
+        run = load_run(folder, allow=allow)
         params, words = run.params, f"the EMA weights of {folder} at step {run.step}"
     else:
         from sagd_jax.models.diffusers_weights import load_diffusers

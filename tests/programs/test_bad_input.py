@@ -45,7 +45,10 @@ def complaint(main, argv, capsys):
         (["--config.model.unet.norm_num_groups=3"], "norm_num_groups"),
         (["--config.model.unet.block_out_channels=8,8,8,8,8"], "config.model"),
         (["--config.mesh.fsdp=7"], "config.mesh"),
-        (["--config.schedule.kind=rectified_flow"], "x0, v or velocity"),
+        (
+            ["--config.schedule.kind=rectified_flow", "--config.model.prediction=epsilon"],
+            "x0, v or velocity",
+        ),
         (["--config.model.prediction=score", "--config.train.norm=mahalanobis"], "mahalanobis"),
         (["--config.data.name=digitz"], "expected one of 'digits'"),
         (["--config.data.split=validation"], "validation"),

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+import sagd_jax as sagd
 from sagd_jax import data
 from sagd_jax.programs import spectrum
 from sagd_jax.run import build
@@ -33,10 +34,13 @@ def test_the_program(tmp_path, capsys):
         corruption_strength=0.06,
     )
     out = tmp_path / "out"
-    spectrum.main([f"--config={config}", f"--out={out}", "--num_examples=300"])
+    flags = ["--num_examples=300", "--max_removed=0.2"]
+    spectrum.main([f"--config={config}", f"--out={out}", *flags])
     printed = capsys.readouterr().out
     for text in ("300 of 400 examples", "+- s.e.", "1. band 0.28", "% of the data's energy"):
         assert text in printed
+    assert "+- 0.016 cycles/sample" in printed  # half a bin of 32
+    assert 'it wraps around at the edges of an example; that of basis="cosine" does not' in printed
     assert {path.name for path in out.iterdir()} == {
         "spectrum.png",
         "spectrum.json",
@@ -48,10 +52,18 @@ def test_the_program(tmp_path, capsys):
     numbers = json.loads((out / "spectrum.json").read_text())
     assert numbers["num_examples"] == 300
     assert numbers["anomalies"][0]["kind"] == "band"
-    assert 0 < numbers["energy_removed_by_omission"] < 0.3
+    # The same number as training prints for this hole.
+    from sagd_jax.data import open_source
+    from sagd_jax.run import config_file as run_config
+    from sagd_jax.training.summary import hidden_energy
+
+    hole = sagd.from_variance(np.load(out / "omission.npy"), (32, 32))
+    share = hidden_energy(hole, open_source(run_config.read_config(str(config)).data))
+    assert numbers["energy_removed_by_omission"] == pytest.approx(share)
+    assert 0.1 < share < 0.2
+    assert f"removes {share:.2%} of the data's energy" in printed
     # The snippet is a config that names a valid covariance.
     from sagd_jax.run import build
-    from sagd_jax.run import config_file as run_config
 
     text = config.read_text().replace(
         "    return config",
@@ -131,12 +143,57 @@ def normalised(x, value_range):
     return np.asarray(data.normalise(x, value_range))
 
 
+def sounds(folder, frequency):
+    """Noise and a tone that holds most of its energy, at 8000 samples per second."""
+    import soundfile
+
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    phase = 2 * np.pi * (frequency * np.arange(128) / 8000 + rng.random((64, 1)))
+    sound = 0.2 * np.sin(phase) + 0.05 * rng.normal(size=phase.shape)
+    soundfile.write(folder / "x.wav", sound.ravel(), 8000)
+
+
+def test_no_omission_is_suggested_of_what_may_be_the_signal(tmp_path, capsys):
+    sounds(tmp_path / "sounds", frequency=1000)
+    config = config_file(tmp_path, name="audio", dir=str(tmp_path / "sounds"), window=128)
+    out = tmp_path / "out"
+    spectrum.main([f"--config={config}", f"--out={out}", "--window=none"])
+    printed = capsys.readouterr().out
+    # Half of a bin of 8000 / 128 Hz.
+    assert "1. line at 0.1250 +- 0.0039 cycles/sample (1000.0 +- 31 Hz)" in printed
+    assert "a held note looks like a hum at this length; a longer window, " in printed
+    assert "--config.data.window=1024, tells them apart" in printed
+    assert "more than --max_removed=0.1" in printed
+    assert not (out / "omission.npy").exists()
+    assert "equal_snr.npy" in (out / "noise_config.py").read_text()
+    assert json.loads((out / "spectrum.json").read_text())["energy_removed_by_omission"] > 0.8
+
+    spectrum.main([f"--config={config}", f"--out={out}", "--window=none", "--max_removed=1"])
+    assert "omission.npy" in (out / "noise_config.py").read_text()
+    spectrum.main([f"--config={config}", f"--out={out}", "--window=none"])
+    assert not (out / "omission.npy").exists()  # not that of the run before
+
+
+@pytest.mark.parametrize("mean", ["channel", "site"])
+def test_constant_data_are_named_as_such(tmp_path, capsys, mean):
+    np.save(tmp_path / "x.npy", np.full((5, 8, 8, 3), 51, np.uint8))
+    config = config_file(tmp_path, name="array", dir=str(tmp_path / "x.npy"))
+    with pytest.raises(SystemExit) as raised:
+        spectrum.main([f"--config={config}", f"--out={tmp_path / 'out'}", f"--mean={mean}"])
+    assert raised.value.code == 2
+    error = capsys.readouterr().err
+    assert "the data are constant" in error and "-0.6, -0.6, -0.6" in error
+    assert error.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--basis=haar"], "'fourier', 'cosine'"),
         (["--per_class", "--num_examples=12"], "--per_class: class"),
         (["--per_class", "--config.data.name=synthetic"], "--per_class: this data has no labels"),
+        (["--max_removed=2"], "expected a number in [0, 1]"),
         (["--num_examples=1"], "--num_examples=1: expected at least 2"),
         (["--margin=-1"], "--margin=-1.0"),
         (["--config.data.split=trian"], "'train', 'test', 'all'"),

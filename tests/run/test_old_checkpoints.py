@@ -18,6 +18,7 @@ import pytest
 from programs import run
 
 import sagd_jax as sagd
+from sagd_jax.programs import inspect
 from sagd_jax.run.saved import load_run
 
 CONFIG = """
@@ -107,6 +108,18 @@ def test_it_loads(stored):
     )
     x, t = np.zeros((2, 8, 8, 1), np.float32), np.full(2, 0.5, np.float32)
     assert denoiser(x, t, np.zeros(2, np.int32)).shape == (2, 8, 8, 1)
+
+
+def test_inspect_shows_the_fields_that_have_an_effect(stored, capsys):
+    assert inspect.main([str(stored / "run")]) == 0
+    short = capsys.readouterr().out
+    assert inspect.main([str(stored / "run"), "--all"]) == 0
+    whole = capsys.readouterr().out
+    for text in ('"alpha": -0.5', '"unet": {', '"prediction": "v"'):
+        assert text in short and text in whole
+    for text in ('"dit": {', '"beta_min"', '"gamma_low"'):
+        assert text not in short and text in whole
+    assert "--all shows the others" in short and "--all" not in whole
 
 
 def test_it_resumes_bit_for_bit(stored, flags, exact, tmp_path, cache):

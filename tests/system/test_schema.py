@@ -98,3 +98,29 @@ def test_faults_are_named_in_one_line(values, message):
 def test_the_place_is_that_of_the_caller():
     with pytest.raises(schema.ConfigError, match=r"^file=3: expected a section"):
         schema.build(Config, 3, where="file")
+
+
+def test_what_has_an_effect_is_what_the_other_values_leave():
+    assert schema.in_effect(build()) == {
+        "widths": [32, 64],
+        "crop": [8, 0.5],
+        "ema": True,
+        "optimiser": {"name": "adam", "rate": 1e-3, "warmup": None},
+    }
+    assert schema.in_effect(build(optimiser={"name": "sgd"}))["optimiser"]["momentum"] == 0.0
+
+
+def test_a_section_without_effect_may_be_set_but_is_not_shown():
+    @dataclasses.dataclass(frozen=True)
+    class Model:
+        """A network."""
+
+        kind: str = schema.field("a", "which", choices=("a", "b"))
+        a: Optimiser = schema.section(Optimiser, only={"kind": ("a",)})
+
+    # Type hints of a class in a function are resolved in its module's names.
+    Model.__annotations__["a"], Model.__annotations__["kind"] = Optimiser, str
+    set_anyway = schema.build(Model, {"kind": "b", "a": {"rate": 0.5}})
+    assert set_anyway.a.rate == 0.5
+    assert schema.in_effect(set_anyway) == {"kind": "b"}
+    assert schema.as_dict(set_anyway)["a"]["rate"] == 0.5

@@ -38,6 +38,7 @@ def batch(value=128, corrupted=False, size=16):
 
 
 def stub_steps(corrupted=None, **sections):
+    sections = {"model": {"prediction": "epsilon"}, **sections}
     covariance = sagd.white((8, 8))
     if corrupted is not None:
         sections["corrupted_noise"] = {"kind": "band_pass"}  # that there is one

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sagd_jax.diffusion.schedules.base import Schedule, as_float
+from sagd_jax.spectral import arguments
 from sagd_jax.system import kinds, schema
 
 
@@ -185,13 +186,18 @@ def linear_beta(
     >>> round(float(sagd.schedules.linear_beta().alpha(0.001)) ** 2, 6)
     0.9999
     """
+    beta_min, beta_max = (
+        arguments.number("beta_min", beta_min),
+        arguments.number("beta_max", beta_max),
+    )
     if not 0 < beta_min <= beta_max < 1:
         raise ValueError(
             f"beta_min={beta_min}, beta_max={beta_max}: expected 0 < beta_min <= beta_max < 1"
         )
-    if int(num_steps) != num_steps or num_steps < 1:
+    steps = arguments.number("num_steps", num_steps)
+    if int(steps) != steps or steps < 1:
         raise ValueError(f"num_steps={num_steps}: expected an integer >= 1")
-    return LinearBeta(float(beta_min), float(beta_max), int(num_steps))
+    return LinearBeta(beta_min, beta_max, int(steps))
 
 
 def cosine() -> Cosine:
@@ -210,11 +216,12 @@ def edm(sigma_max: float = 80.0, rho: float = 7.0) -> Edm:
     Raises:
       ValueError: unless sigma_max > 0 and rho >= 1.
     """
-    if not (sigma_max > 0 and math.isfinite(sigma_max)):
+    sigma_max, rho = arguments.number("sigma_max", sigma_max), arguments.number("rho", rho)
+    if sigma_max <= 0:
         raise ValueError(f"sigma_max={sigma_max}: expected a finite number > 0")
-    if not (rho >= 1 and math.isfinite(rho)):
+    if rho < 1:
         raise ValueError(f"rho={rho}: expected a finite number >= 1")
-    return Edm(float(sigma_max), float(rho))
+    return Edm(sigma_max, rho)
 
 
 # What a config can name, `config.schedule.kind`, and its fields there.
