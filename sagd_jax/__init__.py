@@ -59,12 +59,18 @@ from sagd_jax.version import __version__
 
 if TYPE_CHECKING:
     from sagd_jax import data, evaluation, likelihood, models, programs, run, show, system, training
+    from sagd_jax.data.source import to_uint8
     from sagd_jax.run.config import default_config
-    from sagd_jax.run.saved import load
+    from sagd_jax.run.saved import load, load_run
 
 # Imported at first use: they need more than jax and numpy, or are programs too (python -m
 # sagd_jax.likelihood), which their own package must not import.
-_LATE = {"default_config": "sagd_jax.run.config", "load": "sagd_jax.run.saved"}
+_LATE = {
+    "default_config": "sagd_jax.run.config",
+    "load": "sagd_jax.run.saved",
+    "load_run": "sagd_jax.run.saved",
+    "to_uint8": "sagd_jax.data.source",
+}
 _module = modules_of(__name__)
 
 __all__ = [
@@ -91,6 +97,7 @@ __all__ = [
     "half_grid",
     "likelihood",
     "load",
+    "load_run",
     "log_likelihood",
     "losses",
     "mixture",
@@ -112,6 +119,7 @@ __all__ = [
     "spectra",
     "system",
     "time_grids",
+    "to_uint8",
     "training",
     "transform",
     "two_band",

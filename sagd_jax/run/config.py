@@ -20,7 +20,7 @@ from sagd_jax.diffusion.samplers import METHODS, SAMPLERS
 from sagd_jax.spectral import spectra
 from sagd_jax.spectral.covariance import FourierCovariance
 from sagd_jax.system import kinds, schema
-from sagd_jax.system.schema import ConfigError, field, section
+from sagd_jax.system.schema import LARGEST_SEED, ConfigError, field, section
 
 OPTIMIZERS = ("adam", "adamw", "lion", "sgd")
 
@@ -244,7 +244,7 @@ class MeshConfig:
 class RunConfig:
     """A whole run."""
 
-    seed: int = field(0, "of initialisation, data order and noise", low=0, high=2**31 - 1)
+    seed: int = field(0, "of initialisation, data order and noise", low=0, high=LARGEST_SEED)
     data: DataConfig = section(DataConfig)
     noise: NoiseConfig = section(NoiseConfig)
     corrupted_noise: CorruptedNoiseConfig = section(CorruptedNoiseConfig)

@@ -20,6 +20,8 @@ from typing import Any
 
 from sagd_jax.system.errors import ForPeople, check_choice
 
+LARGEST_SEED = 2**31 - 1  # JAX takes seeds modulo 2**32: larger ones would be others in silence
+
 
 class ConfigError(ForPeople, ValueError):
     """A configuration that cannot be used; the message is one line."""
@@ -93,6 +95,11 @@ def checked(value: Any, hint: Any, rule: Mapping[str, Any], name: str) -> Any:
         expected = f"a {'whole ' if hint is int else ''}number {_range(rule)}".strip()
         raise ConfigError(f"{name}={value}: expected {expected}") from error
     return result
+
+
+def check_seed(seed: int, name: str = "seed") -> None:
+    """Raises ConfigError for a seed that JAX would take for another."""
+    checked(seed, int, {"low": 0, "high": LARGEST_SEED}, name)
 
 
 def parse(text: str, hint: Any) -> Any:
