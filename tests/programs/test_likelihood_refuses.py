@@ -50,7 +50,7 @@ def test_lines_that_are_no_results_are_not_gone_on_from(compute, tmp_path, monke
     file.write_text(head + first + '{"index": 1, "nats": NaN}\n')
     line = refused(compute("--num_examples=2"))
     assert "line 3 says nan, which is no result" in line
-    assert 'NaN' in file.read_text()
+    assert "NaN" in file.read_text()
 
 
 def test_results_are_of_one_checkpoint(compute, tmp_path, monkeypatch):

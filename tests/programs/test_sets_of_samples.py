@@ -94,7 +94,7 @@ def test_samples_of_unknown_settings_are_not_added_to(draw, tmp_path):
     assert "samples.npz is of samples with unknown settings" in refused(draw("--num_samples=2"))
     (tmp_path / "out" / "samples.npz").unlink()
     (tmp_path / "out" / "grid.png").unlink()
-    assert "000000.png is of samples with" in refused(draw("--num_samples=2"))
+    assert ".png is of samples with unknown" in refused(draw("--num_samples=2"))
 
 
 def test_a_set_of_an_earlier_version_can_be_named(draw, tmp_path):
@@ -106,7 +106,7 @@ def test_a_set_of_an_earlier_version_can_be_named(draw, tmp_path):
         json.dumps({k: v for k, v in settings.items() if k not in ("checkpoint", "first", "clip")})
     )
     line = refused(draw(*flags))
-    assert 'does not say of which checkpoint' in line and 'put "checkpoint": "a"' in line
+    assert "does not say of which checkpoint" in line and 'put "checkpoint": "a"' in line
     file.write_text(json.dumps({**json.loads(file.read_text()), "checkpoint": "a"}))
     assert "nothing to do" in draw(*flags)[1]
 
@@ -168,24 +168,25 @@ def test_python_draws_the_same(draw, tmp_path, method):
         clip=(-1, 1),
     )
     drawn = samples(tmp_path / "out")
-    assert len(np.unique(drawn)) > 20
+    assert len(np.unique(drawn)) > 10
     assert np.abs(sagd.to_uint8(x).astype(int) - drawn).max() <= 1
     assert np.mean(sagd.to_uint8(x) == drawn) > 0.9
 
 
-def test_what_is_cut_off_is_said(draw, monkeypatch):
-    serve(monkeypatch, A=toy_run(0.01), wild=toy_run(-3.0), epsilon=toy_run(
-        8.0, schedule={"kind": "linear_beta"}, model={"prediction": "epsilon"}))  # fmt: skip
-    _, said, complaint = draw("--num_samples=8", out="a", workdir="wild")
-    share = float(said.split("\n")[1].split("%")[0])
-    assert share > 50 and "WARNING" not in said
-    assert "likely causes: a run that is young (step 5)" in complaint
+def test_what_is_cut_off_is_said(draw, monkeypatch, caplog):
+    serve(monkeypatch, A=toy_run(1.7), wild=toy_run(-3.0))
+    _, said, _ = draw("--num_samples=8", out="a", workdir="wild")
+    assert float(said.split("\n")[1].split("%")[0]) > 50
+    assert "likely causes: a run that is young (step 5)" in caplog.text
     # The share of values beyond the range by more than 5% of it, 0.1 of [-1, 1].
     run = toy_run(-3.0)
     x = sagd.sample(jax.random.key(0), run.denoiser(), run.diffusion, (8, 4, 4, 1), num_steps=3)
-    _, said, complaint = draw("--num_samples=8", "--no-clip", out="b", workdir="wild")
+    _, said, _ = draw("--num_samples=8", "--no-clip", out="b", workdir="wild")
     assert f"{np.mean(np.abs(x) > 1.1):.1%} of the values were cut off" in said
-    assert "--clip clips at every step" in complaint
+    assert "--clip clips at every step" in caplog.text
+    caplog.clear()
+    _, said, _ = draw("--num_samples=8", out="c")
+    assert "0.0% of the values were cut off" in said and not caplog.text
 
 
 @pytest.mark.parametrize(
@@ -193,7 +194,7 @@ def test_what_is_cut_off_is_said(draw, monkeypatch):
     [
         ({}, {}, True),
         ({"dtype": "float32"}, {}, False),
-        ({}, {"data": {"corruption": "band_noise"}}, False),
+        ({}, {"data": {"corruption": "hum"}}, False),
     ],
 )
 def test_clipping_is_on_where_the_data_have_bounds(
