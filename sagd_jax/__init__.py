@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagd_jax.diffusion import (
     calibration,
+    denoisers,
     editing,
     guidance,
     losses,
@@ -87,6 +88,7 @@ __all__ = [
     "covariance",
     "data",
     "default_config",
+    "denoisers",
     "editing",
     "evaluation",
     "exponential",

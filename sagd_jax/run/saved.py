@@ -132,7 +132,8 @@ def load(
     Example::
 
       denoiser, diffusion, metadata = sagd.load("runs/digits")
-      # Sample 7 of `sample.py --seed=0`, which clips where the data are 8-bit images.
+      # Sample 7 of `sample.py --seed=0`, which clips where the data are 8-bit images. Its class, in a
+      # run with classes, is 7 modulo their number: functools.partial(denoiser, label=...).
       x = sagd.sample(
           jax.random.key(0), denoiser, diffusion, (1, *metadata["shape"]), offset=7, clip=(-1, 1)
       )
