@@ -21,7 +21,7 @@ from jax.sharding import Mesh, NamedSharding
 from sagd_jax.data.source import denormalise
 from sagd_jax.diffusion import guidance
 from sagd_jax.diffusion.process import Diffusion
-from sagd_jax.diffusion.samplers import Sampler
+from sagd_jax.diffusion.samplers import Sampler, check_prediction
 from sagd_jax.diffusion.sampling import sample
 from sagd_jax.run.denoiser import as_denoiser
 from sagd_jax.run.layout import batch_sharding, replicated, rounded_up
@@ -236,6 +236,8 @@ def compile_draw(
             denoise = guidance.classifier_free(denoise, denoiser(None), guidance_scale)
         kind = config.prediction
         if clip:
+            # `sample` sees v, which tells both at every time; what the network says may not.
+            check_prediction(diffusion, kind, 1.0)
             denoise, kind = guidance.map_x0(denoise, diffusion, _clip_and_mark, kind, "v"), "v"
         x = sample(
             key,

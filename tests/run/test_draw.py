@@ -35,6 +35,13 @@ def test_the_first_batch_that_is_not_finite_is_named():
     assert draw.last_finite_step({"scale": jnp.float32(np.nan)}, 5) == 0
 
 
+@pytest.mark.parametrize("clip", [False, True])
+def test_a_prediction_that_says_nothing_at_the_start_is_refused(clip):
+    run = toy_run(model={"prediction": "epsilon"})  # and alpha is 0 at the start
+    with pytest.raises(ValueError, match="use a network that predicts x0, v or velocity"):
+        drawer(run, clip=clip).check(run.params)
+
+
 def test_seeds_that_would_be_others_are_refused():
     run = toy_run()
     source = open_source(DataConfig())
