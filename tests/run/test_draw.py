@@ -1,10 +1,13 @@
 """Samples of a run: seeds, and what is finite and until when."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from toy_runs import toy_run
 
+import sagd_jax as sagd
 from sagd_jax.data import corruptions, open_source
 from sagd_jax.data.config import DataConfig
 from sagd_jax.diffusion.samplers import Ddim
@@ -37,7 +40,9 @@ def test_the_first_batch_that_is_not_finite_is_named():
 
 @pytest.mark.parametrize("clip", [False, True])
 def test_a_prediction_that_says_nothing_at_the_start_is_refused(clip):
-    run = toy_run(model={"prediction": "epsilon"})  # and alpha is 0 at the start
+    run = toy_run(model={"prediction": "epsilon"})
+    straight = sagd.Diffusion(sagd.schedules.rectified_flow(), run.diffusion.covariance)
+    run = dataclasses.replace(run, diffusion=straight)  # alpha is 0 at the start
     with pytest.raises(ValueError, match="use a network that predicts x0, v or velocity"):
         drawer(run, clip=clip).check(run.params)
 
