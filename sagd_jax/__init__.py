@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagd_jax.diffusion import (
     calibration,
+    denoisers,
     editing,
     guidance,
     losses,
@@ -67,12 +68,18 @@ from sagd_jax.version import __version__
 
 if TYPE_CHECKING:
     from sagd_jax import data, evaluation, likelihood, models, programs, run, show, system, training
+    from sagd_jax.data.source import to_uint8
     from sagd_jax.run.config import default_config
-    from sagd_jax.run.saved import load
+    from sagd_jax.run.saved import load, load_run
 
 # Imported at first use: they need more than jax and numpy, or are programs too (python -m
 # sagd_jax.likelihood), which their own package must not import.
-_LATE = {"default_config": "sagd_jax.run.config", "load": "sagd_jax.run.saved"}
+_LATE = {
+    "default_config": "sagd_jax.run.config",
+    "load": "sagd_jax.run.saved",
+    "load_run": "sagd_jax.run.saved",
+    "to_uint8": "sagd_jax.data.source",
+}
 _module = modules_of(__name__)
 
 __all__ = [
@@ -94,6 +101,7 @@ __all__ = [
     "covariance",
     "data",
     "default_config",
+    "denoisers",
     "diagonal",
     "editing",
     "evaluation",
@@ -107,6 +115,7 @@ __all__ = [
     "host",
     "likelihood",
     "load",
+    "load_run",
     "log_likelihood",
     "losses",
     "matern",
@@ -135,6 +144,7 @@ __all__ = [
     "stacks",
     "system",
     "time_grids",
+    "to_uint8",
     "training",
     "transform",
     "two_band",

@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike
 from sagd_jax.spectral import transform
 from sagd_jax.spectral.covariance import Covariance
 from sagd_jax.spectral.frequencies import frequency_vectors
+from sagd_jax.system import schema
 
 # The luminance table of JPEG (ITU-T T.81, annex K), in steps of 8-bit values.
 _JPEG_STEPS = np.array(
@@ -52,6 +53,8 @@ def example_keys(
     >>> frozen.shape, bool((frozen == fresh).any())
     ((2,), False)
     """
+    if isinstance(seed, int):
+        schema.check_seed(seed)
     key = jax.random.key(seed)
     # The two kinds fold in a different number of words, so they share no key.
     key = jax.random.fold_in(key, 0) if step is None else jax.random.fold_in(key, 1)

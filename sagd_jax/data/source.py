@@ -147,6 +147,25 @@ def denormalise(x: ArrayLike, value_range: ValueRange, dtype: Any) -> jax.Array:
     return raw.astype(dtype)
 
 
+def to_uint8(samples: ArrayLike, value_range: ValueRange = (0, 255)) -> np.ndarray:
+    """Samples of 8-bit images as sample.py writes them, from what `sagd.sample` returns.
+
+    Args:
+      samples: any shape, in the network's range: -1 becomes `low`, 1 `high`; rounded, and clipped.
+      value_range: (low, high), that of the run's data where it is not 0 to 255.
+
+    Raises:
+      ValueError: some are not finite, which no byte can say.
+
+    >>> to_uint8(np.array([-1.5, -1.0, 0.0, 1.0]))
+    array([  0,   0, 128, 255], dtype=uint8)
+    """
+    x = np.asarray(samples)
+    if not np.isfinite(x).all():
+        raise ValueError(f"samples: {np.sum(~np.isfinite(x))} of {x.size} values are not finite")
+    return np.asarray(denormalise(x, value_range, np.uint8))
+
+
 def check_indices(indices: Sequence[int] | np.ndarray, length: int) -> np.ndarray:
     """`indices` as int64; raises IndexError outside [0, length)."""
     result = np.asarray(indices, np.int64)

@@ -17,7 +17,7 @@ from sagd_jax.data import fields
 from sagd_jax.data.source import ArraySource, DataError, Options
 from sagd_jax.spectral import spectra
 from sagd_jax.system.kinds import kind
-from sagd_jax.system.schema import field
+from sagd_jax.system.schema import LARGEST_SEED, field
 
 VALUE_RANGE = (-4.0, 4.0)
 
@@ -54,6 +54,6 @@ SOURCE = kind(
     channels=fields.CHANNELS,
     field_shape=field((32, 32), "spatial shape of synthetic fields", low=1, hint=tuple[int, ...]),
     field_alpha=field(-1.0, "slope of their amplitude, r^alpha"),
-    field_seed=field(0, "seed of the set of fields", low=0),
+    field_seed=field(0, "seed of the set of fields", low=0, high=LARGEST_SEED),
     num_examples=field(4096, "number of synthetic fields", low=1),
 )

@@ -33,6 +33,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from sagd_jax.diffusion.denoisers import kind_of, noted, of_kind
 from sagd_jax.diffusion.guidance import map_x0
 from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.diffusion.samplers import Denoiser
@@ -91,7 +92,7 @@ def condition_on_clean(denoiser: Denoiser, diffusion: Diffusion, signal: jax.Arr
         given = diffusion.alpha(t, x) * diffusion.encode(clean.astype(x.dtype))
         return denoiser(covariance.project(x) + diffusion.decode(given), t)
 
-    return conditioned
+    return of_kind(conditioned, noted(denoiser))
 
 
 def replacement(
@@ -99,7 +100,7 @@ def replacement(
     diffusion: Diffusion,
     signal: jax.Array,
     given: Projector,
-    prediction: str = "epsilon",
+    prediction: str | None = None,
 ) -> Denoiser:
     """Puts the given part of `signal` into x0_hat, equation (17); approximate.
 
@@ -111,7 +112,8 @@ def replacement(
       diffusion: the process it was trained for.
       signal: `(batch, *spatial, channels)`.
       given: projector on what is given, e.g. `pixels(mask)`.
-      prediction: kind of the denoiser's output, which the result has too.
+      prediction: kind of the denoiser's output, which the result has too; by default the one that
+        it says itself, or "epsilon".
     """
     return map_x0(denoiser, diffusion, lambda x0: x0 + given(signal - x0), prediction)
 
@@ -122,18 +124,19 @@ def reconstruction_guidance(
     signal: jax.Array,
     given: Projector,
     scale: float = 1.0,
-    prediction: str = "epsilon",
+    prediction: str | None = None,
 ) -> Denoiser:
     """Pulls x0_hat towards signals with the given part, equation (18); approximate.
 
     It differentiates the denoiser, and costs about three evaluations of it. Arguments are those of
     `replacement`; `scale` multiplies the pull, and 1 is equation (18).
     """
+    kind = kind_of(denoiser, prediction)
 
     def guided(x, t):
         def reconstruct(x):
             output = denoiser(x, t)
-            return diffusion.predict(output.astype(x.dtype), x, t, prediction)[0], output.dtype
+            return diffusion.predict(output.astype(x.dtype), x, t, kind)[0], output.dtype
 
         x0, transpose, dtype = jax.vjp(reconstruct, x, has_aux=True)
         alpha, sigma = diffusion.alpha(t, x), diffusion.sigma(t, x)
@@ -141,9 +144,9 @@ def reconstruction_guidance(
         # At alpha = 0, x_t says nothing of x_0 and the gradient is zero.
         factor = scale * (alpha**2 + sigma**2) * jnp.where(alpha > 0, 1 / alpha, 0)
         x0 = x0 + diffusion.decode(factor * diffusion.encode(diffusion.covariance.apply(pull)))
-        return diffusion.convert(x0, x, t, "x0", prediction).astype(dtype)
+        return diffusion.convert(x0, x, t, "x0", kind).astype(dtype)
 
-    return guided
+    return of_kind(guided, kind)
 
 
 def pixels(mask: ArrayLike) -> Projector:

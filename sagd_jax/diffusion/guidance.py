@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from sagd_jax.diffusion.denoisers import kind_of, noted, of_kind
 from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.diffusion.samplers import Denoiser
 from sagd_jax.spectral.covariance import Covariance
@@ -73,20 +74,22 @@ def autoguidance(
 def clip_x0(
     denoiser: Denoiser,
     diffusion: Diffusion,
-    prediction: str = "epsilon",
+    prediction: str | None = None,
     low: float = -1.0,
     high: float = 1.0,
+    target: str | None = None,
 ) -> Denoiser:
     """Clips x0_hat to the range of the data's values; e_hat follows, x_t being what it is.
 
     On a singular Sigma what is off the range of Sigma stays x_t / alpha, so that values may exceed
-    the bounds by that part.
+    the bounds by that part. What is not finite stays so: an overflow must not look like a bound.
 
     Args:
       denoiser: any denoiser.
       diffusion: the process it was trained for.
-      prediction: kind of its output, which the result has too.
+      prediction: kind of its output; by default the one that it says itself, or "epsilon".
       low, high: bounds.
+      target: kind of the result; by default that of the denoiser.
 
     Raises:
       ValueError: unless low < high; at times where x0_hat cannot be read (`Diffusion.predict`).
@@ -99,13 +102,17 @@ def clip_x0(
     """
     if not low < high:
         raise ValueError(f"low={low}, high={high}: expected low < high")
-    return map_x0(denoiser, diffusion, lambda x0: jnp.clip(x0, low, high), prediction)
+
+    def clip(x0):
+        return jnp.where(jnp.isfinite(x0), jnp.clip(x0, low, high), x0)
+
+    return map_x0(denoiser, diffusion, clip, prediction, target)
 
 
 def dynamic_threshold(
     denoiser: Denoiser,
     diffusion: Diffusion,
-    prediction: str = "epsilon",
+    prediction: str | None = None,
     quantile: float = 0.995,
     bound: float = 1.0,
 ) -> Denoiser:
@@ -138,27 +145,37 @@ def project_input(denoiser: Denoiser, covariance: Covariance) -> Denoiser:
     sampling. Right for any kind of prediction, since `Diffusion.predict` reads only what the
     prediction has on the range, and takes the rest of x_0 from x_t itself.
     """
-    return lambda x, t: denoiser(covariance.project(x), t)
+    return of_kind(lambda x, t: denoiser(covariance.project(x), t), noted(denoiser))
 
 
 def map_x0(
     denoiser: Denoiser,
     diffusion: Diffusion,
     function: Callable[[jax.Array], jax.Array],
-    prediction: str = "epsilon",
+    prediction: str | None = None,
+    target: str | None = None,
 ) -> Denoiser:
-    """Applies `function` to x0_hat and returns to the same kind of prediction.
+    """Applies `function` to x0_hat and returns to the same kind of prediction, or to `target`.
 
-    The computation has the dtype of x_t, the result that of the denoiser's output.
+    The computation has the dtype of x_t, the result that of the denoiser's output. A target of "v"
+    can be read at every time without loss; the way through "score" and "white_epsilon" applies the
+    inverse of Sigma.
     """
+    source = kind_of(denoiser, prediction)
+    kind = target or source
 
     def mapped(x, t):
         output = denoiser(x, t)
-        x0, _ = diffusion.predict(output.astype(x.dtype), x, t, prediction)
-        changed = diffusion.convert(function(x0), x, t, "x0", prediction)
+        if jnp.shape(output) != x.shape:  # it might be broadcast in silence
+            raise ValueError(
+                f"denoiser: it returned shape {jnp.shape(output)} for an input of shape {x.shape}; "
+                "expected the same"
+            )
+        x0, _ = diffusion.predict(output.astype(x.dtype), x, t, source)
+        changed = diffusion.convert(function(x0), x, t, "x0", kind)
         return changed.astype(output.dtype)
 
-    return mapped
+    return of_kind(mapped, kind)
 
 
 def _extrapolated(
@@ -181,4 +198,4 @@ def _extrapolated(
         weight = weight.reshape(-1, *(1,) * (x.ndim - 1))
         return prediction + weight * (prediction - other)
 
-    return guided
+    return of_kind(guided, noted(first, second))

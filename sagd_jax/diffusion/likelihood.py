@@ -49,6 +49,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from sagd_jax.diffusion.denoisers import kind_of
 from sagd_jax.diffusion.process import Diffusion, fold_in_range
 from sagd_jax.diffusion.samplers import Denoiser, check_prediction, predictor
 from sagd_jax.diffusion.time_grids import check_times, uniform
@@ -58,6 +59,8 @@ from sagd_jax.system.errors import check_choice
 DIVERGENCES = ("exact", "hutchinson")
 PROBES = ("rademacher", "gaussian")
 PIXEL_WIDTH = 2 / 255  # distance between the values of 8-bit pixels scaled to [-1, 1]
+
+EXACT_UP_TO = 256  # values of a signal: beyond, "exact" costs minutes an example and more
 
 _POWER = 3
 _JUST_AFTER_0 = 1e-12
@@ -72,8 +75,8 @@ def log_likelihood(
     *,
     num_steps: int = 32,
     times: ArrayLike | None = None,
-    prediction: str = "epsilon",
-    divergence: str = "exact",
+    prediction: str | None = None,
+    divergence: str | None = None,
     probe: str = "rademacher",
     num_probes: int = 1,
     offset: int | jax.Array = 0,
@@ -93,8 +96,9 @@ def log_likelihood(
       num_steps: Runge-Kutta steps, of four evaluations each, where `times` is not given.
       times: explicit grid, decreasing from 1 to 0 as in `sample`; the ODE is solved upwards on it.
       prediction: kind of the denoiser's output, as in `sample`.
-      divergence: "exact" (one Jacobian product per dimension, for small signals) or "hutchinson"
-        (an unbiased estimate, from `num_probes` products).
+      divergence: "exact" (one Jacobian product per dimension) or "hutchinson" (an unbiased
+        estimate, from `num_probes` products); by default exact for signals of up to 256 values
+        (`EXACT_UP_TO`), which costs hours for images of 32 x 32.
       probe: law of the white probes of "hutchinson", "rademacher" or "gaussian".
       num_probes: probes per example.
       offset: index of the first example.
@@ -116,6 +120,8 @@ def log_likelihood(
     >>> bool(jnp.allclose(value, diffusion.covariance.log_prob(x0), atol=1e-4))
     True
     """
+    divergence = divergence or default_divergence(jnp.shape(x0)[1:])
+    prediction = kind_of(denoiser, prediction)
     check_choice("divergence", divergence, DIVERGENCES)
     check_choice("probe", probe, PROBES)
     if num_probes < 1:
@@ -187,6 +193,15 @@ def log_likelihood(
     if on_range or not _is_traced(covariance.variance):
         return result
     return jnp.where(rank == math.prod(y.shape[1:]), result, jnp.nan)
+
+
+def default_divergence(shape: Sequence[int]) -> str:
+    """How the trace is taken, unless said otherwise, for signals of `(*spatial, channels)`.
+
+    >>> default_divergence((8, 8, 1)), default_divergence((32, 32, 3))
+    ('exact', 'hutchinson')
+    """
+    return "exact" if math.prod(shape) <= EXACT_UP_TO else "hutchinson"
 
 
 def bits_per_dim(

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from sagd_jax.diffusion import guidance
+from sagd_jax.diffusion.denoisers import kind_of
 from sagd_jax.diffusion.process import Diffusion, fold_in_range
 from sagd_jax.diffusion.samplers import (
     METHODS,
@@ -31,10 +33,11 @@ def sample(
     method: str | Sampler = "ddim",
     num_steps: int = 50,
     times: ArrayLike | None = None,
-    prediction: str = "epsilon",
+    prediction: str | None = None,
     offset: int | jax.Array = 0,
     start: ArrayLike | None = None,
     trajectory: bool = False,
+    clip: tuple[float, float] | None = None,
     **options: float,
 ) -> jax.Array:
     """Draws samples: a scan of one method's step over a grid of times.
@@ -53,11 +56,15 @@ def sample(
       num_steps: number of intervals, uniform in t, where `times` is not given.
       times: explicit decreasing grid in [0, 1] that ends in 0; see `time_grids.py`.
       prediction: kind of the denoiser's output, one of "epsilon", "x0", "v", "velocity", "score",
-        "white_epsilon".
+        "white_epsilon"; by default the one that the denoiser says itself, as that of `sagd.load`
+        does, or "epsilon".
       offset: index of the first sample.
       start: signal at the first time, of shape `shape`; by default a draw from N(0, sigma^2 Sigma).
         On a singular Sigma its part off the range is kept, as data without noise.
       trajectory: whether to return the states at all times.
+      clip: (low, high) of the data's values, to which x0_hat is clipped at every step
+        (`guidance.clip_x0`): (-1, 1) for images. On a singular Sigma clipped values are projected
+        on its range, beyond the bounds if need be.
       **options: of the method. For "ddim" `eta` in [0, 1], the scale of the noise's standard
         deviation: 0, the default, adds none, 1 is "ddpm". For "sde" `churn` >= 0, the total noise
         added (EDM's S_churn): 0, the default, is "heun". For "pc" `snr` in [0, 1), the corrector's
@@ -85,8 +92,16 @@ def sample(
     if options and sampler is method:
         raise ValueError(f"{', '.join(options)}: method={method!r} brings its own options")
     grid = uniform(num_steps) if times is None else check_times(times)
+    prediction = kind_of(denoiser, prediction)
     check_prediction(diffusion, prediction, grid)
     sampler.check(diffusion)
+    if clip is not None:
+        if np.shape(clip) != (2,) or not np.isfinite(clip).all():
+            raise ValueError(f"clip={clip!r}: expected two finite numbers, (low, high)")
+        low, high = clip
+        # As v, which can be read at all times and without Sigma.
+        denoiser = guidance.clip_x0(denoiser, diffusion, prediction, low, high, target="v")
+        prediction = "v"
     dtype = jnp.result_type(float)
     shape = arguments.shape("shape", shape)
     if start is None:

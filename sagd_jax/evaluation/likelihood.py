@@ -22,6 +22,7 @@ from sagd_jax.run import layout
 from sagd_jax.run.denoiser import of_kinds
 from sagd_jax.run.record import DataRecord
 from sagd_jax.run.saved import Run
+from sagd_jax.system import schema
 
 
 def evaluate(
@@ -52,7 +53,11 @@ def evaluate(
       by_class: whether each example is conditioned on its own class, if the network has any.
       interrupted: asked before each batch; if it is True, nothing more is yielded.
       options: of `log_likelihood`: num_steps, divergence, num_probes, on_range.
+
+    Raises:
+      ConfigError: a seed that JAX would take for another.
     """
+    schema.check_seed(seed)
     count = len(source) if count is None else min(count, len(source))
     record = run.record
     batch = layout.rounded_up(min(batch_size, count), mesh)
@@ -73,7 +78,6 @@ def evaluate(
             ),
             of_kinds(run.diffusion, label),
             x,
-            prediction=record.config.model.prediction,
             offset=offset,
             **options,
         )

@@ -16,6 +16,7 @@ import numpy as np
 from flax import traverse_util
 
 from sagd_jax.models.unet import UNet
+from sagd_jax.system.files import write_whole
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
@@ -118,8 +119,9 @@ def save_diffusers(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     config["sample_size"] = sample_size
-    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
-    _safetensors().save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    write_whole(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
+    # The package's own `save_file` makes files that only their owner can read.
+    write_whole(folder / WEIGHTS_FILE, _safetensors().save(tensors, metadata={"format": "pt"}))
 
 
 def from_diffusers(

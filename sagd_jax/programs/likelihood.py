@@ -10,25 +10,31 @@ import contextlib
 import dataclasses
 import json
 import math
+import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sagd_jax.programs.resume import open_lines, settings_of
+from sagd_jax.programs.resume import IDENTITY, open_lines, settings_of
 from sagd_jax.system import exits
 from sagd_jax.system.commandline import Parser, at_least
+from sagd_jax.system.errors import ForPeople
 from sagd_jax.system.import_paths import check_allowed
-from sagd_jax.system.schema import ConfigError
+from sagd_jax.system.places import check_place, writing
+from sagd_jax.system.schema import LARGEST_SEED, ConfigError
 from sagd_jax.system.startup import started
 
 if TYPE_CHECKING:
     from sagd_jax.run.saved import Run
 
 SETTINGS = (
+    IDENTITY,
     "step",
     "split",
+    "dir",
     "seed",
     "num_steps",
     "divergence",
@@ -36,6 +42,11 @@ SETTINGS = (
     "on_range",
     "label",
 )
+_LONG = 60.0  # seconds from which on it is said how long it takes
+
+
+class LikelihoodError(ForPeople, RuntimeError):
+    """A likelihood that does not exist; the message is one line."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,23 +63,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         from sagd_jax.system.processes import Agreement, broadcast
 
         flags, stop = program.flags, program.stop
-        mesh = whole_mesh()
-        run = load_run(flags.workdir, flags.step, mesh=mesh, allow=flags.allow)
-        flags.step = run.step
-        source = _source(run, flags)
-        count = min(flags.num_examples or len(source), len(source))
         out = Path(flags.out or flags.workdir).expanduser()
         main_process = jax.process_index() == 0
+        if main_process:
+            check_place("--out" if flags.out else "--workdir", out)
+        mesh = whole_mesh()
+        run = load_run(flags.workdir, flags.step, mesh=mesh, allow=flags.allow)
+        _settle(run, flags)
+        source = _source(run, flags)
+        count = min(flags.num_examples or len(source), len(source))
         stop.nothing_to_save = False
         with contextlib.ExitStack() as stack:
             values: list[float] = []
             if main_process:  # the first process alone reads and writes the results
-                file, entries = open_lines(out / "likelihood.jsonl", settings_of(flags, SETTINGS))
+                with writing(str(out)):
+                    path, settings = out / "likelihood.jsonl", settings_of(flags, SETTINGS)
+                    file, entries = open_lines(path, settings)
                 stack.enter_context(file)
                 values = _values(out / "likelihood.jsonl", entries)
             begin = broadcast(len(values))
             values = values or [math.nan] * begin
             agree = Agreement(lag=0)
+            if main_process and begin < count:
+                print(_cost(run, flags, count - begin), flush=True)
+            since = time.monotonic()
             bar = stack.enter_context(
                 tqdm(total=count, initial=begin, unit="example", disable=not main_process or None)
             )
@@ -87,10 +105,19 @@ def main(argv: Sequence[str] | None = None) -> int:
                 num_probes=flags.num_probes,
                 on_range=flags.on_range,
             ):
+                try:
+                    _check_finite(nats, len(values))
+                except LikelihoodError:
+                    if main_process and not values:  # nothing that other settings could not follow
+                        path.unlink()
+                    raise
                 if main_process:
-                    for index, value in enumerate(nats, start=len(values)):
-                        file.write(json.dumps({"index": index, "nats": value}) + "\n")
-                    file.flush()
+                    with writing(str(out)):
+                        for index, value in enumerate(nats, start=len(values)):
+                            file.write(json.dumps({"index": index, "nats": value}) + "\n")
+                        file.flush()
+                    if len(values) == begin:
+                        _say_how_long(time.monotonic() - since, len(nats), count - begin)
                 values += nats.tolist()
                 bar.update(len(nats))
         source.report()
@@ -108,15 +135,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
+def _settle(run: Run, flags: Any) -> None:
+    """Puts into the flags what they leave to the run."""
+    from sagd_jax.data.sources import SOURCES
+    from sagd_jax.diffusion.likelihood import default_divergence
+
+    flags.step, flags.checkpoint = run.step, run.identity
+    flags.dir = os.path.abspath(os.path.expanduser(flags.dir)) if flags.dir else None
+    flags.divergence = flags.divergence or default_divergence(run.record.data.shape)
+    # Without splits of its own a source has the one that the run was trained on.
+    has_splits = "split" in SOURCES[run.config.data.name].fields
+    flags.split = flags.split or ("test" if has_splits else "train")
+
+
 def _source(run: Run, flags: Any) -> Any:
     from sagd_jax import data
 
     config = run.record.config.data
     check_allowed({"data.name": config.name}, flags.allow)
+    # What a record names is not opened: a checkpoint may come from anywhere.
     if config.dir and not flags.dir:
         raise ConfigError(
-            f"this checkpoint says that its data is in {config.dir}: pass --dir with the place to "
-            "read it from"
+            f"this checkpoint says that its data is in {config.dir}: pass --dir={config.dir}, if that "
+            "is where to read it, or --dir with another place"
+        )
+    if config.corrupted_flags:
+        raise ConfigError(
+            f"this run's data are marked as corrupted by a file, {config.corrupted_flags}, which is "
+            "not opened: likelihoods of such data are not computed by this program"
         )
     changes = {"split": flags.split, **({"dir": flags.dir} if flags.dir else {})}
     source = data.open_source(dataclasses.replace(config, **changes))
@@ -136,10 +182,54 @@ def _source(run: Run, flags: Any) -> Any:
 def _values(path: Path, entries: list[dict[str, Any]]) -> list[float]:
     values = []
     for number, entry in enumerate(entries):
-        if entry.get("index") != number or not isinstance(entry.get("nats"), int | float):
+        nats = entry.get("nats")
+        if entry.get("index") != number or not isinstance(nats, int | float):
             raise ConfigError(f"{path}: line {number + 2} is not one that this program wrote")
-        values.append(float(entry["nats"]))
+        if not math.isfinite(nats):
+            raise ConfigError(
+                f"{path}: line {number + 2} says {nats}, which is no result (an earlier version wrote "
+                "it); delete the file, or use another --out"
+            )
+        values.append(float(nats))
     return values
+
+
+def _check_finite(nats: np.ndarray, first: int) -> None:
+    bad = ~np.isfinite(nats)
+    if bad.any():
+        index = int(np.flatnonzero(bad)[0])
+        raise LikelihoodError(
+            f"{bad.sum()} of {len(nats)} examples ({first} to {first + len(nats) - 1}) have a "
+            f"likelihood that is not finite (number {first + index}: {nats[index]}), and were not "
+            "written: the network overflows, or the example lies far outside of the data; try "
+            "another --step or more --num_steps"
+        )
+
+
+def _cost(run: Run, flags: Any, examples: int) -> str:
+    """What is about to be computed, in evaluations of the network."""
+    evaluations = 4 * flags.num_steps
+    size = math.prod(run.record.data.shape)
+    exact = flags.divergence == "exact"
+    derivatives = size if exact else flags.num_probes
+    return (
+        f"{examples} examples of {flags.split}, step {run.step}: each takes {evaluations} evaluations "
+        f"of the network and {evaluations * derivatives} derivatives of it "
+        f"({flags.divergence} divergence, "
+        + (f"{size} values)" if exact else f"{flags.num_probes} probes)")
+    )
+
+
+def _say_how_long(seconds: float, done: int, count: int) -> None:
+    left = seconds * (count - done) / done
+    if left > _LONG:
+        minutes = left / 60
+        words = f"{minutes / 60:.1f} hours" if minutes > 90 else f"{minutes:.0f} minutes"
+        print(
+            f"the first {done} took {seconds:.0f} s, with compiling: about {words} for the others, "
+            "or less",
+            flush=True,
+        )
 
 
 def _words(values: list[float], run: Run, flags: Any) -> str:
@@ -172,22 +262,29 @@ def _parser() -> Parser:
     parser.add_argument("--workdir", required=True, help="directory of a training run")
     parser.add_allow()
     parser.add_argument("--out", help="directory for likelihood.jsonl (default: the workdir)")
-    parser.add_argument("--split", default="test", help="of the run's data; default test")
-    parser.add_argument("--dir", help="where the data is, if the run read a folder or file")
+    parser.add_argument(
+        "--split",
+        help="of the run's data; default test, or all of a source without splits, such as a folder",
+    )
+    parser.add_argument(
+        "--dir",
+        help="where the data is, if the run read a folder or file: the place that it was trained on "
+        "is not opened unasked",
+    )
     parser.add_argument("--num_examples", type=at_least(1), help="default: all")
     parser.add_argument("--batch_size", type=at_least(1), default=16, help="default 16")
     parser.add_argument("--num_steps", type=at_least(1), default=32, help="default 32")
     parser.add_argument(
         "--divergence",
         choices=("exact", "hutchinson"),
-        default="hutchinson",
-        help="exact costs one derivative per dimension; default hutchinson",
+        help="exact costs one derivative per dimension, hutchinson one per probe; default exact for "
+        "examples of up to 256 values, hutchinson above",
     )
     parser.add_argument("--num_probes", type=at_least(1), default=1, help="default 1")
     parser.add_argument("--on_range", action="store_true", help="for a singular covariance")
     parser.add_argument(
         "--label", action="store_true", help="condition on each example's own class"
     )
-    parser.add_argument("--seed", type=at_least(0), default=0, help="default 0")
+    parser.add_argument("--seed", type=at_least(0, LARGEST_SEED), default=0, help="default 0")
     parser.add_argument("--step", type=at_least(0), help="checkpoint (default: the newest)")
     return parser

@@ -4,35 +4,43 @@ Sample i is a function of (seed, i) and, for a class-conditional network without
 class i modulo the number of classes. Neither depends on the batch size or the number of devices.
 
 Up to `--shard_size` samples go into `samples.npz`. More go into numbered files of that size; run
-again with the same flags, the program draws only the files that are missing. With several processes
-each draws files of its own on its own devices, and none waits for another.
+again with the same flags, the program makes only what is missing. A folder holds the samples of one
+checkpoint and one set of flags; others are refused. With several processes each draws files of its own
+on its own devices, and none waits for another.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sagd_jax.diffusion.samplers import METHODS, SAMPLERS
 from sagd_jax.diffusion.time_grids import GRIDS
-from sagd_jax.programs.resume import claim, settings_of
+from sagd_jax.programs.resume import IDENTITY, claim, settings_of
 from sagd_jax.system import kinds
 from sagd_jax.system.commandline import Parser, add_options, at_least, chosen_kind, number
-from sagd_jax.system.schema import as_config_error
+from sagd_jax.system.errors import ForPeople
+from sagd_jax.system.places import check_place, writing
+from sagd_jax.system.schema import LARGEST_SEED, as_config_error
 from sagd_jax.system.startup import started
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from sagd_jax.run.draw import Drawer
     from sagd_jax.run.saved import Run
     from sagd_jax.system.signals import StopRequest
 
 SETTINGS_FILE = "samples.json"
 SETTINGS = (
+    IDENTITY,
     "step",
     "no_ema",
+    "first",
     "num_samples",
     "shard_size",
     "seed",
@@ -43,7 +51,17 @@ SETTINGS = (
     *kinds.users(GRIDS),
     "label",
     "guidance",
+    "clip",
 )
+BEFORE = {"clip": False}  # what versions did that had no such flag, where that is not its default
+MOST = 2**31 - 1  # the last sample that there is: their keys are numbered in 32 bits
+MUCH = 0.03  # of the values cut off: of sound samples it is much less
+
+_log = logging.getLogger(__name__)
+
+
+class SampleError(ForPeople, RuntimeError):
+    """Samples that cannot be drawn; the message is one line."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,19 +71,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Imported late: a misspelt flag should not wait for the libraries.
         import jax
 
-        from sagd_jax.run.draw import Drawer
+        from sagd_jax.programs import sample_files as files
+        from sagd_jax.run.draw import Drawer, is_bounded
         from sagd_jax.run.layout import local_mesh
         from sagd_jax.run.saved import load_run
 
         flags, stop = program.flags, program.stop
         sampler = chosen_kind(parser, flags, SAMPLERS, "method")
         grid = chosen_kind(parser, flags, GRIDS, "times")
+        out = Path(flags.out).expanduser()
+        check_place("--out", out)
         mesh = local_mesh(flags.fsdp)
         run = load_run(
             flags.workdir, flags.step, ema=not flags.no_ema, mesh=mesh, allow=flags.allow
         )
-        flags.step = run.step
+        flags.step, flags.checkpoint = run.step, run.identity
         _check(parser, flags, run)
+        if flags.clip is None:
+            flags.clip = is_bounded(run.record, run.diffusion)
         with as_config_error(f"--times={flags.times}"):
             times = grid.times(run.diffusion.schedule, flags.num_steps)
         drawer = Drawer(
@@ -81,10 +104,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             batch_size=min(flags.batch_size, flags.num_samples, flags.shard_size),
             label=flags.label,
             guidance_scale=flags.guidance,
+            clip=flags.clip,
         )
-        out = Path(flags.out).expanduser()
-        if out.exists() and not out.is_dir():
-            parser.error(f"--out={flags.out}: this is a file, expected a directory")
+        with writing(f"--out={flags.out}"):
+            out.mkdir(parents=True, exist_ok=True)
+            defaults = {name: parser.get_default(name) for name in SETTINGS if name != IDENTITY}
+            mine = claim(
+                out / SETTINGS_FILE,
+                settings_of(flags, SETTINGS),
+                {**defaults, **BEFORE},
+                files.FILES,
+            )
         if jax.process_index() == 0:
             print(
                 f"step {run.step} of {flags.workdir}, {'raw' if flags.no_ema else 'EMA'} weights; "
@@ -92,11 +122,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                 flush=True,
             )
         stop.nothing_to_save = False
-        return _draw_all(parser, run, drawer, flags, out, stop)
+        try:
+            return _draw_all(run, drawer, flags, out, stop)
+        except ForPeople:
+            # Of a set that never began nothing shall stand in the way of another.
+            if mine and jax.process_count() == 1 and not files.present(out):
+                (out / SETTINGS_FILE).unlink(missing_ok=True)
+            raise
 
 
 def _draw_all(
-    parser: Parser,
     run: Run,
     drawer: Drawer,
     flags: argparse.Namespace,
@@ -109,48 +144,102 @@ def _draw_all(
     from sagd_jax.programs import sample_files as files
 
     start = time.monotonic()
-    data = run.record.data
-    shards = files.shards_of(flags.num_samples, flags.shard_size)
-    out.mkdir(parents=True, exist_ok=True)
+    data, labelled = run.record.data, bool(run.model.num_classes)
+    shards = files.shards_of(flags.first, flags.num_samples, flags.shard_size)
     me, everyone = jax.process_index(), jax.process_count()
-    mine = [shard for i, shard in enumerate(shards) if i % everyone == me]
-    if len(shards) > 1:  # a single file is drawn anew
-        defaults = {name: parser.get_default(name) for name in SETTINGS}
-        claim(out / SETTINGS_FILE, settings_of(flags, SETTINGS), defaults)
-        mine = [shard for shard in mine if not files.is_whole(out / shard[0], shard[2] - shard[1])]
-    for name, first, last in mine:
-        with tqdm(total=last - first, unit="sample", disable=me != 0 or None) as bar:
-            samples = drawer(
-                run.params,
-                first,
-                last,
-                interrupted=lambda: stop.exit_status is not None,
-                advance=bar.update,
-            )
-        if samples is None:
-            break
-        labels = drawer.labels(first, last) if run.model.num_classes else None
-        files.write_npz(out / name, samples, labels)
-        if first == 0:
-            files.write_for_people(out, samples[: files.GRID], data)
-        if flags.png:
-            files.write_pngs(out, samples, first, flags.num_samples, data)
+    drawn = pictures = 0
+    for name, first, last in shards[me::everyone]:
+        samples = None
+        if not files.is_whole(out / name, last - first, data, labelled):
+            with tqdm(total=last - first, unit="sample", disable=me != 0 or None) as bar:
+                samples = _draw(run, drawer, flags, (first, last), stop, bar.update)
+            if samples is None:
+                break
+            with writing(f"--out={flags.out}"):
+                labels = drawer.labels(first, last) if labelled else None
+                files.write_npz(out / name, samples, labels)
+            drawn += 1
+        head = first == flags.first
+        shown = files.for_people(out, first, last, data, head=head, png=flags.png)
+        missing = {path: write for path, write in shown.items() if not path.exists()}
+        if missing:
+            if samples is None:  # a program was ended before it wrote them, or not asked to
+                samples = files.read_samples(out / name)
+            with writing(f"--out={flags.out}"):
+                for write in missing.values():
+                    write(samples)
+        pictures += len(missing)
     if stop.exit_status is not None:
-        missing = sum(not files.is_whole(out / n, last - first) for n, first, last in shards)
+        missing_files = sum(
+            not files.is_whole(out / name, last - first, data, labelled)
+            for name, first, last in shards
+        )
         print(
-            f"stopped {stop.seconds_since():.1f} s after the signal; {missing} of {len(shards)} "
-            "files are missing, run the same command to go on",
+            f"stopped {stop.seconds_since():.1f} s after the signal; {missing_files} of "
+            f"{len(shards)} files are missing, run the same command to go on",
             flush=True,
         )
         return stop.exit_status
-    if me == 0 and not mine:
-        print(f"nothing to do: all files are in {out}")
+    if drawn:
+        _say_what_was_cut(run, flags, drawer.far_share, say=me == 0)
+    if me == 0 and not drawn:
+        words = f"wrote {pictures} pictures or sounds" if pictures else "nothing to do"
+        print(f"{words}: all files are in {out}")
     elif me == 0:
         names = "samples.npz" if len(shards) == 1 else f"{shards[0][0]} to {shards[-1][0]}"
         if everyone > 1:
             names += f" (its share of them, one of {everyone} processes)"
         print(f"wrote {out}/grid.png and {names} in {time.monotonic() - start:.1f} s")
     return 0
+
+
+def _draw(
+    run: Run,
+    drawer: Drawer,
+    flags: argparse.Namespace,
+    which: tuple[int, int],
+    stop: StopRequest,
+    advance: Callable[[int], Any],
+) -> np.ndarray | None:
+    """The samples of one file; None if a signal came first."""
+    from sagd_jax.run.draw import NotFiniteError
+
+    def interrupted() -> bool:
+        return stop.exit_status is not None
+
+    try:
+        return drawer(run.params, *which, interrupted=interrupted, advance=advance)
+    except NotFiniteError as error:
+        sound = drawer.last_finite_step(run.params, error.index)
+        words = str(error)
+        if sound is not None:
+            words += f", number {error.index} from step {sound + 1} of {flags.num_steps} on"
+        cause = "the network overflows; try another --step or --num_steps"
+        if flags.guidance != 1:
+            cause = f"--guidance={flags.guidance:g} may be too strong, or the network overflows"
+        raise SampleError(f"{words}, and were not written: {cause}") from error
+
+
+def _say_what_was_cut(run: Run, flags: argparse.Namespace, share: float, *, say: bool) -> None:
+    from sagd_jax.diffusion.process import NEEDS_ALPHA
+    from sagd_jax.run.draw import FAR
+
+    data = run.record.data
+    if data.dtype != "uint8" and data.kind != "audio" and not flags.clip:
+        return
+    words = f"{share:.1%} of the values were cut off by more than {FAR:.0%} of the data's range"
+    if say:
+        print(words, flush=True)
+    if share <= MUCH:
+        return
+    causes = [f"a run that is young (step {run.step})"]
+    prediction = run.config.model.prediction
+    if prediction in NEEDS_ALPHA:
+        causes.append(f"a prediction of {prediction}, whose errors are divided by a small alpha")
+    if flags.guidance != 1:
+        causes.append(f"strong guidance ({flags.guidance:g})")
+    advice = "" if flags.clip else "; --clip clips at every step"
+    _log.warning("%s; likely causes: %s%s", words, ", ".join(causes), advice)
 
 
 def _check(parser: Parser, flags: argparse.Namespace, run: Run) -> None:
@@ -161,6 +250,10 @@ def _check(parser: Parser, flags: argparse.Namespace, run: Run) -> None:
         parser.error(f"--class={flags.label}: expected 0 to {classes - 1}")
     if flags.guidance != 1 and not classes:
         parser.error(f"--guidance={flags.guidance}: this network was trained without classes")
+    if flags.first + flags.num_samples - 1 > MOST:
+        parser.error(f"--first={flags.first}: expected its last sample to be at most {MOST}")
+    if flags.clip and run.record.data.kind in ("latents", "field"):
+        parser.error(f"--clip: the values of {run.record.data.kind} have no bounds")
     if flags.png and len(run.record.data.shape) != 3:
         parser.error("--png: these samples are not images")
 
@@ -171,15 +264,27 @@ def _parser() -> Parser:
         description="Draw samples from a checkpoint, with its averaged (EMA) weights.",
         epilog="Writes samples.npz ('samples', (n, *spatial, channels), uint8 for images, and "
         "'labels' for a class-conditional network) or, for many, samples-00000-of-00010.npz and so on; "
-        "run again with the same flags, it draws the files that are missing. Of the first 100 it "
-        "writes grid.png and a WAV or GIF each for audio and video. Exit status: 0 finished, 2 bad "
-        "input, 75 stopped by SIGTERM (requeue it), 130 by Ctrl-C.",
+        "run again with the same flags, it makes what is missing. Of the first 100 it writes grid.png "
+        "and a WAV or GIF each for audio and video. A folder holds one set, named by samples.json. "
+        "Exit status: 0 finished, 2 bad input or samples that are not finite, 75 stopped by SIGTERM "
+        "(requeue it), 130 by Ctrl-C.",
     )
     parser.add_argument("--workdir", required=True, help="directory of a training run")
     parser.add_allow()
     parser.add_argument("--out", required=True, help="directory to write to")
     parser.add_argument("--num_samples", type=at_least(1), default=64, help="default 64")
-    parser.add_argument("--seed", type=at_least(0), default=0, help="sample i is f(seed, i)")
+    parser.add_argument(
+        "--first",
+        type=at_least(0, MOST),
+        default=0,
+        help="number of the first sample; default 0. --first=7 --num_samples=1 is sample 7 alone",
+    )
+    parser.add_argument(
+        "--seed",
+        type=at_least(0, LARGEST_SEED),
+        default=0,
+        help=f"sample i is f(seed, i); at most {LARGEST_SEED}; default 0",
+    )
     parser.add_argument("--step", type=at_least(0), help="checkpoint (default: the newest)")
     parser.add_argument("--method", choices=METHODS, default="ddim", help="default ddim")
     parser.add_argument("--num_steps", type=at_least(1), default=50, help="default 50")
@@ -188,6 +293,12 @@ def _parser() -> Parser:
     add_options(parser, GRIDS, "times")
     parser.add_argument("--class", dest="label", type=int, help="default: all classes in turn")
     parser.add_argument("--guidance", type=number(), default=1.0, help="scale; 1 is none")
+    parser.add_argument(
+        "--clip",
+        action=argparse.BooleanOptionalAction,
+        help="clip what the network says of the data to their range, at every step (default: where "
+        "they are 8-bit images or clips without a corruption, and no frequency is without noise)",
+    )
     parser.add_argument(
         "--batch_size", type=at_least(1), default=64, help="over this process's devices; default 64"
     )

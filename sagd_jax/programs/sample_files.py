@@ -1,13 +1,16 @@
 """The files of a set of samples: arrays in numbered files, and what people look at and listen to.
 
-Each file is renamed into place when it is whole, so that a set can be completed later.
+Each file is renamed into place when it is whole, so that a set can be completed later. A folder holds
+one set; pictures and sounds bear the index of their sample.
 """
 
 from __future__ import annotations
 
+import functools
 import io
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,35 +20,61 @@ from sagd_jax.run.record import DataRecord
 from sagd_jax.show import media, pictures
 from sagd_jax.system.files import write_whole
 
+# What a set of samples may consist of, besides its settings.
+FILES = ("samples.npz", "samples-*-of-*.npz", "grid.png", "png/*.png", "wav/*.wav", "gif/*.gif")
 GRID = 100  # samples shown in grid.png, at most
 
+Writer = Callable[[np.ndarray], None]
 
-def shards_of(count: int, size: int) -> list[tuple[str, int, int]]:
+
+def shards_of(start: int, count: int, size: int) -> list[tuple[str, int, int]]:
     """The files: name, first sample, and the one after the last.
 
-    >>> shards_of(64, 5000)
+    >>> shards_of(0, 64, 5000)
     [('samples.npz', 0, 64)]
-    >>> shards_of(12, 5)[1:]
-    [('samples-00001-of-00003.npz', 5, 10), ('samples-00002-of-00003.npz', 10, 12)]
+    >>> shards_of(7, 12, 5)[1:]
+    [('samples-00001-of-00003.npz', 12, 17), ('samples-00002-of-00003.npz', 17, 19)]
     """
     if count <= size:
-        return [("samples.npz", 0, count)]
-    starts = range(0, count, size)
+        return [("samples.npz", start, start + count)]
+    firsts = range(start, start + count, size)
     return [
-        (f"samples-{i:05d}-of-{len(starts):05d}.npz", first, min(first + size, count))
-        for i, first in enumerate(starts)
+        (f"samples-{i:05d}-of-{len(firsts):05d}.npz", first, min(first + size, start + count))
+        for i, first in enumerate(firsts)
     ]
 
 
-def is_whole(file: Path, count: int) -> bool:
-    """Whether a file of so many samples is there and undamaged."""
+def present(out: Path) -> bool:
+    """Whether any file of a set is in a folder."""
+    return any(True for pattern in FILES for _ in out.glob(pattern))
+
+
+def is_whole(file: Path, count: int, data: DataRecord, labelled: bool) -> bool:
+    """Whether a file of so many samples of such data is there and undamaged."""
+    expected = {"samples": ((count, *data.shape), np.dtype(data.dtype))}
+    if labelled:
+        expected["labels"] = ((count,), np.dtype(np.int32))
     try:
-        with zipfile.ZipFile(file) as archive, archive.open("samples.npy") as member:
-            np.lib.format.read_magic(member)
-            shape = np.lib.format.read_array_header_1_0(member)[0]
-            return bool(shape[0] == count) and archive.testzip() is None
+        with zipfile.ZipFile(file) as archive:
+            return (
+                all(_header(archive, name) == header for name, header in expected.items())
+                and archive.testzip() is None
+            )
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
         return False
+
+
+def _header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype]:
+    with archive.open(f"{name}.npy") as member:
+        np.lib.format.read_magic(member)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(member)
+        return shape, dtype
+
+
+def read_samples(file: Path) -> np.ndarray:
+    """The samples of a whole file."""
+    with np.load(file, allow_pickle=False) as content:
+        return np.asarray(content["samples"])
 
 
 def write_npz(file: Path, samples: np.ndarray, labels: np.ndarray | None) -> None:
@@ -58,24 +87,50 @@ def write_npz(file: Path, samples: np.ndarray, labels: np.ndarray | None) -> Non
     write_whole(file, buffer.getbuffer())
 
 
-def write_for_people(out: Path, samples: np.ndarray, data: DataRecord) -> None:
-    """Writes the first samples of a set: `grid.png`, and a WAV or GIF each for audio and video."""
-    shown = data.for_people(samples)
-    pictures.write_png(out / "grid.png", pictures.grid(shown))
-    if data.kind in ("audio", "video") and data.sample_rate:
-        suffix = {"audio": "wav", "video": "gif"}[data.kind]
-        (out / suffix).mkdir(exist_ok=True)
-        for i, sample in enumerate(shown):
-            path = out / suffix / f"{i:04d}.{suffix}"
-            if data.kind == "audio":
-                media.write_wav(path, sample, data.sample_rate)
-            else:
-                media.write_gif(path, pictures.to_uint8(sample), data.sample_rate)
+def for_people(
+    out: Path, first: int, last: int, data: DataRecord, *, head: bool, png: bool
+) -> dict[Path, Writer]:
+    """What is to be looked at and listened to of samples `first` to `last` - 1.
+
+    Args:
+      out: folder of the set.
+      head: whether they are the first file of the set, of which the grid, and a WAV or GIF each for
+        audio and video, are made.
+      png: whether each sample shall have its own picture.
+
+    Returns:
+      The files, and what writes each from the samples `(last - first, *spatial, channels)`.
+    """
+    files: dict[Path, Writer] = {}
+    if head:
+        files[out / "grid.png"] = functools.partial(_write_grid, out / "grid.png", data)
+        suffix = {"audio": "wav", "video": "gif"}.get(data.kind)
+        if suffix and data.sample_rate:
+            write = {"wav": _write_wav, "gif": _write_gif}[suffix]
+            for i in range(min(last - first, GRID)):
+                path = out / suffix / f"{first + i:04d}.{suffix}"
+                files[path] = functools.partial(write, path, data, i)
+    if png:
+        for i in range(last - first):
+            path = out / "png" / f"{first + i:06d}.png"
+            files[path] = functools.partial(_write_png, path, data, i)
+    return files
 
 
-def write_pngs(out: Path, samples: np.ndarray, first: int, count: int, data: DataRecord) -> None:
-    """Writes samples `first` and following, of `count` in all, as numbered PNGs."""
-    digits = len(str(count - 1))
-    for i, sample in enumerate(samples, start=first):
-        picture = pictures.image(data.for_people(sample))
-        pictures.write_png(out / "png" / f"{i:0{digits}d}.png", picture)
+def _write_grid(path: Path, data: DataRecord, samples: np.ndarray) -> None:
+    pictures.write_png(path, pictures.grid(data.for_people(samples[:GRID])))
+
+
+def _write_png(path: Path, data: DataRecord, i: int, samples: np.ndarray) -> None:
+    pictures.write_png(path, pictures.image(data.for_people(samples[i])))
+
+
+def _write_wav(path: Path, data: DataRecord, i: int, samples: np.ndarray) -> None:
+    path.parent.mkdir(exist_ok=True)
+    media.write_wav(path, data.for_people(samples[i]), data.sample_rate or 0)
+
+
+def _write_gif(path: Path, data: DataRecord, i: int, samples: np.ndarray) -> None:
+    path.parent.mkdir(exist_ok=True)
+    clip = pictures.to_uint8(data.for_people(samples[i]))
+    media.write_gif(path, clip, data.sample_rate or 0)

@@ -20,7 +20,7 @@ from sagd_jax.diffusion.time_grids import GRIDS
 from sagd_jax.run.noise import CorruptedNoiseConfig, NoiseConfig
 from sagd_jax.run.schedule import ScheduleConfig
 from sagd_jax.system import kinds, schema
-from sagd_jax.system.schema import Free, OrImportPath, field, section
+from sagd_jax.system.schema import LARGEST_SEED, Free, OrImportPath, field, section
 
 OPTIMIZERS = ("adam", "adamw", "lion", "sgd")
 
@@ -200,7 +200,7 @@ class MeshConfig:
 class RunConfig:
     """A whole run."""
 
-    seed: int = field(0, "of initialisation, data order and noise", low=0, high=2**31 - 1)
+    seed: int = field(0, "of initialisation, data order and noise", low=0, high=LARGEST_SEED)
     data: DataConfig = section(DataConfig)
     noise: NoiseConfig = section(NoiseConfig)
     corrupted_noise: CorruptedNoiseConfig = section(CorruptedNoiseConfig)

@@ -2,13 +2,15 @@
 
 Sample i depends on (seed, i) alone. A batch is split over all devices of a mesh; each draws its own
 samples with the whole network (or, with `fsdp` above 1, gathers the network layer by layer), and no
-noise travels. sample.py, the previews of training and what needs many samples all draw here.
+noise travels. sample.py, the previews of training and what needs many samples all draw here, and none
+of them gets a sample that is not finite: as bytes it would be black.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -19,11 +21,43 @@ from jax.sharding import Mesh, NamedSharding
 from sagd_jax.data.source import denormalise
 from sagd_jax.diffusion import guidance
 from sagd_jax.diffusion.process import Diffusion
-from sagd_jax.diffusion.samplers import Sampler
+from sagd_jax.diffusion.samplers import Sampler, check_prediction
 from sagd_jax.diffusion.sampling import sample
 from sagd_jax.run.denoiser import as_denoiser, of_kinds
-from sagd_jax.run.layout import batch_sharding, rounded_up
+from sagd_jax.run.layout import batch_sharding, replicated, rounded_up
 from sagd_jax.run.record import Record
+from sagd_jax.system import schema
+from sagd_jax.system.errors import ForPeople
+
+FAR = 0.05  # of the range: what is cut off by more is no rounding, and visible
+_MARK = 1e-5  # beyond the bounds, in the network's range: a hundredth of an 8-bit step
+
+
+class NotFiniteError(ForPeople, FloatingPointError):
+    """Samples that are not finite; the message is one line.
+
+    Attributes:
+      index: of the first of them.
+    """
+
+    def __init__(self, bad: np.ndarray, first: int) -> None:
+        self.index = first + int(np.flatnonzero(bad)[0])
+        super().__init__(
+            f"{bad.sum()} of {len(bad)} samples ({first} to {first + len(bad) - 1}) are not finite"
+        )
+
+
+def is_bounded(record: Record, diffusion: Diffusion) -> bool:
+    """Whether the data, as the process sees them, have bounds that clipping x0_hat may use.
+
+    8-bit images and clips have. A corruption may lead beyond, and so does leaving out the band where
+    a covariance is singular.
+    """
+    return (
+        record.data.dtype == "uint8"
+        and record.config.data.corruption == "none"
+        and diffusion.covariance.is_full_rank
+    )
 
 
 class Drawer:
@@ -41,6 +75,7 @@ class Drawer:
       batch_size: samples drawn at once, rounded up to a multiple of the devices.
       label: the class of all samples; None: each class in turn, where there are any.
       guidance_scale: of classifier-free guidance; 1 is none.
+      clip: whether x0_hat is clipped to the network's range at every step.
       out: layout of what one batch gives; by default split like the batch.
 
     Example::
@@ -49,6 +84,13 @@ class Drawer:
       mesh = layout.local_mesh()
       drawer = Drawer(run.record, run.model, run.diffusion, mesh, sampler=Ddim(), num_steps=50)
       samples = drawer(run.params, 0, 100)
+
+    Raises:
+      ConfigError: a seed that JAX would take for another.
+
+    Attributes:
+      far_share: of all values drawn so far, the share that was cut off by more than `FAR` of the
+        range (or would be, by writers of bounded data).
     """
 
     def __init__(
@@ -65,26 +107,34 @@ class Drawer:
         batch_size: int = 64,
         label: int | None = None,
         guidance_scale: float = 1.0,
+        clip: bool = False,
         out: NamedSharding | None = None,
     ) -> None:
+        schema.check_seed(seed)
         self._mesh, self._seed, self._label = mesh, seed, label
         self._num_classes = model.num_classes
         if record.config.noise.per_class:  # each class has its noise, whatever the network knows
             self._num_classes = record.data.num_classes
+        self._far = self._drawn = 0
         # Every batch has this shape: one compilation.
         self._batch = rounded_up(batch_size, mesh)
-        self._draw = compile_draw(
+        self._compile = functools.partial(
+            compile_draw,
             record,
             model,
             diffusion,
             mesh,
-            self._batch,
             sampler=sampler,
             num_steps=num_steps,
             times=times,
             guidance_scale=guidance_scale,
-            out=out,
+            clip=clip,
         )
+        self._draw = self._compile(self._batch, returns="watched", out=out)
+
+    @property
+    def far_share(self) -> float:
+        return self._far / max(self._drawn, 1)
 
     def check(self, params: Any) -> None:
         """Raises ValueError, before anything is compiled, for a sampler that cannot run."""
@@ -114,6 +164,9 @@ class Drawer:
           params: of the network, laid over the mesh.
           interrupted: asked before each batch; if it is True, the result is None.
           advance: told the number of samples after each batch.
+
+        Raises:
+          NotFiniteError: for the first batch in which a sample is not finite.
         """
         key = jax.random.key(self._seed)
         parts = []
@@ -122,10 +175,28 @@ class Drawer:
                 if interrupted():
                     return None
                 label = self.labels(begin, begin + self._batch)
-                part = self._draw(params, key, jnp.int32(begin), label)
-                parts.append(np.asarray(part)[: last - begin])
-                advance(len(parts[-1]))
+                drawn = self._draw(params, key, jnp.int32(begin), label)
+                part, finite, far = (np.asarray(x)[: last - begin] for x in drawn)
+                if not finite.all():
+                    raise NotFiniteError(~finite, begin)
+                self._far += int(far.sum(dtype=np.int64))
+                self._drawn += part.size
+                parts.append(part)
+                advance(len(part))
         return np.concatenate(parts)
+
+    def last_finite_step(self, params: Any, index: int) -> int | None:
+        """The steps after which sample `index` is still finite; None if it always is.
+
+        For a sample that is not: it is drawn again, alone.
+        """
+        batch = rounded_up(1, self._mesh)
+        draw = self._compile(batch, returns="finite", out=replicated(self._mesh))
+        with jax.set_mesh(self._mesh):
+            key = jax.random.key(self._seed)
+            finite = draw(params, key, jnp.int32(index), self.labels(index, index + batch))
+        bad = np.flatnonzero(~np.asarray(finite)[:, 0])
+        return int(bad[0]) - 1 if len(bad) else None
 
 
 def compile_draw(
@@ -139,13 +210,19 @@ def compile_draw(
     num_steps: int,
     times: np.ndarray | None = None,
     guidance_scale: float = 1.0,
+    clip: bool = False,
+    returns: Literal["samples", "watched", "finite"] = "samples",
     out: NamedSharding | None = None,
 ) -> Any:
     """Builds `draw(params, key, offset, label)`, to be called with `mesh` set.
 
     Args:
-      record, model, diffusion, mesh, sampler, num_steps, times, guidance_scale, out: as of `Drawer`.
+      record, model, diffusion, mesh, sampler, num_steps, times, guidance_scale, clip, out: as of
+        `Drawer`.
       batch: samples per call, which the number of devices divides.
+      returns: the samples; or these, whether each is finite, and how many of its values were cut off
+        far (`FAR`), both `(batch,)`; or only whether each is finite at the start and after each
+        step, `(num_steps + 1, batch)`.
 
     Returns:
       A compiled (`jax.jit`) function of the parameters, a key, the index of the first sample and labels
@@ -154,8 +231,9 @@ def compile_draw(
     """
     split = batch_sharding(mesh)
     data, config = record.data, record.config.model
+    axes = tuple(range(1, len(data.shape) + 1))
 
-    def draw(params: Any, key: jax.Array, offset: jax.Array, label: jax.Array) -> jax.Array:
+    def draw(params: Any, key: jax.Array, offset: jax.Array, label: jax.Array) -> Any:
         def denoiser(label: jax.Array | None) -> Any:
             return as_denoiser(model, params, own, label, project_input=config.project_input)
 
@@ -164,6 +242,11 @@ def compile_draw(
         denoise = denoiser(label if model.num_classes else None)
         if guidance_scale != 1:
             denoise = guidance.classifier_free(denoise, denoiser(None), guidance_scale)
+        kind = config.prediction
+        if clip:
+            # `sample` sees v, which tells both at every time; what the network says may not.
+            check_prediction(own, kind, 1.0 if times is None else times)
+            denoise, kind = guidance.map_x0(denoise, own, _clip_and_mark, kind, "v"), "v"
         x = sample(
             key,
             denoise,
@@ -172,12 +255,31 @@ def compile_draw(
             method=sampler,
             num_steps=num_steps,
             times=times,
-            prediction=config.prediction,
+            prediction=kind,
             offset=offset,
+            trajectory=returns == "finite",
         )
-        return denormalise(jax.lax.with_sharding_constraint(x, split), data.value_range, data.dtype)
+        if returns == "finite":
+            return jnp.isfinite(x).all([axis + 1 for axis in axes])
+        x = jax.lax.with_sharding_constraint(x, split)
+        raw = denormalise(jnp.clip(x, -1, 1) if clip else x, data.value_range, data.dtype)
+        if returns == "samples":
+            return raw
+        far = jnp.abs(x) > 1 + (_MARK / 2 if clip else 2 * FAR)
+        finite = jnp.isfinite(x) & jnp.isfinite(raw.astype(jnp.float32))
+        return raw, finite.all(axes), far.sum(axes)
 
     return jax.jit(draw, out_shardings=out or split)
+
+
+def _clip_and_mark(x0: jax.Array) -> jax.Array:
+    """x0_hat clipped to [-1, 1], and a trifle beyond where it is cut off far.
+
+    By that the last step's, which is the sample, says how much was cut off. What is not finite stays so.
+    """
+    inside = jnp.clip(x0, -1, 1)
+    mark = jnp.where(jnp.abs(x0) > 1 + 2 * FAR, _MARK * inside, 0)
+    return jnp.where(jnp.isfinite(x0), inside + mark, x0)
 
 
 def shapes_of(batch: int) -> tuple[Any, ...]:

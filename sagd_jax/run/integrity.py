@@ -89,6 +89,15 @@ def verify(directory: epath.PathLike, step: int, *, contents: bool = True) -> No
         raise IntegrityError(f"cannot be read: {error}") from error
 
 
+def digest(directory: epath.PathLike) -> str:
+    """What tells a finished directory from any other: 16 hexadecimal digits of its manifest's SHA-256.
+
+    The manifest holds the checksum of every file, so that a copy has the same digest, and another
+    training, in place too, another one.
+    """
+    return _sha256(epath.Path(directory) / MANIFEST)[:16]
+
+
 def _reraise(error: OSError) -> None:
     raise error  # a directory that cannot be listed must not be left out in silence
 

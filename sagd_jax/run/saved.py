@@ -18,9 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from sagd_jax.diffusion.denoisers import of_kind
 from sagd_jax.diffusion.process import Diffusion
-from sagd_jax.run import build, noise
+from sagd_jax.run import build, integrity, noise
 from sagd_jax.run.checkpoints import Checkpoints
+from sagd_jax.run.config import RunConfig
 from sagd_jax.run.denoiser import as_denoiser, of_kinds, parameter_shapes
 from sagd_jax.run.layout import with_layout
 from sagd_jax.run.noise import Signals
@@ -46,6 +48,14 @@ class Run:
       diffusion: the process, with the covariance as stored.
       record: configuration and data's shape and range.
       step: training step of the checkpoint.
+      identity: tells the checkpoint from any other, of this run or another; see
+        `integrity.digest`.
+
+    Example::
+
+      run = sagd.load_run("runs/digits")
+      run.model.apply({"params": run.params}, x, timestep, None)
+      run.config.noise.kind
     """
 
     model: nn.Module
@@ -53,19 +63,30 @@ class Run:
     diffusion: Diffusion
     record: Record
     step: int
+    identity: str = ""
+
+    @property
+    def config(self) -> RunConfig:
+        """The configuration that it was trained with."""
+        return self.record.config
 
     def denoiser(
         self, label: jax.Array | None = None
     ) -> Callable[[jax.Array, jax.Array], jax.Array]:
-        """`(x_t, t) -> prediction` for labels of shape `(batch,)`; None: no class."""
-        own = self.record.config.noise.per_class and label is not None
-        return as_denoiser(
+        """`(x_t, t) -> prediction` for labels of shape `(batch,)`; None: no class.
+
+        It says its kind of prediction itself, so that `sample` and `log_likelihood` need not be told.
+        """
+        model = self.config.model
+        own = self.config.noise.per_class and label is not None
+        denoiser = as_denoiser(
             self.model,
             self.params,
             of_kinds(self.diffusion, label) if own else self.diffusion,
             label,
-            project_input=self.record.config.model.project_input,
+            project_input=model.project_input,
         )
+        return of_kind(denoiser, model.prediction)
 
 
 def load_run(
@@ -75,7 +96,7 @@ def load_run(
     mesh: Mesh | None = None,
     allow: Collection[str] = (),
 ) -> Run:
-    """Reads a checkpoint of `workdir`; arguments and errors are those of `load`.
+    """Reads a checkpoint of `workdir` as its parts; arguments and errors are those of `load`.
 
     With a `mesh` the weights are laid over it by the rule of `layout.py`; otherwise they
     go to the first device.
@@ -95,7 +116,8 @@ def load_run(
         shapes = with_layout(shapes, mesh)
     name = "ema" if ema else "params"
     params = saved.restore({name: shapes})[name]
-    return Run(model, params, diffusion, record, saved.step)
+    identity = integrity.digest(saved.path)
+    return Run(model, params, diffusion, record, saved.step, identity)
 
 
 def load(
@@ -116,9 +138,10 @@ def load(
 
     Returns:
       `(denoiser, diffusion, metadata)`: `denoiser(x_t, t, label=None)` for x_t of shape
-      `(batch, *spatial, channels)` in the network's range [-1, 1] and t of `(batch,)`; `metadata`
-      holds `step`, `prediction` (the kind that `sample` needs), `shape` of one signal and the whole
-      record of the run as nested dictionaries.
+      `(batch, *spatial, channels)` in the network's range [-1, 1] and t of `(batch,)`, which says
+      its kind of prediction itself (labels: `functools.partial(denoiser, label=labels)`); `metadata`
+      holds `step`, `prediction`, `shape` of one signal and the whole record of the run as nested
+      dictionaries. `load_run` gives the network, its weights and the configuration as objects.
 
     Raises:
       NoCheckpointError: if there is none.
@@ -127,10 +150,12 @@ def load(
     Example::
 
       denoiser, diffusion, metadata = sagd.load("runs/digits")
-      samples = sagd.sample(
-          jax.random.key(0), denoiser, diffusion, (16, *metadata["shape"]),
-          prediction=metadata["prediction"],
+      # Sample 7 of `sample.py --seed=0`, which clips where the data are 8-bit images. Its class, in a
+      # run with classes, is 7 modulo their number: functools.partial(denoiser, label=...).
+      x = sagd.sample(
+          jax.random.key(0), denoiser, diffusion, (1, *metadata["shape"]), offset=7, clip=(-1, 1)
       )
+      image = sagd.to_uint8(x)[0]
     """
     run = load_run(workdir, step, ema, allow=allow)
 
@@ -144,7 +169,7 @@ def load(
         "parameters": sum(math.prod(p.shape) for p in jax.tree.leaves(run.params)),
         **schema.as_dict(run.record),
     }
-    return denoiser, run.diffusion, metadata
+    return of_kind(denoiser, run.config.model.prediction), run.diffusion, metadata
 
 
 def stored_process(record: Record, arrays: dict[str, np.ndarray]) -> Diffusion:

@@ -29,14 +29,14 @@ def grid(samples: np.ndarray, columns: int | None = None) -> np.ndarray:
       columns: of the grid; None for a square one.
 
     Returns:
-      `(height, width, 3)`, uint8.
+      `(height, width, 3)`, uint8; `(height, width, 1)` for images and slices in grey.
     """
     panels = _panels(samples)
-    count, height, width, _ = panels.shape
+    count, height, width, colours = panels.shape
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     canvas = np.full(
-        (rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, 3), 255, np.uint8
+        (rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, colours), 255, np.uint8
     )
     for i, panel in enumerate(panels):
         top = _GAP + (i // columns) * (height + _GAP)
@@ -46,26 +46,31 @@ def grid(samples: np.ndarray, columns: int | None = None) -> np.ndarray:
 
 
 def image(sample: np.ndarray) -> np.ndarray:
-    """One image `(height, width, channels)`, uint8 or floats in [-1, 1], as `(h, w, 3)` uint8."""
-    return _to_rgb(to_uint8(sample))
+    """One image `(height, width, channels)`, uint8 or floats in [-1, 1], as uint8 of 3 or 1 channels."""
+    return _shown(to_uint8(sample))
 
 
 def write_png(path: str | Path, picture: np.ndarray) -> None:
-    """Writes `(height, width, 3)` uint8 as a PNG, replacing the file in one step."""
+    """Writes `(height, width, 3 or 1)` uint8 as an RGB or grey PNG, replacing the file in one step."""
     from etils import epath
     from PIL import Image
 
     file = epath.Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="PNG")
+    Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(
+        buffer, format="PNG"
+    )
     write_whole(file, buffer.getbuffer())
 
 
 def to_uint8(samples: np.ndarray) -> np.ndarray:
-    """uint8 as it is; floats from [-1, 1] to 0 ... 255."""
+    """uint8 as it is; floats from [-1, 1] to 0 ... 255, ValueError where one is not finite."""
     if samples.dtype == np.uint8:
         return samples
+    if not np.isfinite(samples).all():  # it would be cast to 0, and look like black
+        bad = np.sum(~np.isfinite(samples))
+        raise ValueError(f"samples: {bad} of {samples.size} values are not finite")
     return np.clip(np.round((np.asarray(samples, np.float64) + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
@@ -78,13 +83,13 @@ def _panels(samples: np.ndarray) -> np.ndarray:
         depth = images.shape[1]
         slices = np.linspace(0, depth - 1, min(depth, 8)).round().astype(int)
         images = np.concatenate([images[:, i] for i in slices], axis=2)
-    images = _to_rgb(images)
+    images = _shown(images)
     factor = max(1, math.ceil(_SMALLEST_SIDE / images.shape[1]))
     return images.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
-def _to_rgb(images: np.ndarray) -> np.ndarray:
-    return images[..., :3] if images.shape[-1] >= 3 else images[..., :1].repeat(3, axis=-1)
+def _shown(images: np.ndarray) -> np.ndarray:
+    return images[..., :3] if images.shape[-1] >= 3 else images[..., :1]
 
 
 def _curve(sample: np.ndarray) -> np.ndarray:

@@ -121,13 +121,14 @@ def _nearest(name: str, known: Sequence[str], most: int = 3) -> list[str]:
     return sorted(near, key=lambda flag: -likeness[flag])[:most]
 
 
-def at_least(low: int) -> Callable[[str], int]:
-    """A flag's type: a whole number from `low` on."""
+def at_least(low: int, high: int | None = None) -> Callable[[str], int]:
+    """A flag's type: a whole number from `low` on, or from `low` to `high`."""
 
     def whole_number(text: str) -> int:
         value = int(text)
-        if value < low:
-            raise argparse.ArgumentTypeError(f"{text}: expected a whole number from {low} on")
+        if value < low or (high is not None and value > high):
+            bound = "on" if high is None else f"to {high}"
+            raise argparse.ArgumentTypeError(f"{text}: expected a whole number from {low} {bound}")
         return value
 
     return whole_number

@@ -25,6 +25,8 @@ from sagd_jax.system.errors import ForPeople, check_choice, one_line
 _IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 OWN = "module:function, the import path of one of your own"
 
+LARGEST_SEED = 2**31 - 1  # JAX takes seeds modulo 2**32: larger ones would be others in silence
+
 
 class ConfigError(ForPeople, ValueError):
     """A configuration that cannot be used; the message is one line."""
@@ -127,6 +129,11 @@ def checked(value: Any, hint: Any, rule: Mapping[str, Any], name: str) -> Any:
         expected = f"a {'whole ' if hint is int else ''}number {bounds(rule)}".strip()
         raise ConfigError(f"{name}={value}: expected {expected}") from error
     return result
+
+
+def check_seed(seed: int, name: str = "seed") -> None:
+    """Raises ConfigError for a seed that JAX would take for another."""
+    checked(seed, int, {"low": 0, "high": LARGEST_SEED}, name)
 
 
 def parse(text: str, hint: Any) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from sagd_jax.diffusion.samplers import SAMPLERS
 from sagd_jax.diffusion.time_grids import GRIDS
 from sagd_jax.run import build, layout
-from sagd_jax.run.draw import Drawer
+from sagd_jax.run.draw import Drawer, NotFiniteError, is_bounded
 from sagd_jax.show import pictures
 from sagd_jax.system import kinds
 from sagd_jax.training.actions import Action, Moment, Parts
@@ -44,6 +44,7 @@ class Preview(Action):
             times=times,
             seed=config.seed,
             batch_size=min(_SAMPLES_AT_ONCE, self._count),
+            clip=is_bounded(parts.record, parts.diffusion),  # as sample.py does
             out=layout.replicated(parts.mesh),
         )
 
@@ -51,7 +52,13 @@ class Preview(Action):
         self._drawer.check(state["ema"])
 
     def __call__(self, moment: Moment) -> None:
-        picture = self.draw(moment.state["ema"], moment.interrupted)
+        try:
+            picture = self.draw(moment.state["ema"], moment.interrupted)
+        except NotFiniteError as error:
+            # No fault of training, whose own loss and weights are watched.
+            picture = None
+            if moment.is_first:
+                _log.warning("no preview of step %d: %s", moment.step, error)
         if picture is None or not moment.is_first:
             return
         file = moment.workdir / "previews" / f"step_{moment.step:08d}.png"
@@ -62,6 +69,10 @@ class Preview(Action):
         moment.progress.image("samples", moment.step, picture)
 
     def draw(self, ema: Any, interrupted: Callable[[], bool]) -> np.ndarray | None:
-        """The picture `(height, width, 3)`, uint8; None if `interrupted` between two parts of it."""
+        """The picture, uint8; None if `interrupted` between two parts of it.
+
+        Raises:
+          NotFiniteError: a sample is not finite.
+        """
         raw = self._drawer(ema, 0, self._count, interrupted=interrupted)
         return None if raw is None else pictures.grid(self._data.for_people(raw))

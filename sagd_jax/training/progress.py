@@ -136,7 +136,7 @@ class Progress:
         )
 
     def image(self, name: str, step: int, picture: np.ndarray) -> None:
-        """Shows a picture `(height, width, 3)`, uint8, in TensorBoard."""
+        """Shows a picture `(height, width, 3 or 1)`, uint8, in TensorBoard."""
         if self._board is not None:
             with _no_error_but_a_warning():
                 self._board.image(name, picture, step)

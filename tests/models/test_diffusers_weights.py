@@ -1,6 +1,8 @@
 """`UNet` computes what diffusers' `UNet2DModel` computes, from the same folder."""
 
 import json
+import os
+import stat
 from pathlib import Path
 
 import jax
@@ -100,6 +102,18 @@ def test_folder_round_trip(tmp_path):
     assert loaded == model
     assert jax.tree.structure(params) == jax.tree.structure(restored)
     jax.tree.map(np.testing.assert_array_equal, params, restored)
+
+
+def test_the_files_can_be_read_by_whom_the_umask_lets(tmp_path):
+    model, params = from_diffusers(SMALL, state_dict("small"))
+    before = os.umask(0o027)
+    try:
+        save_diffusers(tmp_path / "out", model, params)
+    finally:
+        os.umask(before)
+    files = list((tmp_path / "out").iterdir())
+    assert len(files) == 2
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o640}
 
 
 @pytest.mark.parametrize(

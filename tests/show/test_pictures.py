@@ -12,22 +12,43 @@ from sagd_jax.spectral.analysis import analyse
 def test_a_grid_holds_the_images_enlarged_by_whole_factors():
     images = np.arange(4 * 48 * 48, dtype=np.uint32).reshape(4, 48, 48, 1).astype(np.uint8)
     grid = pictures.grid(images)
-    assert grid.shape == (2 * 48 + 3 * 2, 2 * 48 + 3 * 2, 3)
+    assert grid.shape == (2 * 48 + 3 * 2, 2 * 48 + 3 * 2, 1)
     np.testing.assert_array_equal(grid[2:50, 52:100, 0], images[1, ..., 0])
     small = pictures.grid(images[:1, :24, :24])
-    np.testing.assert_array_equal(small[2:50:2, 2:50:2, 1], images[0, :24, :24, 0])
+    np.testing.assert_array_equal(small[2:50:2, 2:50:2, 0], images[0, :24, :24, 0])
 
 
 @pytest.mark.parametrize("shape", [(3, 100, 1), (3, 8, 8, 3), (3, 8, 8, 4), (3, 5, 8, 8, 1)])
 def test_every_kind_of_signal_makes_a_picture(shape):
     grid = pictures.grid(np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32))
-    assert grid.dtype == np.uint8 and grid.shape[-1] == 3 and grid.min() < 255
+    grey = len(shape) > 3 and shape[-1] == 1
+    assert grid.dtype == np.uint8 and grid.shape[-1] == (1 if grey else 3) and grid.min() < 255
 
 
 def test_floats_are_mapped_from_minus_one_to_one():
     np.testing.assert_array_equal(
         pictures.to_uint8(np.array([-1.0, 0.0, 1.0, 2.0])), [0, 128, 255, 255]
     )
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("shape", [(3, 100, 1), (3, 8, 8, 3), (3, 2, 8, 8, 1)])
+def test_what_is_not_finite_makes_no_picture(shape, bad):
+    x = np.zeros(shape, np.float32)
+    x[1, 1] = bad
+    for draw in (pictures.grid, pictures.to_uint8, sagd.to_uint8):
+        with pytest.raises(ValueError, match=r"samples: \d+ of \d+ values are not finite"):
+            draw(x)
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (2, "L"), (3, "RGB"), (4, "RGB")])
+def test_a_png_has_the_colours_of_the_sample(tmp_path, channels, mode):
+    sample = np.arange(16 * channels, dtype=np.uint8).reshape(4, 4, channels)
+    pictures.write_png(tmp_path / "x.png", pictures.image(sample))
+    with Image.open(tmp_path / "x.png") as image:
+        assert image.mode == mode
+        read = np.asarray(image).reshape(4, 4, -1)
+    np.testing.assert_array_equal(read, sample[..., : read.shape[-1]])
 
 
 def test_a_png_replaces_the_one_before(tmp_path):
