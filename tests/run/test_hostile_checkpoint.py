@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
-from programs import ROOT, TINY, command, environment, run
+from programs import ROOT, TINY, call, command, environment
 
 from sagd_jax.run import integrity, restore
 from sagd_jax.run.checkpoints import Checkpoints
@@ -24,7 +24,7 @@ def sound(tmp_path_factory, cache):
     folder = tmp_path_factory.mktemp("run")
     (folder / "tiny.py").write_text(TINY)
     flags = [f"--config={folder / 'tiny.py'}", f"--workdir={folder}", "--config.train.num_steps=1"]
-    done = run("train.py", *flags, cache=cache)
+    done = call("train.py", *flags, cache=cache)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -149,9 +149,9 @@ def test_files_that_a_record_names_are_not_opened(forge, cache, tmp_path):
     )
     few = ["--num_samples=1", "--num_steps=1"]
     out = tmp_path / "out"
-    done = run("sample.py", f"--workdir={workdir}", f"--out={out}", *few, cache=cache)
+    done = call("sample.py", f"--workdir={workdir}", f"--out={out}", *few, cache=cache)
     assert done.returncode == 0, done.stderr
-    done = run("sagd_jax.likelihood", f"--workdir={workdir}", cache=cache)
+    done = call("sagd_jax.likelihood", f"--workdir={workdir}", cache=cache)
     assert done.returncode == 2
     assert f"its data is in {tmp_path}: pass --dir" in done.stderr
     assert len(done.stderr.splitlines()) == 1
