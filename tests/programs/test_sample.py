@@ -14,7 +14,11 @@ NAMES = [f"samples-{i:05d}-of-00004.npz" for i in range(4)]
 def workdir(tmp_path_factory, cache):
     folder = tmp_path_factory.mktemp("run")
     (folder / "tiny.py").write_text(TINY)
-    flags = [f"--config={folder / 'tiny.py'}", f"--workdir={folder}", "--config.train.num_steps=1"]
+    flags = [
+        f"--config={folder / 'tiny.py'}",
+        f"--workdir={folder}",
+        "--config.checkpoint.every=12",
+    ]
     done = call("train.py", *flags, cache=cache)
     assert done.returncode == 0, done.stderr
     return folder

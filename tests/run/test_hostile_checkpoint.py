@@ -23,7 +23,11 @@ from sagd_jax.run.saved import load_run
 def sound(tmp_path_factory, cache):
     folder = tmp_path_factory.mktemp("run")
     (folder / "tiny.py").write_text(TINY)
-    flags = [f"--config={folder / 'tiny.py'}", f"--workdir={folder}", "--config.train.num_steps=1"]
+    flags = [
+        f"--config={folder / 'tiny.py'}",
+        f"--workdir={folder}",
+        "--config.checkpoint.every=12",
+    ]
     done = call("train.py", *flags, cache=cache)
     assert done.returncode == 0, done.stderr
     return folder
@@ -35,7 +39,7 @@ def forge(sound, tmp_path):
 
     def change(**fields):
         shutil.copytree(sound, tmp_path / "forged")
-        step = tmp_path / "forged" / "checkpoints" / "1"
+        step = tmp_path / "forged" / "checkpoints" / "12"
         file = step / "record" / "metadata"
         record = json.loads(file.read_text())
         for name, value in fields.items():
@@ -45,7 +49,7 @@ def forge(sound, tmp_path):
                 inner = inner[section]
             inner[last] = value
         file.write_text(json.dumps(record))
-        integrity.seal(step, 1)
+        integrity.seal(step, 12)
         return tmp_path / "forged"
 
     return change
