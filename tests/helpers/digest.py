@@ -1,4 +1,4 @@
-"""A program for tests: prints a digest of a checkpoint's weights, read onto some devices."""
+"""A digest of a checkpoint's weights, read onto some devices; also as a program, for those of others."""
 
 import hashlib
 
@@ -21,16 +21,20 @@ def main() -> None:
     flags = parser.parse_args()
     processes.start(flags)
 
-    digest = hashlib.sha256()
+    print(*digest(flags.workdir, flags.fsdp))
+
+
+def digest(workdir: str, fsdp: int = 1) -> tuple[str, int, int]:
+    """Of the averaged and the trained weights; with it, their step and the number of devices."""
+    found = hashlib.sha256()
     for ema in (True, False):
-        mesh = make_mesh(MeshConfig(fsdp=flags.fsdp), jax.device_count())
-        run = load_run(flags.workdir, ema=ema, mesh=mesh)
+        mesh = make_mesh(MeshConfig(fsdp=fsdp), jax.device_count())
+        run = load_run(workdir, ema=ema, mesh=mesh)
         for leaf in jax.tree.leaves(run.params):
-            whole = (
-                multihost_utils.process_allgather(leaf, tiled=True) if flags.num_processes else leaf
-            )
-            digest.update(np.asarray(whole).tobytes())
-    print(digest.hexdigest(), run.step, jax.device_count())
+            several = jax.process_count() > 1
+            whole = multihost_utils.process_allgather(leaf, tiled=True) if several else leaf
+            found.update(np.asarray(whole).tobytes())
+    return found.hexdigest(), run.step, jax.device_count()
 
 
 if __name__ == "__main__":

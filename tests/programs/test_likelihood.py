@@ -1,14 +1,12 @@
 """`python -m sagd_jax.likelihood`: the same numbers however it is cut, and the ones of the function."""
 
 import json
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from programs import ROOT, TINY, environment, run
+from programs import TINY, call
 
 from sagd_jax.run.saved import load_run
 
@@ -17,7 +15,7 @@ from sagd_jax.run.saved import load_run
 def workdir(tmp_path_factory, cache):
     folder = tmp_path_factory.mktemp("run")
     (folder / "tiny.py").write_text(TINY)
-    done = run(
+    done = call(
         "train.py",
         f"--config={folder / 'tiny.py'}",
         f"--workdir={folder / 'run'}",
@@ -30,17 +28,10 @@ def workdir(tmp_path_factory, cache):
 
 
 def likelihood(workdir, out, cache, *flags):
-    return subprocess.run(
-        [
-            sys.executable, "-m", "sagd_jax.likelihood", f"--workdir={workdir}", f"--out={out}",
-            "--num_steps=4", "--num_examples=7", *flags,
-        ],
-        env=environment(cache),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )  # fmt: skip
+    few = ("--num_steps=4", "--num_examples=7")
+    return call(
+        "sagd_jax.likelihood", f"--workdir={workdir}", f"--out={out}", *few, *flags, cache=cache
+    )
 
 
 def values(out):

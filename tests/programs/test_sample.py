@@ -5,7 +5,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from programs import TINY, command, environment, run, wait_for
+from programs import TINY, call, command, environment, run, wait_for
 
 NAMES = [f"samples-{i:05d}-of-00004.npz" for i in range(4)]
 
@@ -14,8 +14,12 @@ NAMES = [f"samples-{i:05d}-of-00004.npz" for i in range(4)]
 def workdir(tmp_path_factory, cache):
     folder = tmp_path_factory.mktemp("run")
     (folder / "tiny.py").write_text(TINY)
-    flags = [f"--config={folder / 'tiny.py'}", f"--workdir={folder}", "--config.train.num_steps=1"]
-    done = run("train.py", *flags, cache=cache)
+    flags = [
+        f"--config={folder / 'tiny.py'}",
+        f"--workdir={folder}",
+        "--config.checkpoint.every=12",
+    ]
+    done = call("train.py", *flags, cache=cache)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -31,7 +35,7 @@ def samples(file):
 
 
 def test_files_are_drawn_once_and_hold_what_one_file_would(workdir, cache, tmp_path):
-    done = run("sample.py", *flags(workdir, tmp_path / "a"), cache=cache)
+    done = call("sample.py", *flags(workdir, tmp_path / "a"), cache=cache)
     assert done.returncode == 0, done.stderr
     files = [tmp_path / "a" / name for name in NAMES]
     assert [len(samples(file)) for file in files] == [6, 6, 6, 4]
@@ -46,7 +50,7 @@ def test_files_are_drawn_once_and_hold_what_one_file_would(workdir, cache, tmp_p
     before = {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in files}
     files[1].unlink()
     files[2].write_bytes(before[files[2]][0][:-40])
-    done = run("sample.py", *flags(workdir, tmp_path / "a"), cache=cache)
+    done = call("sample.py", *flags(workdir, tmp_path / "a"), cache=cache)
     assert done.returncode == 0, done.stderr
     for i, file in enumerate(files):
         _, time = before[file]
@@ -55,11 +59,11 @@ def test_files_are_drawn_once_and_hold_what_one_file_would(workdir, cache, tmp_p
         )
         assert (file.stat().st_mtime_ns == time) == (i in (0, 3))
 
-    done = run("sample.py", *flags(workdir, tmp_path / "a"), cache=cache)
+    done = call("sample.py", *flags(workdir, tmp_path / "a"), cache=cache)
     assert "nothing to do" in done.stdout
 
     other = [*flags(workdir, tmp_path / "a"), "--seed=1"]
-    done = run("sample.py", *other, cache=cache)
+    done = call("sample.py", *other, cache=cache)
     assert done.returncode == 2
     assert "other samples" in done.stderr and '"seed": 0' in done.stderr
 

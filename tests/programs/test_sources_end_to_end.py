@@ -10,9 +10,9 @@ import sagd_jax as sagd
 from sagd_jax.programs import sample, train
 
 UNET = (
-    "--config.model.unet.block_out_channels=8,8",
+    "--config.model.unet.block_out_channels=8",
     "--config.model.unet.layers_per_block=1",
-    "--config.model.unet.attention=False,False",
+    "--config.model.unet.attention=(False,)",
     "--config.model.unet.mid_attention=False",
     "--config.model.unet.norm_num_groups=4",
 )

@@ -8,7 +8,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from programs import command, environment, run, wait_for
+from programs import call, command, environment, run, wait_for
 
 from sagd_jax.run.saved import load_run
 
@@ -56,7 +56,7 @@ def test_a_run_leaves_checkpoints_metrics_and_pictures(finished):
 
 def test_the_same_command_again_has_nothing_to_do(finished, config, cache):
     before = (finished / "metrics.jsonl").read_bytes()
-    done = run("train.py", config, f"--workdir={finished}", cache=cache)
+    done = call("train.py", config, f"--workdir={finished}", cache=cache)
     assert done.returncode == 0
     assert "nothing to do" in done.stdout
     assert (finished / "metrics.jsonl").read_bytes() == before
@@ -68,14 +68,14 @@ def test_killed_after_a_checkpoint_it_ends_where_an_undisturbed_run_does(
     workdir = tmp_path / "killed"
     flags = (config, f"--workdir={workdir}")
     process = subprocess.Popen(
-        command("train.py", *flags, "--config.train.num_steps=100000"),
+        command("train.py", *flags, "--config.train.num_steps=1000000"),
         env=environment(cache),
         stdout=subprocess.DEVNULL,
     )
     wait_for(lambda: (workdir / "checkpoints" / "4").exists(), process)
     process.kill()
     process.wait()
-    done = run("train.py", *flags, "--config.checkpoint.keep=50", cache=cache)
+    done = call("train.py", *flags, "--config.checkpoint.keep=50", cache=cache)
     assert done.returncode == 0, done.stderr
     if "nothing to do" in done.stdout:  # it had run past step 12 before the signal
         assert_same_weights(finished, workdir, step=12)
@@ -162,7 +162,7 @@ def test_another_run_is_refused_and_nothing_is_touched(finished, config, cache):
         return {p: p.read_bytes() for p in files}
 
     before = contents()
-    done = run(
+    done = call(
         "train.py", config, f"--workdir={finished}", "--config.noise.alpha=0.25", cache=cache
     )
     assert done.returncode == 2
@@ -175,7 +175,7 @@ def test_samples_do_not_depend_on_the_batch_size(finished, cache, tmp_path):
     drawn = {}
     for batch in (7, 64):
         out = tmp_path / str(batch)
-        done = run(
+        done = call(
             "sample.py",
             f"--workdir={finished}",
             f"--out={out}",
@@ -219,7 +219,7 @@ def test_one_flipped_bit_is_reported_and_an_older_step_used(finished, cache, tmp
 
 
 def test_a_new_run_can_start_from_the_weights_of_another(finished, config, cache, tmp_path):
-    done = run(
+    done = call(
         "train.py",
         config,
         f"--workdir={tmp_path / 'next'}",
@@ -236,7 +236,7 @@ def test_a_new_run_can_start_from_the_weights_of_another(finished, config, cache
 
 
 def test_a_dry_run_trains_nothing(config, cache, tmp_path):
-    done = run("train.py", config, f"--workdir={tmp_path / 'dry'}", "--dry_run", cache=cache)
+    done = call("train.py", config, f"--workdir={tmp_path / 'dry'}", "--dry_run", cache=cache)
     assert done.returncode == 0
     assert "parameters" in done.stdout and "rank 64 of 64" in done.stdout
     assert not (tmp_path / "dry").exists()
@@ -250,12 +250,13 @@ def test_two_writers_in_one_workdir_the_second_is_refused(config, cache, tmp_pat
         stdout=subprocess.DEVNULL,
     )
     wait_for(lambda: (workdir / "metrics.jsonl").exists(), first)
+    first.send_signal(signal.SIGSTOP)  # it keeps the lock, and leaves the processor to the others
     second = run("train.py", config, f"--workdir={workdir}", cache=cache)
     first.kill()
     first.wait()
     assert second.returncode == 2
     assert str(first.pid) in second.stderr
-    third = run("train.py", config, f"--workdir={workdir}", "--dry_run", cache=cache)
+    third = call("train.py", config, f"--workdir={workdir}", "--dry_run", cache=cache)
     assert third.returncode == 0
 
 

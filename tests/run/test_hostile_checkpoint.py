@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
-from programs import ROOT, TINY, command, environment, run
+from programs import ROOT, TINY, call, command, environment
 
 from sagd_jax.run import integrity, restore
 from sagd_jax.run.checkpoints import Checkpoints
@@ -23,8 +23,12 @@ from sagd_jax.run.saved import load_run
 def sound(tmp_path_factory, cache):
     folder = tmp_path_factory.mktemp("run")
     (folder / "tiny.py").write_text(TINY)
-    flags = [f"--config={folder / 'tiny.py'}", f"--workdir={folder}", "--config.train.num_steps=1"]
-    done = run("train.py", *flags, cache=cache)
+    flags = [
+        f"--config={folder / 'tiny.py'}",
+        f"--workdir={folder}",
+        "--config.checkpoint.every=12",
+    ]
+    done = call("train.py", *flags, cache=cache)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -35,7 +39,7 @@ def forge(sound, tmp_path):
 
     def change(**fields):
         shutil.copytree(sound, tmp_path / "forged")
-        step = tmp_path / "forged" / "checkpoints" / "1"
+        step = tmp_path / "forged" / "checkpoints" / "12"
         file = step / "record" / "metadata"
         record = json.loads(file.read_text())
         for name, value in fields.items():
@@ -45,7 +49,7 @@ def forge(sound, tmp_path):
                 inner = inner[section]
             inner[last] = value
         file.write_text(json.dumps(record))
-        integrity.seal(step, 1)
+        integrity.seal(step, 12)
         return tmp_path / "forged"
 
     return change
@@ -149,9 +153,9 @@ def test_files_that_a_record_names_are_not_opened(forge, cache, tmp_path):
     )
     few = ["--num_samples=1", "--num_steps=1"]
     out = tmp_path / "out"
-    done = run("sample.py", f"--workdir={workdir}", f"--out={out}", *few, cache=cache)
+    done = call("sample.py", f"--workdir={workdir}", f"--out={out}", *few, cache=cache)
     assert done.returncode == 0, done.stderr
-    done = run("sagd_jax.likelihood", f"--workdir={workdir}", cache=cache)
+    done = call("sagd_jax.likelihood", f"--workdir={workdir}", cache=cache)
     assert done.returncode == 2
     assert f"its data is in {tmp_path}: pass --dir" in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from programs import run
+from programs import call
 
 import sagd_jax as sagd
 from sagd_jax.programs import inspect
@@ -125,7 +125,7 @@ def test_inspect_shows_the_fields_that_have_an_effect(stored, capsys):
 def test_it_resumes_bit_for_bit(stored, flags, exact, tmp_path, cache):
     workdir = tmp_path / "run"
     shutil.copytree(stored / "run", workdir)
-    done = run("train.py", flags, f"--workdir={workdir}", cache=cache)
+    done = call("train.py", flags, f"--workdir={workdir}", cache=cache)
     assert done.returncode == 0, done.stderr
     assert "resuming at step 2" in done.stdout
     with np.load(stored / "weights.npz", allow_pickle=False) as file:
@@ -137,7 +137,7 @@ def test_it_resumes_bit_for_bit(stored, flags, exact, tmp_path, cache):
 
 
 def test_it_samples(stored, exact, tmp_path, cache):
-    done = run(
+    done = call(
         "sample.py",
         f"--workdir={stored / 'run'}",
         f"--out={tmp_path}",
@@ -152,7 +152,7 @@ def test_it_samples(stored, exact, tmp_path, cache):
 
 
 def test_its_likelihood_is_what_it_was(stored, tmp_path, cache):
-    done = run(
+    done = call(
         "sagd_jax.likelihood",
         f"--workdir={stored / 'run'}",
         f"--out={tmp_path}",

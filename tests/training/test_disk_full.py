@@ -4,7 +4,7 @@ import contextlib
 import subprocess
 
 import pytest
-from programs import TINY, run
+from programs import TINY, call
 
 from sagd_jax.run.saved import load_run
 
@@ -32,7 +32,7 @@ def test_a_full_disk_is_said_and_the_last_good_checkpoint_kept(
     (tmp_path / "tiny.py").write_text(TINY)
     flags = [f"--config={tmp_path / 'tiny.py'}", f"--workdir={small_disk}", *FLAGS,
              f"--config.checkpoint.on_error={on_error}"]  # fmt: skip
-    done = run("train.py", *flags, cache=cache)
+    done = call("train.py", *flags, cache=cache)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     last = done.stderr.splitlines()[-1]
@@ -47,6 +47,6 @@ def test_a_full_disk_is_said_and_the_last_good_checkpoint_kept(
         assert "step 12/12" not in done.stdout
     # With room again, the same command goes on from there.
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
-    done = run("train.py", *flags, cache=cache)
+    done = call("train.py", *flags, cache=cache)
     assert done.returncode == 0, done.stderr
     assert f"resuming at step {kept}" in done.stdout and "finished 12 steps" in done.stdout

@@ -2,7 +2,7 @@
 
 import json
 
-from programs import run
+from programs import call
 
 EXPLODE = [
     "--config.optimizer.name=sgd",
@@ -15,7 +15,7 @@ EXPLODE = [
 
 
 def test_it_stops_after_some_in_a_row_and_names_step_data_and_checkpoint(config, cache, tmp_path):
-    done = run("train.py", config, f"--workdir={tmp_path}", *EXPLODE, cache=cache)
+    done = call("train.py", config, f"--workdir={tmp_path}", *EXPLODE, cache=cache)
     assert done.returncode == 2
     (line,) = (line for line in done.stderr.splitlines() if not line.startswith("WARNING"))
     told = json.loads((tmp_path / "diverged.json").read_text())
@@ -31,7 +31,7 @@ def test_it_stops_after_some_in_a_row_and_names_step_data_and_checkpoint(config,
 
 def test_it_goes_back_with_a_smaller_learning_rate(config, cache, tmp_path):
     more = ["--config.train.rollbacks=1", "--config.train.rollback_factor=1e-12"]
-    done = run("train.py", config, f"--workdir={tmp_path}", *EXPLODE, *more, cache=cache)
+    done = call("train.py", config, f"--workdir={tmp_path}", *EXPLODE, *more, cache=cache)
     assert done.returncode == 0, done.stderr
     assert "learning rate times 1e-12" in done.stdout
     good = json.loads((tmp_path / "diverged.json").read_text())["checkpoint"]
@@ -40,7 +40,7 @@ def test_it_goes_back_with_a_smaller_learning_rate(config, cache, tmp_path):
     assert [line["step"] for line in lines] == [4, 8, 12]
     assert all(line["loss"] is not None for line in lines)
     # What it learned of the smaller rate is in the checkpoint: going on needs no second rollback.
-    again = run("train.py", config, f"--workdir={tmp_path}", *EXPLODE,
+    again = call("train.py", config, f"--workdir={tmp_path}", *EXPLODE,
                 "--config.train.num_steps=16", cache=cache)  # fmt: skip
     assert again.returncode == 0, again.stderr
     assert "finished 16 steps" in again.stdout
