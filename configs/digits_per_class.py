@@ -3,7 +3,8 @@
     python train.py --config=configs/digits_per_class.py --workdir=runs/digits_per_class
 
 All else is configs/digits.py. The ten spectra are estimated from the data before the run and kept in
-its checkpoints; sampling takes each label's own. Not trained in full here.
+its checkpoints; sampling takes each label's own. Not trained in full here; with
+--config.train.num_steps=300 --config.train.batch_size=32 the loss was 0.319 over the last 100 steps.
 """
 
 import runpy

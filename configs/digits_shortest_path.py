@@ -2,7 +2,8 @@
 
     python train.py --config=configs/digits_shortest_path.py --workdir=runs/digits_shortest_path
 
-All else is configs/digits.py. Not trained in full here.
+All else is configs/digits.py. Not trained in full here; with --config.train.num_steps=300
+--config.train.batch_size=32 the loss was 0.290 over the last 100 steps.
 """
 
 import runpy
