@@ -22,7 +22,7 @@ The steps are classical fourth-order Runge-Kutta, uniform in tau = r^(1/3) / (1 
 r = sigma / alpha, which refines both ends; where sigma = 0 the derivative is zero and the denoiser
 is not asked.
 
-With a coefficient per coordinate (`schedules/spectral.py`) all of this holds in coordinates, with an
+With a coefficient per coordinate (`diffusion/schedules/spectral.py`) all of this holds in coordinates, with an
 angle theta_f for each:
 
 (25) log p_0(x_0) = log N(x_1; 0, s_1^2) + sum_f log n_1(f) - sum_f log n_0(f)

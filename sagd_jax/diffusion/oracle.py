@@ -119,7 +119,7 @@ class DiagonalGaussian:
     """Gaussian data N(mean, S), S diagonal in any basis, equation (23).
 
     Attributes:
-      basis: of `bases.py`.
+      basis: of `spectral/bases.py`.
       mean: a signal, `(*spatial, channels)`.
       variance: S on the grid of the basis, absolute, `(*spatial, 1 or channels)`; zeros are allowed.
 

@@ -14,7 +14,7 @@
 (14) On a singular Sigma noise lives on the range alone. Off the range x_t = alpha_t x_0 exactly, so
     every prediction is read as e_hat = Pi e_hat and (1 - Pi) x0_hat = (1 - Pi) x_t / alpha_t.
 
-With a coefficient per coordinate (`schedules/spectral.py`) all of this holds elementwise on *states*, the
+With a coefficient per coordinate (`diffusion/schedules/spectral.py`) all of this holds elementwise on *states*, the
 coordinates of signals, with guards where a coordinate is at an end:
 
 (22) Posterior: with q = sigma_s^2 / sigma_t^2 (0 where sigma_t = 0) and A = alpha_t / alpha_s

@@ -1,27 +1,28 @@
-"""Plots, as PNG files. Needs matplotlib, which is imported when one is drawn."""
+"""Plots. Needs matplotlib, which is imported when one is drawn."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from sagd_jax.show import pictures
 from sagd_jax.spectral.analysis import Analysis
 from sagd_jax.spectral.frequencies import frequency_vectors
 from sagd_jax.spectral.power_spectrum import radial_profile
 
 _MOST_LABELS = 8  # of a logarithmic axis
+_RINGS = 48  # of a map over the radius, at most
+_LARGEST = 10.0  # log-SNR that is told from infinity
 
 
 def plot_spectrum(analysis: Analysis, path: str | Path) -> None:
     """Draws a data set's spectrum: its radial profile with the power law, and the plane with holes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _new_figure((11, 4.5))
     left, right = figure.subplots(1, 2)
     _plot_profile(left, analysis)
     values = analysis.spectrum.power.mean(axis=-1)
@@ -109,3 +110,117 @@ def _label_logarithmic(axis: Any) -> None:
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+
+
+def forward_process(
+    images: np.ndarray,
+    times: Sequence[float],
+    names: Sequence[str] = (),
+    value_range: tuple[float, float] = (-1.25, 1.25),
+    figure: Any = None,
+) -> Any:
+    """Images on their way to noise: a column for each time, a row for each process.
+
+    Args:
+      images: `(rows, times, height, width, channels)`, floats; three channels are shown in colour.
+      times: of the columns.
+      names: of the rows, at their left; none by default.
+      value_range: what is black and what is white. Noise of unit variance exceeds data in [-1, 1].
+      figure: a matplotlib figure, or part of one, to draw in; by default a new one.
+
+    Returns:
+      The figure.
+
+    Raises:
+      ValueError: for times or names of another number.
+
+    >>> figure = forward_process(np.zeros((1, 3, 8, 8, 1)), [0, 0.5, 1])
+    >>> [axis.get_title() for axis in figure.axes]
+    ['t = 0', 't = 0.5', 't = 1']
+    """
+    rows, columns = np.shape(images)[:2]
+    if len(times) != columns or len(names) not in (0, rows):
+        raise ValueError(
+            f"images: {rows} rows of {columns}; expected a time for each column, here {len(times)}, "
+            f"and no names or one for each row, here {len(names)}"
+        )
+    figure = _new_figure((1.1 * columns, 1.1 * rows + 0.3)) if figure is None else figure
+    axes = figure.subplots(rows, columns, squeeze=False)
+    low, high = value_range
+    for row, line in zip(axes, images, strict=True):
+        for axis, image in zip(row, line, strict=True):
+            shown = pictures.image((np.asarray(image) - low) * (2 / (high - low)) - 1)
+            colours = np.broadcast_to(shown, (*shown.shape[:2], 3))  # grey ones have one channel
+            axis.imshow(colours, interpolation="nearest")
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+    for axis, t in zip(axes[0], times, strict=True):
+        axis.set_title(f"t = {t:g}", fontsize=9)
+    for axis, name in zip(axes[:, 0], names, strict=False):
+        axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+    return figure
+
+
+def log_snr_map(radius: ArrayLike, times: ArrayLike, log_snr: ArrayLike, figure: Any = None) -> Any:
+    """The log-SNR over time and radial frequency; a line where data and noise are equal.
+
+    Args:
+      radius: of each coordinate in cycles per sample, `(*spatial, 1)`, as `radius` of a basis.
+      times: `(times,)`, increasing.
+      log_snr: log(alpha^2 / sigma^2), `(times, *spatial, 1 or channels)`; beyond +-10, and where it is
+        infinite, it is shown as that. What is drawn is the mean over a ring.
+      figure: a matplotlib figure, or part of one, to draw in; by default a new one.
+
+    Returns:
+      The figure.
+
+    Raises:
+      ValueError: for shapes that do not fit together, or a single radius.
+
+    >>> radius, times = np.linspace(0, 0.5, 9).reshape(9, 1), np.linspace(0, 1, 5)
+    >>> figure = log_snr_map(radius, times, 5 - 10 * times[:, None, None] - 4 * radius)
+    >>> figure.axes[0].get_xlabel(), figure.axes[1].get_ylabel()
+    ('time t', 'log-SNR')
+    """
+    r, t, values = np.asarray(radius)[..., 0], np.asarray(times), np.asarray(log_snr)
+    if values.shape[:-1] != (len(t), *r.shape):
+        raise ValueError(
+            f"log_snr.shape={values.shape}: expected ({len(t)}, {', '.join(map(str, r.shape))}, "
+            "1 or channels), that of times and radius"
+        )
+    if np.ptp(r) == 0:
+        raise ValueError("radius: all are equal; such a basis has no frequencies to draw over")
+    values = np.clip(values, -_LARGEST, _LARGEST).mean(axis=-1).reshape(len(t), -1)
+    rings = min(_RINGS, max(r.shape))
+    ring = np.round((r.ravel() - r.min()) / np.ptp(r) * (rings - 1)).astype(int)
+    count = np.bincount(ring)
+    filled = count > 0
+    centres = np.bincount(ring, r.ravel())[filled] / count[filled]
+    means = np.stack([np.bincount(ring, line)[filled] / count[filled] for line in values], axis=1)
+
+    figure = _new_figure((3.4, 2.6)) if figure is None else figure
+    axis = figure.subplots()
+    limits = {"cmap": "PuOr", "vmin": -_LARGEST, "vmax": _LARGEST}
+    mesh = axis.pcolormesh(_edges(t), _edges(centres), means, rasterized=True, **limits)
+    if means.min() < 0 < means.max():
+        axis.contour(t, centres, means, [0], colors="black", linewidths=1)
+    axis.set(xlim=(t[0], t[-1]), ylim=(centres[0], centres[-1]), xticks=[0, 0.5, 1])
+    axis.set_xlabel("time t", fontsize=9)
+    axis.set_ylabel("frequency\n(cycles per sample)", fontsize=9)
+    bar = figure.colorbar(mesh, ax=axis, extend="both", ticks=[-_LARGEST, 0, _LARGEST])
+    bar.set_label("log-SNR", fontsize=9)
+    for each in (axis, bar.ax):
+        each.tick_params(labelsize=8)
+    return figure
+
+
+def _edges(centres: np.ndarray) -> np.ndarray:
+    """Borders of cells, between their centres."""
+    middle = (centres[1:] + centres[:-1]) / 2
+    return np.concatenate([centres[:1], middle, centres[-1:]])
+
+
+def _new_figure(size: tuple[float, float]) -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=size, layout="constrained")

@@ -127,7 +127,7 @@ def shortest_path(spectrum: ArrayLike, basis: Basis) -> ShortestPath:
 
     Args:
       spectrum: S > 0 on the grid of the basis, absolute.
-      basis: of `bases.py`.
+      basis: of `spectral/bases.py`.
 
     Raises:
       ValueError: for a malformed spectrum, or a value that is not > 0.
@@ -186,7 +186,7 @@ def hierarchical(base: Schedule, labels: ArrayLike, softness: float, basis: Basi
       labels: on the grid of the basis, on any scale: those of the smallest label are destroyed first
         and made last (`-basis.radius` makes coarse before fine).
       softness: > 0, the length of a coordinate's own part over the delay of the last one.
-      basis: of `bases.py`.
+      basis: of `spectral/bases.py`.
 
     Raises:
       ValueError: for a base that is not scalar, labels that are not finite or all equal, or

@@ -75,7 +75,7 @@ def shifted(base: Schedule, shift: ArrayLike, basis: Basis) -> SpectrallyShifted
     Args:
       base: a scalar schedule, which becomes the clock.
       shift: on the grid of the basis, `(*spatial, 1 or channels)`.
-      basis: of `bases.py`.
+      basis: of `spectral/bases.py`.
 
     Raises:
       ValueError: for a base that is not scalar, or a shift of another shape or that is not finite.
@@ -101,7 +101,7 @@ def equal_snr(
     Args:
       base: a scalar schedule: of the data's mean power.
       spectrum: S on the grid of the basis, in any units; below 1e-6 of its maximum it counts as that.
-      basis: of `bases.py`.
+      basis: of `spectral/bases.py`.
       include_dc: whether the constant counts in the mean of S. It holds most of the energy of natural
         signals.
 

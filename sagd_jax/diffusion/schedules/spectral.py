@@ -44,9 +44,9 @@ class SpectralSchedule(Schedule):
     ... class LaterFine(SpectralSchedule):
     ...     basis: sagd.bases.Basis
     ...     def alpha(self, t):
-    ...         return jnp.cos(jnp.pi / 2 * on_grid(t, self.basis) ** (1 + self.basis.radius))
+    ...         return jnp.sqrt(1 - on_grid(t, self.basis) ** (1 + self.basis.radius))
     ...     def sigma(self, t):
-    ...         return jnp.sin(jnp.pi / 2 * on_grid(t, self.basis) ** (1 + self.basis.radius))
+    ...         return jnp.sqrt(on_grid(t, self.basis) ** (1 + self.basis.radius))
     >>> schedule = checked(LaterFine(basis=sagd.bases.cosine((8, 8))))
     >>> sagd.Diffusion(schedule).prior_sample(jax.random.key(0), (2, 8, 8, 3)).shape
     (2, 8, 8, 3)

@@ -1,0 +1,202 @@
+"""The pictures of docs/choose_a_process.md: each process on one photograph, and its log-SNR.
+
+Draw them all into docs/images/, from an image that comes with scikit-learn:
+
+    python scripts/process_figures.py
+
+or some of them, by name:
+
+    python scripts/process_figures.py blurring bases
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+from sklearn.datasets import load_sample_image
+
+import sagd_jax as sagd
+from sagd_jax.data import DataConfig, normalise, open_source
+from sagd_jax.show import plots
+from sagd_jax.spectral.power_spectrum import variance_in
+
+OUT = Path(__file__).parent.parent / "docs" / "images"
+SIZE = (64, 64)
+TIMES = (0, 0.2, 0.4, 0.6, 0.8, 1)  # of the images
+GRID = np.linspace(0, 1, 81)  # of the maps
+CROPS = 400
+DPI = 100
+
+schedules, bases = sagd.schedules, sagd.bases
+
+
+def photograph(side: int, colour: bool = False) -> np.ndarray:
+    """`(side, side, 1 or 3)` in [-1, 1]: a building, part of scikit-learn's china.jpg."""
+    image = Image.fromarray(load_sample_image("china.jpg")).crop((30, 0, 457, 427))
+    image = image.resize((side, side), Image.Resampling.LANCZOS)
+    values = np.asarray(image if colour else image.convert("L"), np.float32) / 127.5 - 1
+    return values if colour else values[..., None]
+
+
+def crops(side: int, colour: bool = False) -> np.ndarray:
+    """Squares of both of scikit-learn's photographs at half size, `(CROPS, side, side, 1 or 3)`."""
+    rng = np.random.default_rng(0)
+    images = [
+        Image.fromarray(load_sample_image(name)).reduce(2) for name in ("china.jpg", "flower.jpg")
+    ]
+    arrays = [np.asarray(i if colour else i.convert("L"), np.float64) / 127.5 - 1 for i in images]
+    found = []
+    for i in range(CROPS):
+        image = arrays[i % 2]
+        top, left = (rng.integers(0, n - side + 1) for n in image.shape[:2])
+        found.append(image[top : top + side, left : left + side])
+    return np.stack(found).reshape(CROPS, side, side, -1)
+
+
+def spectrum(basis: sagd.bases.Basis) -> np.ndarray:
+    """S of such photographs, per coordinate."""
+    return variance_in(crops(SIZE[0]), basis)
+
+
+def noisy(diffusion: sagd.Diffusion, image: np.ndarray) -> np.ndarray:
+    """One image at all `TIMES`, with the same white draw."""
+    x0 = jax.numpy.asarray(image)[None]
+    return np.concatenate([diffusion.diffuse(jax.random.key(0), x0, t)[0] for t in TIMES])
+
+
+def levels(diffusion: sagd.Diffusion) -> tuple[np.ndarray, np.ndarray]:
+    """Radius of each coordinate, and the log-SNR of data of unit variance on `GRID`."""
+    covariance = diffusion.covariance
+    basis = diffusion.schedule.basis or getattr(
+        covariance, "basis", bases.fourier(covariance.spatial_shape)
+    )
+    log_snr = np.asarray(diffusion.schedule.log_snr(GRID), np.float64)
+    if log_snr.ndim == 1:
+        log_snr = log_snr.reshape(-1, *(1,) * basis.radius.ndim)
+    variance = np.asarray(covariance.coefficients(basis), np.float64)
+    with np.errstate(divide="ignore"):
+        return basis.radius, log_snr - np.log(variance)
+
+
+def with_map(rows: list[tuple[str, sagd.Diffusion, np.ndarray]]) -> Figure:
+    """A row for each process: what it does to an image, and its log-SNR."""
+    named = any(name for name, _, _ in rows)
+    figure = Figure(figsize=(9.2, 1.9 * len(rows)), layout="constrained")
+    parts = figure.subfigures(len(rows), 2, width_ratios=(2.5, 1), squeeze=False)
+    for (left, right), (name, diffusion, image) in zip(parts, rows, strict=True):
+        images = noisy(diffusion, image)[None]
+        plots.forward_process(images, TIMES, (name,) if named else (), figure=left)
+        radius, log_snr = levels(diffusion)
+        plots.log_snr_map(radius, GRID, log_snr, figure=right)
+    return figure
+
+
+def one(schedule: sagd.Schedule, covariance: Any = None) -> Figure:
+    return with_map([("", sagd.Diffusion(schedule, covariance), photograph(SIZE[0]))])
+
+
+def of_classes() -> Figure:
+    """Digits 0 and 1, each under noise with the spectrum of its class."""
+    source = open_source(DataConfig(name="digits"))
+    data = source.fetch(np.arange(len(source)))
+    x, label = normalise(data["x"], source.value_range), data["label"]
+    basis = bases.cosine(x.shape[1:-1])
+    members = [variance_in(np.asarray(x[label == c], np.float64), basis) for c in range(10)]
+    covariances = sagd.stack([sagd.from_data(m, x.shape[1:-1], basis="cosine") for m in members])
+    diffusion = sagd.Diffusion(schedules.cosine(), covariances)
+    return with_map(
+        [
+            (
+                f"class {c}",
+                sagd.Diffusion(schedules.cosine(), diffusion.at(c).covariance),
+                np.asarray(x[label == c][0]),
+            )
+            for c in (0, 1)
+        ]
+    )
+
+
+def of_bases(side: int = 32) -> Figure:
+    """The cosine schedule with a covariance that is diagonal in each basis."""
+    shape = (side, side)
+    rows, columns = np.indices(shape)
+    middle = np.exp(-((rows - side / 2) ** 2 + (columns - side / 2) ** 2) / (0.25 * side) ** 2)
+    luma = np.array([[1, 1, 1], [1, -1, 0], [1, 1, -2]]) / np.sqrt([[3], [2], [6]])
+    principal = bases.principal(crops(side))
+    chosen: dict[str, tuple[sagd.bases.Basis, np.ndarray]] = {
+        name: (basis, 1 / (basis.radius + 1 / side) ** 2)
+        for name, basis in (
+            ("fourier", bases.fourier(shape)),
+            ("cosine", bases.cosine(shape)),
+            ("haar", bases.haar(shape)),
+        )
+    }
+    chosen["sites"] = bases.sites(shape), 0.02 + middle
+    chosen["channels"] = (
+        bases.channels(luma, bases.sites(shape)),
+        np.broadcast_to([0.1, 1, 1], (*shape, 3)),
+    )
+    power = variance_in(crops(side), principal)
+    chosen["principal"] = principal, np.sqrt(np.maximum(power, 1e-6 * power.max()))
+    images = []
+    for basis, variance in chosen.values():
+        covariance = sagd.from_coefficients(variance, basis)
+        diffusion = sagd.Diffusion(schedules.cosine(), covariance)
+        drawn = noisy(diffusion, photograph(side, colour=isinstance(basis, bases.Channels)))
+        images.append(np.broadcast_to(drawn, (*drawn.shape[:-1], 3)))
+    return plots.forward_process(np.stack(images), TIMES, tuple(chosen))
+
+
+COSINE = bases.cosine(SIZE)
+FIGURES: dict[str, Callable[[], Figure]] = {
+    "white": lambda: one(schedules.cosine(), sagd.white(SIZE)),
+    "tilted": lambda: one(schedules.cosine(), sagd.power_law(SIZE, alpha=-0.5)),
+    "equal_snr": lambda: one(schedules.equal_snr(schedules.cosine(), spectrum(COSINE), COSINE)),
+    "flipped_snr": lambda: one(schedules.flipped_snr(schedules.cosine(), spectrum(COSINE), COSINE)),
+    "blurring": lambda: one(schedules.blurring(schedules.cosine(), COSINE)),
+    "heat": lambda: one(schedules.heat(COSINE, blur_max=20.0, noise=0.02)),
+    "shortest_path": lambda: one(schedules.shortest_path(spectrum(COSINE), COSINE)),
+    "moving": lambda: one(
+        schedules.moving(
+            schedules.rectified_flow(), start=sagd.white(SIZE), end=sagd.power_law(SIZE, alpha=-1)
+        )
+    ),
+    "hierarchical": lambda: one(
+        schedules.hierarchical(
+            schedules.rectified_flow(), -bases.haar(SIZE).radius, 1.0, bases.haar(SIZE)
+        )
+    ),
+    "per_class": of_classes,
+    "bases": of_bases,
+}
+
+
+def write(figure: Figure, path: Path) -> None:
+    """Writes a figure as a PNG with a palette, which is small."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=DPI, format="png")
+    image = Image.open(buffer).convert("RGB")
+    image.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(FIGURES))
+    names = parser.parse_args().names or list(FIGURES)
+    if unknown := sorted(set(names) - set(FIGURES)):
+        parser.error(f"{', '.join(unknown)}: expected some of {', '.join(FIGURES)}")
+    OUT.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        write(FIGURES[name](), OUT / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()
