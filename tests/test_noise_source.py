@@ -1,4 +1,4 @@
-"""All diffusion noise is drawn in `FourierCovariance.sample`: what the source says of Gaussians."""
+"""All diffusion noise is drawn in `Covariance.sample`: what the source says of Gaussians."""
 
 import ast
 import pathlib
@@ -19,7 +19,7 @@ GAUSSIAN = {
 
 # Where they may stand: (file, function) and what is drawn there.
 EXEMPT = {
-    ("spectral/covariance.py", "FourierCovariance.sample"): "the diffusion noise",
+    ("spectral/covariance.py", "Covariance.sample"): "the diffusion noise",
     ("diffusion/losses.py", "sample_times"): "logit-normal times",
     ("diffusion/likelihood.py", "_probes"): "Hutchinson probes",
     ("diffusion/oracle.py", "GaussianMixture.sample"): "synthetic data",
@@ -68,7 +68,7 @@ def all_draws():
 
 def test_gaussians_are_drawn_only_where_they_may_be():
     outside = all_draws() - set(EXEMPT)
-    assert not outside, f"noise of diffusion belongs to FourierCovariance.sample: {sorted(outside)}"
+    assert not outside, f"noise of diffusion belongs to Covariance.sample: {sorted(outside)}"
 
 
 def test_every_exemption_is_in_use():

@@ -81,7 +81,7 @@ import json
 import jax, numpy as np, sagd_jax as sagd
 ring = sagd.spectra.ring((16, 16), radius=0.25, spread=0.1)
 peak = np.unravel_index(np.argmax(ring.variance[..., 0]), (16, 9))
-schedule = sagd.schedules.simple_linear()
+schedule = sagd.schedules.scalar.simple_linear()
 diffusion = sagd.Diffusion(schedule, ring)
 zero = lambda x, t: 0 * x
 cold, hot = (

@@ -170,7 +170,7 @@ class DiagonalGaussian:
           ValueError: for a schedule or covariance that is not diagonal in this basis.
         """
         schedule, basis = diffusion.schedule, self.basis
-        if diffusion.is_spectral and not bases.same(schedule.basis, basis):
+        if schedule.basis is not None and not bases.same(schedule.basis, basis):
             raise ValueError(f"diffusion: its schedule is in {schedule.basis}, the data in {basis}")
         variance, noise = jnp.asarray(self.variance), diffusion.covariance.coefficients(basis)
 

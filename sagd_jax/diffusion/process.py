@@ -192,9 +192,7 @@ class Diffusion:
         if self.is_spectral:
             mean, scale = self._prior()
             variance = self.covariance.variance * scale**2
-            return dataclasses.replace(self.noise, variance=variance).log_prob(
-                self.encode(x) - mean
-            )
+            return self.noise.with_variance(variance).log_prob(self.encode(x) - mean)
         sigma = self.schedule.sigma(1.0)
         rank = self.covariance.rank(x.shape[-1])
         return self.covariance.log_prob(x / sigma) - rank * jnp.log(sigma)
@@ -226,7 +224,8 @@ class Diffusion:
         """
         if self.is_spectral:
             states = self.encode(prediction), self.encode(x_t)
-            clean = clean if clean is None or jnp.ndim(clean) == 0 else self.encode(clean)
+            if clean is not None and jnp.ndim(clean):
+                clean = self.encode(jnp.asarray(clean))
             x0, noise = self.read(*states, t, source, clean)
             return self.decode(x0), self.decode(noise)
         return self.read(prediction, x_t, t, source, clean)

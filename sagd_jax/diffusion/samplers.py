@@ -36,7 +36,7 @@ A method is a frozen dataclass, a `Sampler`, whose fields are its options. With 
 Sources: DDPM, Ho et al. 2020 (arXiv 2006.11239); DDIM, Song et al. 2021 (arXiv 2010.02502); Heun
 and churn, Karras et al. 2022 (arXiv 2206.00364), algorithms 1 and 2; DPM-Solver++(2M), Lu et al.
 2022 (arXiv 2211.01095); predictor-corrector, Song et al. 2021 (arXiv 2011.13456); for coloured
-noise, SAGD (arXiv 2510.09660), equations 31 to 35.
+noise, SAGD (arXiv 2510.09660), equations 31 to 35. (The file is long by its docstrings.)
 """
 
 from __future__ import annotations

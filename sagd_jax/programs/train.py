@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return train(config, workdir, init_from=flags.init_from, dry_run=flags.dry_run, stop=stop)
 
 
-def _fields() -> str:
+def _reference() -> str:
     from sagd_jax.run.config import RunConfig
     from sagd_jax.system.reference import describe
 
@@ -50,7 +50,7 @@ def _parser() -> Parser:
         "(requeue it), 130 saved after Ctrl-C.",
         add_help=False,
     )
-    parser.add_config_help(_fields)
+    parser.add_config_help(_reference)
     parser.add_argument("--config", required=True, help="a file such as configs/digits.py")
     parser.add_argument("--workdir", required=True, help="directory of the run")
     parser.add_argument("--init_from", help="start from the weights of this other workdir")

@@ -121,21 +121,21 @@ def process(config: RunConfig, source: Source) -> tuple[Diffusion, dict[str, np.
     """
     spatial, rate = tuple(source.shape[:-1]), source.sample_rate
     corrupted = corrupted_covariance(config, spatial, rate, source)
+    own: Covariance | CovarianceStack
     if config.noise.per_class:
         if corrupted is not None:
             raise ConfigError(
                 "config.noise.per_class=True: not together with config.corrupted_noise"
             )
-        own: Covariance | CovarianceStack = covariance_stack(
-            config.noise, spatial, source.num_classes, source
-        )
+        own = covariance_stack(config.noise, spatial, source.num_classes, source)
+        arrays = {"variance": np.asarray(own.variance)}
     else:
-        own = covariance(config.noise, spatial, rate, source)
-    arrays = {"variance": np.asarray(own.variance)}
-    if corrupted is not None:
-        arrays["corrupted_variance"] = np.asarray(corrupted.variance)
-        with as_config_error("config.corrupted_noise"):
-            own = stack([own, corrupted])
+        clean = own = covariance(config.noise, spatial, rate, source)
+        arrays = {"variance": np.asarray(own.variance)}
+        if corrupted is not None:
+            arrays["corrupted_variance"] = np.asarray(corrupted.variance)
+            with as_config_error("config.corrupted_noise"):
+                own = stack([clean, corrupted])
     inputs = Inputs(Signals(spatial, rate, source, "config.schedule"))
     made = schedule(config.schedule, inputs)
     with as_config_error("config.noise"):

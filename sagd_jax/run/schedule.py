@@ -20,6 +20,7 @@ from sagd_jax.run.estimates import channel_means_of, spectrum_of
 from sagd_jax.run.noise import DATA, Signals, from_text, read_on_grid
 from sagd_jax.spectral import bases
 from sagd_jax.spectral.bases import Basis
+from sagd_jax.spectral.covariance import Covariance
 from sagd_jax.spectral.diagonal import from_coefficients
 from sagd_jax.system import kinds
 from sagd_jax.system.schema import ConfigError, Free, OrImportPath, field
@@ -91,9 +92,9 @@ def _shifted(inputs: Inputs, base: str, basis: str, shift: str | None) -> Schedu
 
 
 def _blurring(
-    inputs: Inputs, base: str, blur_basis: str, blur_max: float, floor: float
+    inputs: Inputs, base: str, blur_basis: str, blur_max: float, blur_floor: float
 ) -> Schedule:
-    return schedules.blurring(_base(base), inputs.basis(blur_basis), blur_max, floor)
+    return schedules.blurring(_base(base), inputs.basis(blur_basis), blur_max, blur_floor)
 
 
 def _heat(
@@ -112,14 +113,12 @@ def _shortest_path(inputs: Inputs, basis: str, spectrum: str) -> Schedule:
 
 def _moving(inputs: Inputs, base: str, basis: str, start: str, end: str) -> Schedule:
     coordinates = inputs.basis(basis)
-    covariances = (
-        from_coefficients(
-            inputs.array(name, lambda n=name, v=value: _member(inputs, n, v, coordinates)),
-            coordinates,
-        )
-        for name, value in (("start", start), ("end", end))
-    )
-    return schedules.moving(_base(base), *covariances)
+
+    def made(name: str, text: str) -> Covariance:
+        values = inputs.array(name, lambda: _member(inputs, name, text, coordinates))
+        return from_coefficients(values, coordinates)
+
+    return schedules.moving(_base(base), made("start", start), made("end", end))
 
 
 def _hierarchical(inputs: Inputs, base: str, basis: str, labels: str, softness: float) -> Schedule:
@@ -161,7 +160,7 @@ SPECTRAL_KINDS = {
         base=_BASE,
         blur_basis=_BLUR_BASIS,
         blur_max=_BLUR_MAX,
-        floor=field(1e-3, "what blur leaves of an amplitude", above=0, below=1),
+        blur_floor=field(1e-3, "what blur leaves of an amplitude", above=0, below=1),
     ),
     "heat": kinds.kind(
         _heat,

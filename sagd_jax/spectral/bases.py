@@ -369,11 +369,11 @@ KINDS = {"fourier": fourier, "cosine": cosine, "haar": haar, "sites": sites}
 
 def same(first: Basis, second: Basis) -> bool:
     """Whether two bases are the same one, by the values of their matrices where they have them."""
-    leaves, structure = jax.tree.flatten(first)
-    others, other_structure = jax.tree.flatten(second)
-    if structure != other_structure:
+    structure: Any = jax.tree.structure(first)
+    if structure != jax.tree.structure(second):
         return False
-    return all(a is b or np.array_equal(a, b) for a, b in zip(leaves, others, strict=True))
+    leaves = zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
+    return all(a is b or np.array_equal(a, b) for a, b in leaves)
 
 
 def check_grid(name: str, values: ArrayLike, basis: Basis) -> np.ndarray:

@@ -138,6 +138,10 @@ class Covariance(abc.ABC):
         rank = self.rank(x.shape[-1])
         return -0.5 * (square + rank * math.log(2 * math.pi) + self.log_det(x.shape[-1]))
 
+    def with_variance(self, variance: jax.Array) -> Covariance:
+        """The covariance of the same basis with this lambda, unchecked."""
+        return dataclasses.replace(self, variance=variance)  # type: ignore[type-var]
+
     @abc.abstractmethod
     def coefficients(self, basis: Basis) -> jax.Array:
         """lambda on the grid of another basis, `(*spatial, 1 or channels)`.

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 
 def check_spatial_shape(spatial_shape: Sequence[int]) -> tuple[int, ...]:
@@ -94,7 +93,7 @@ def to_full_grid(values: np.ndarray, spatial_shape: Sequence[int]) -> np.ndarray
     return full
 
 
-def whole_from_half(values: ArrayLike, spatial_shape: Sequence[int]) -> Any:
+def whole_from_half(values: Any, spatial_shape: Sequence[int]) -> Any:
     """Half-grid values `(..., *half, channels)` on the whole grid, at f and -f alike.
 
     >>> whole_from_half(np.array([[1.0], [2.0], [3.0]]), (5,))[:, 0]

@@ -390,7 +390,7 @@ def from_data(
             raise ValueError(f"spatial_shape={spatial_shape!r}: the spectrum is of {own}")
         if basis not in (None, power.basis):
             raise ValueError(f"basis={basis!r}: the spectrum is of the basis {power.basis!r}")
-        power, spatial_shape, basis = power.power, own, power.basis
+        spatial_shape, basis, power = own, power.basis, power.power
     if spatial_shape is None:
         raise ValueError("spatial_shape=None: it is needed where power is an array")
     basis = basis or "fourier"

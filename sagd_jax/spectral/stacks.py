@@ -49,7 +49,7 @@ class CovarianceStack:
                 raise ValueError(
                     f"index: values {values.min()} to {values.max()}; expected 0 to {len(self) - 1}"
                 )
-        return dataclasses.replace(self.members, variance=self.members.variance[index])
+        return self.members.with_variance(self.members.variance[index])
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:

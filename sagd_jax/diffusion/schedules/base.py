@@ -9,7 +9,7 @@ differentiation) and the inverse of its log-SNR.
 from __future__ import annotations
 
 import abc
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,10 +35,10 @@ class Schedule(abc.ABC):
     (0.75, 0.25)
     """
 
-    basis: ClassVar[Basis | None] = None
+    basis: Basis | None = None
     """The coordinates of `alpha` and `sigma`; None: one number for all."""
 
-    contains_spectrum: ClassVar[bool] = False
+    contains_spectrum: bool = False
     """Whether sigma is the whole of the noise, so that the covariance has to be white."""
 
     def __init_subclass__(cls, **options: Any) -> None:

@@ -61,8 +61,8 @@ class Heat(SpectralSchedule):
     """Blur with a little noise of constant size; see `heat`."""
 
     basis: Basis
-    spectrum: jnp.ndarray | None
-    mean: jnp.ndarray | None
+    spectrum: ArrayLike | None
+    mean: ArrayLike | None
     blur_min: float = static_field()
     blur_max: float = static_field()
     noise: float = static_field()

@@ -14,7 +14,6 @@ Sources: shortest path, Das et al. 2023 (arXiv 2306.00501); annealed multi-resol
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -40,7 +39,7 @@ _FLAT = 1e-6  # |log S| below which S counts as 1
 class ShortestPath(SpectralSchedule):
     """The Fisher geodesic from the data's spectrum to white noise; see `shortest_path`."""
 
-    spectrum: jax.Array
+    spectrum: ArrayLike
     basis: Basis
     contains_spectrum = True
 
@@ -71,8 +70,8 @@ class Moving(SpectralSchedule):
     """Noise whose spectrum changes with t; see `moving`."""
 
     base: Schedule
-    start: jax.Array
-    end: jax.Array
+    start: ArrayLike
+    end: ArrayLike
     basis: Basis
     contains_spectrum = True
 
@@ -97,7 +96,7 @@ class Hierarchical(SpectralSchedule):
     """Coordinates that begin and end at different times; see `hierarchical`."""
 
     base: Schedule
-    labels: jax.Array
+    labels: ArrayLike
     basis: Basis
     softness: float = static_field()
 

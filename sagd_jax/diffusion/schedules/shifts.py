@@ -16,7 +16,6 @@ linear schedule of GUD, Gerdes et al. 2024 (arXiv 2410.02667).
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -41,7 +40,7 @@ class SpectrallyShifted(SpectralSchedule):
     """The base's log-SNR plus a shift per coordinate; see `shifted`."""
 
     base: Schedule
-    shift: jax.Array
+    shift: ArrayLike
     basis: Basis
 
     @property

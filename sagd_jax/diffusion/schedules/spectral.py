@@ -14,6 +14,7 @@ S below is absolute: variance per orthonormal coordinate of data in [-1, 1], the
 from __future__ import annotations
 
 import dataclasses
+import typing
 from typing import Any
 
 import jax
@@ -25,6 +26,7 @@ from sagd_jax.spectral.bases import Basis, check_grid
 
 _CHECKED_TIMES = 257
 _TOLERANCE = 1e-4
+_Class = typing.TypeVar("_Class")
 _AT_ONCE = 1 << 22  # values of the log-SNR
 
 
@@ -104,14 +106,20 @@ class SpectralSchedule(Schedule):
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-def spectral(cls: Any) -> Any:
+def static_field() -> Any:
+    """A field that is no leaf: a number that is known whenever the schedule is."""
+    return dataclasses.field(metadata={"static": True})
+
+
+@typing.dataclass_transform(
+    frozen_default=True,
+    eq_default=False,
+    kw_only_default=True,
+    field_specifiers=(static_field,),
+)
+def spectral(cls: type[_Class]) -> type[_Class]:
     """The decorator of this package's spectral schedules."""
     return dataclasses.dataclass(frozen=True, eq=False, kw_only=True, repr=False)(cls)
-
-
-def static_field(**options: Any) -> Any:
-    """A field that is no leaf: a number that is known whenever the schedule is."""
-    return dataclasses.field(metadata={"static": True}, **options)
 
 
 def on_grid(t: ArrayLike, basis: Basis) -> jax.Array:
