@@ -284,8 +284,9 @@ class GaussianMixture:
         def one(x, alpha, sigma):
             total = alpha[:, None] * covariances * alpha + jnp.diag(sigma**2)
             centred = x - alpha * means
-            residual = jnp.linalg.solve(total, centred[..., None])[..., 0]
-            log_det = jnp.linalg.slogdet(total)[1]
+            root = jnp.linalg.cholesky(total)
+            residual = jax.scipy.linalg.cho_solve((root, True), centred[..., None])[..., 0]
+            log_det = 2 * jnp.sum(jnp.log(jnp.diagonal(root, axis1=-2, axis2=-1)), axis=-1)
             log_joint = jnp.log(self.weights) - 0.5 * (jnp.sum(centred * residual, -1) + log_det)
             r = jax.nn.softmax(log_joint)
             x0 = r @ (means + jnp.einsum("kde,ke->kd", covariances, alpha * residual))
