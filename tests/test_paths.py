@@ -90,7 +90,7 @@ NOT_HERE = re.compile(
 
 MADE_UP = {
     "sagd.run.nothing",
-    "sagd.schedules.simple_linear",
+    "sagd.schedules.scalar.simple_linear",
     "sagd.spectra.ring",
 }  # by tests, recipes
 
