@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 
 from sagd_jax.diffusion.schedules import Cosine, Edm, LinearBeta, RectifiedFlow, Schedule, Shifted
 from sagd_jax.spectral import arguments
+from sagd_jax.spectral.bases import Basis
 from sagd_jax.system.errors import one_line
 
 _METHODS = (
@@ -48,7 +49,13 @@ def check_schedule(schedule: Any) -> None:
         )
     if isinstance(schedule, Shifted):
         return check_schedule(schedule.base)
-    if getattr(schedule, "basis", None) is not None:
+    basis = getattr(schedule, "basis", None)
+    if basis is not None:
+        if not (isinstance(basis, Basis) or _is_placeholder(basis)):
+            raise TypeError(
+                f"schedule.basis={arguments.quoted(basis)}: expected a basis, such as "
+                "sagd.bases.cosine((32, 32))"
+            )
         return
     try:
         hash(schedule)

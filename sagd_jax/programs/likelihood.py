@@ -144,7 +144,8 @@ def _settle(run: Run, flags: Any) -> None:
     flags.dir = os.path.abspath(os.path.expanduser(flags.dir)) if flags.dir else None
     flags.divergence = flags.divergence or default_divergence(run.record.data.shape)
     # Without splits of its own a source has the one that the run was trained on.
-    has_splits = "split" in SOURCES[run.config.data.name].fields
+    known = SOURCES.get(run.config.data.name)  # None: of one's own
+    has_splits = known is not None and "split" in known.fields
     flags.split = flags.split or ("test" if has_splits else "train")
 
 

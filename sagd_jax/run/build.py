@@ -21,7 +21,7 @@ from sagd_jax.models import DiT, UNet
 from sagd_jax.run import noise
 from sagd_jax.run import schedule as run_schedule
 from sagd_jax.run.config import ModelConfig, RunConfig
-from sagd_jax.run.noise import NoiseConfig, Signals
+from sagd_jax.run.noise import CorruptedNoiseConfig, NoiseConfig, Signals
 from sagd_jax.run.schedule import Inputs, ScheduleConfig
 from sagd_jax.spectral.covariance import Covariance
 from sagd_jax.spectral.stacks import CovarianceStack, stack
@@ -34,14 +34,14 @@ def covariance(
     spatial_shape: tuple[int, ...],
     sample_rate: float | None = None,
     source: Source | None = None,
-    where: str = "config.noise",
 ) -> Covariance:
-    """The covariance of `config.noise` on this grid; Hz are those of its first axis, time.
+    """The covariance of a section of noise on this grid; Hz are those of its first axis, time.
 
     Args:
       source: of the data, for a spectrum that is estimated from them.
-      where: the section, for errors.
     """
+    corrupted = isinstance(config, CorruptedNoiseConfig)
+    where = "config.corrupted_noise" if corrupted else "config.noise"
     if schema.is_import_path(config.kind):
         return _own_covariance(config, spatial_shape, f"{where}.kind")
     with as_config_error(where):
@@ -95,12 +95,11 @@ def corrupted_covariance(
                 f"config.{name}={value!r} with config.corrupted_noise: expected "
                 f"{' or '.join(map(repr, allowed))}, which do not depend on the covariance"
             )
-    where = "config.corrupted_noise"
-    return covariance(config.corrupted_noise, spatial_shape, sample_rate, source, where)
+    return covariance(config.corrupted_noise, spatial_shape, sample_rate, source)
 
 
-def schedule(config: ScheduleConfig, inputs: Inputs) -> Schedule:
-    """The schedule of `config.schedule`, for these signals or from a checkpoint's arrays."""
+def schedule(config: ScheduleConfig, inputs: Inputs | None = None) -> Schedule:
+    """The schedule of `config.schedule`; one per coordinate needs signals, or a checkpoint's arrays."""
     if schema.is_import_path(config.kind):
         where = "config.schedule.kind"
         made = import_paths.make(config.kind, where, Schedule, **config.options)

@@ -200,13 +200,15 @@ class ScheduleConfig:
     options: Free = kinds.own_options()
 
 
-def make(config: ScheduleConfig, inputs: Inputs) -> Schedule:
-    """The schedule that the section describes.
+def make(config: ScheduleConfig, inputs: Inputs | None = None) -> Schedule:
+    """The schedule that the section describes; a scalar one needs no inputs.
 
     Raises:
       ConfigError, ValueError: one line saying what cannot be made.
     """
     if config.kind in SPECTRAL_KINDS:
+        if inputs is None:
+            raise ConfigError(f"{_WHERE}.kind={config.kind!r}: it is made for signals of some size")
         return kinds.make(SPECTRAL_KINDS, config, inputs)
     return kinds.make(schedules.KINDS, config)
 

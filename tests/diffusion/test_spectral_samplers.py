@@ -56,7 +56,7 @@ def test_deterministic_samplers_reach_the_exact_flow_at_their_order(name, method
     # A hierarchical schedule has kinks, at which a step is of first order.
     expected = 1 if name == "hierarchical" else order
     assert fine < 0.06
-    assert coarse / fine > 2 ** (expected - 0.35)
+    assert coarse / fine > 2 ** (expected - 0.5)
 
 
 def test_heun_in_the_angle_is_better_than_ddim_under_blurring():
@@ -163,7 +163,7 @@ def test_shifted_under_white_is_the_scalar_schedule_under_its_covariance(method)
         jax.jit(
             lambda key, d=d: sagd.sample(
                 key, data.denoiser(d, "x0"), d, (4, *SHAPE, 1), method=method, prediction="x0",
-                num_steps=20,
+                num_steps=80 if method == "heun" else 20,
             )
         )(KEY)
         for d in (scalar, spectral)

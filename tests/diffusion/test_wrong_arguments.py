@@ -130,7 +130,7 @@ WRONG = {
     "an axis": (lambda: sagd.radial_frequency(SHAPE, axes=0), "axes=0: expected distinct"),
     "a product": (lambda: sagd.product([NOISE, NOISE]), "covariances: <list> is no"),
     "a mixture": (lambda: sagd.mixture(NOISE, [1]), "covariances=<FourierCovariance>: expected at"),
-    "a complement": (lambda: sagd.complement(3), "covariance: 3 is no FourierCovariance"),
+    "a complement": (lambda: sagd.complement(3), "covariance: 3 is no covariance"),
     "a shift": (lambda: sagd.calibration.shifted(COSINE, "1"[1:]), "shift='': expected a finite"),
     "a beta": (lambda: sagd.schedules.linear_beta("small"), "beta_min='small'"),
     "a generator": (lambda: sagd.power_spectrum.estimate(x for x in [X]), "gone through twice"),
@@ -227,7 +227,7 @@ def test_a_schedule_may_be_traced_or_have_arrays():
     assert np.isfinite(jax.jit(jax.grad(loss))(2.0))
 
     class Spectral(Line):
-        basis = "cosine"
+        basis = sagd.bases.fourier(NOISE.spatial_shape)
 
         def alpha(self, t):
             raise AssertionError("what is no scalar of t is not tried")

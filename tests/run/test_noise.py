@@ -237,7 +237,7 @@ def test_faults_of_a_covariance_per_class(tmp_path):
         ("shape", 3, "config.noise.file: class 0: variance.shape"),
         ("negative", 3, "config.noise.file: class 1: variance: the spectrum has negative"),
         ("words", 3, "expected real numbers"),
-        ("none", 3, "not a readable .npy array"),
+        ("none", 3, "No such file"),
     ):
         fields = {"kind": "file", "file": str(tmp_path / f"{name}.npy"), "per_class": True}
         with pytest.raises(ConfigError) as error:

@@ -5,6 +5,8 @@ import json
 from programs import call
 
 EXPLODE = [
+    "--config.model.prediction=epsilon",
+    "--config.schedule.kind=linear_beta",
     "--config.optimizer.name=sgd",
     "--config.optimizer.learning_rate=100.0",
     "--config.optimizer.clip_norm=None",
