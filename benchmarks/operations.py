@@ -1,6 +1,7 @@
 """Operations of the compiled training step and samplers, by kind: what a change adds or takes away.
 
     python -m benchmarks.operations --out=results/operations.json
+    python -m benchmarks.operations --step=corrupted              that step anew, the others as they are
 
 Counts are of the lowered (StableHLO) and of the compiled program, for one device. They depend on the
 version of jax, which is recorded. `tests/training/test_operations.py` compares today's lowered programs
@@ -100,8 +101,20 @@ def main() -> None:
     """Counts everything; minutes, most of them the compiler's."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("results/operations.json"))
+    parser.add_argument("--step", choices=STEPS, help="count this one, and keep what --out has")
     flags = parser.parse_args()
-    counts = {}
+    origin = provenance(["-m", "benchmarks.operations", *sys.argv[1:]])
+    counts: dict[str, Any] = {}
+    if flags.step:
+        whole = json.loads(flags.out.read_text())
+        title, lowered = f"step, {flags.step}", lowered_step(prepared(flags.step))
+        whole["counts"][title] = {
+            "lowered": count_lowered(lowered),
+            "compiled": count_compiled(lowered),
+            "of": origin,
+        }
+        flags.out.write_text(json.dumps(whole, indent=1) + "\n")
+        return
     for name in STEPS:
         run = prepared(name)
         programs = {f"step, {name}": lowered_step(run)}
@@ -110,8 +123,7 @@ def main() -> None:
         for title, lowered in programs.items():
             counts[title] = {"lowered": count_lowered(lowered), "compiled": count_compiled(lowered)}
             print(title, sum(counts[title]["compiled"].values()), flush=True)
-    argv = ["-m", "benchmarks.operations", *sys.argv[1:]]
-    flags.out.write_text(json.dumps({**provenance(argv), "counts": counts}, indent=1) + "\n")
+    flags.out.write_text(json.dumps({**origin, "counts": counts}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

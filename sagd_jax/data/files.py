@@ -179,7 +179,7 @@ def left_out(errors: Sequence[Unreadable], total: int, on_error: str | None, wha
     if on_error != "skip" or not left:
         hint = "; data.on_error='skip' leaves them out" if left and on_error else ""
         raise DataError(f"data: {message}{hint}")
-    _LOG.warning("left out %s", message)
+    _LOG.warning("left out: %s", message)
 
 
 def read_npy(path: Path) -> np.ndarray:

@@ -42,7 +42,7 @@ def test_held_sets_leave_out(damaged, caplog):
     source = data.open_source(config(damaged))
     values = source.fetch(np.arange(len(source)))["x"][:, 0, 0, 0]
     np.testing.assert_array_equal(values, [i for i in range(12) if i not in BAD])
-    assert caplog.text.count("left out 3 of 12 images cannot be used; first") == 1
+    assert caplog.text.count("left out: 3 of 12 images cannot be used; first") == 1
 
 
 def test_batches_with_stand_ins_depend_on_seed_and_step_alone(damaged):
@@ -116,7 +116,7 @@ def test_bad_windows_are_left_out_or_stood_in_for(tmp_path, value, caplog):
     sound(tmp_path / "a.wav", subtype="FLOAT", values={70: value, 1023: value})
     held = data.open_source(audio(tmp_path, on_error="skip"))
     assert len(held) == 30  # both files, but for the windows 1 and 15 of the first
-    assert "left out 2 of 32 audio windows cannot be used; first" in caplog.text
+    assert "left out: 2 of 32 audio windows cannot be used; first" in caplog.text
     streamed = data.open_source(audio(tmp_path, on_error="skip", memory_limit_mb=0))
     batch = streamed.fetch(np.arange(32))
     assert np.abs(batch["x"]).max() <= 0.5
@@ -203,7 +203,7 @@ def test_a_clip_with_a_bad_frame_goes_as_a_whole(tmp_path, caplog):
     video = DataConfig(name="video", dir=str(tmp_path), num_frames=2, on_error="skip")
     source = data.open_source(video)
     assert source.fetch(np.arange(2))["x"][:, :, 0, 0, 0].tolist() == [[0, 1], [4, 5]]
-    assert "left out 1 of 3 clips cannot be used; first" in caplog.text
+    assert "left out: 1 of 3 clips cannot be used; first" in caplog.text
     streamed = data.open_source(
         DataConfig(
             name="video", dir=str(tmp_path), num_frames=2, on_error="skip", memory_limit_mb=0
