@@ -182,7 +182,8 @@ class UNet(nn.Module):
             common % self.norm_num_groups == 0,
             "norm_num_groups",
             self.norm_num_groups,
-            f"a divisor of {common}, the greatest of block_out_channels={self.block_out_channels}",
+            f"a divisor of {common}, the greatest common divisor of "
+            f"block_out_channels={self.block_out_channels}",
         )
         checks.require(self.norm_eps > 0, "norm_eps", self.norm_eps, "positive")
         if self.attention_head_dim is not None:

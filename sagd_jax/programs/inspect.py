@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"network   {type(run.model).__name__}, {count:,} parameters, predicts "
             f"{config.model.prediction}"
         )
-        print(f"schedule  {run.diffusion.schedule}")
+        print(f"schedule  {config.schedule.kind}: {run.diffusion.schedule}")
         print(f"noise     {noise}")
         fields = schema.as_dict(config) if flags.all else schema.in_effect(config)
         print("config    " + json.dumps(fields, indent=1).replace("\n", "\n  "))

@@ -214,11 +214,16 @@ def _cost(run: Run, flags: Any, examples: int) -> str:
     exact = flags.divergence == "exact"
     derivatives = size if exact else flags.num_probes
     return (
-        f"{examples} examples of {flags.split}, step {run.step}: each takes {evaluations} evaluations "
+        f"{examples} examples of {_place(flags)}, step {run.step}: each takes {evaluations} evaluations "
         f"of the network and {evaluations * derivatives} derivatives of it "
         f"({flags.divergence} divergence, "
         + (f"{size} values)" if exact else f"{flags.num_probes} probes)")
     )
+
+
+def _place(flags: Any) -> str:
+    """Where the examples are from: a folder has no splits."""
+    return flags.dir or flags.split
 
 
 def _say_how_long(seconds: float, done: int, count: int) -> None:
@@ -242,7 +247,7 @@ def _words(values: list[float], run: Run, flags: Any) -> str:
     size = math.prod(data.shape)
     error = nats.std(ddof=1) / math.sqrt(len(nats)) if len(nats) > 1 else math.nan
     line = (
-        f"{len(nats)} examples of {flags.split}, step {run.step}: "
+        f"{len(nats)} examples of {_place(flags)}, step {run.step}: "
         f"{nats.mean():.3f} +- {error:.3f} nats per example, {nats.mean() / size:.4f} per dimension"
     )
     if data.dtype != "uint8":

@@ -50,6 +50,8 @@ def _run_config_file(path: str) -> dict[str, Any]:
     file = Path(path)
     if not file.is_file():
         folder = file if file.is_dir() else file.parent
+        if not file.is_dir() and str(folder) == "." and Path("configs").is_dir():
+            folder = Path("configs")
         near = sorted(str(p) for p in folder.glob("*.py")) if folder.is_dir() else []
         found = f"there are: {', '.join(near)}" if near else "expected a Python file"
         state = "this is a folder" if file.is_dir() else "no such file"

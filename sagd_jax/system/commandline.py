@@ -114,8 +114,12 @@ def _nearest(name: str, known: Sequence[str], most: int = 3) -> list[str]:
     likeness = {}
     for flag in known:
         whole = flag.lstrip("-")
-        both = (whole, whole.rpartition(".")[2])
-        likeness[flag] = max(difflib.SequenceMatcher(None, asked, part).ratio() for part in both)
+        last = whole.rpartition(".")[2]
+        likeness[flag] = max(
+            difflib.SequenceMatcher(None, asked, part).ratio() for part in (whole, last)
+        )
+        if asked in last.split("_"):  # --steps for --num_steps
+            likeness[flag] = max(likeness[flag], 0.95)
     best = max(likeness.values(), default=0.0)
     near = [flag for flag in likeness if likeness[flag] >= max(0.6, best - 0.05)]
     return sorted(near, key=lambda flag: -likeness[flag])[:most]

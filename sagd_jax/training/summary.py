@@ -39,7 +39,7 @@ def summarise(
         f"{config.model.prediction}",
         f"devices   {mesh.size} x {platform} (mesh: {devices})",
         f"memory    {_memory(config, source, state, mesh)}",
-        f"schedule  {diffusion.schedule}",
+        f"schedule  {config.schedule.kind}: {diffusion.schedule}",
         f"noise     {describe_covariance(diffusion.covariance, source.shape[-1], config.noise.kind)}",
     ]
     warmup, steps = config.optimizer.warmup_steps, config.train.num_steps

@@ -30,6 +30,7 @@ def complaint(main, argv, capsys):
     [
         (["--dryrun"], "did you mean --dry_run?"),
         (["--steps=5"], "--config.train.num_steps"),
+        (["--steps=5"], "--config.train.num_steps"),
         (["--batch-size=5"], "did you mean --config.train.batch_size=5?"),
         (["--lerning_rate", "5"], "did you mean --config.optimizer.learning_rate?"),
         (["--confg.seed=1"], "did you mean --config.seed=1?"),

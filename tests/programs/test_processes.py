@@ -41,7 +41,7 @@ def test_shortest_path(tmp_path, cache):
     x_t = jnp.zeros((2, 8, 8, 1))
     assert denoiser(x_t, jnp.array([0.3, 0.9])).shape == x_t.shape
     done = call("sagd_jax.inspect", str(tmp_path / "run"), cache=cache)
-    assert "schedule  ShortestPath(" in done.stdout
+    assert "schedule  shortest_path: ShortestPath(" in done.stdout
 
 
 def test_a_covariance_per_class(tmp_path, cache):
