@@ -68,7 +68,13 @@ def run(
 
 
 def call(program: str, *flags: str, cache: Path) -> subprocess.CompletedProcess[str]:
-    """Like `run`, by the program's `main`; what it sets for the whole process is put back."""
+    """Like `run`, by the program's `main`; what it sets for the whole process is put back.
+
+    On Python 3.12 it is a process of its own: jax 0.12 there crashed in the garbage collector of a
+    process in which several programs had run.
+    """
+    if sys.version_info >= (3, 12):
+        return run(program, *flags, cache=cache)
     name = program.removesuffix(".py").removeprefix("sagd_jax.")
     main = importlib.import_module(f"sagd_jax.programs.{name}").main
     out, err = io.StringIO(), io.StringIO()
