@@ -70,8 +70,8 @@ def run(
 def call(program: str, *flags: str, cache: Path) -> subprocess.CompletedProcess[str]:
     """Like `run`, by the program's `main`; what it sets for the whole process is put back.
 
-    On Python 3.12 it is a process of its own: jax 0.12 there crashed in the garbage collector of a
-    process in which several programs had run.
+    On Python 3.12 it is a process of its own: there, with jax 0.12, the garbage collector was seen to
+    crash in a process in which several programs had run (and its thresholds were raised).
     """
     if sys.version_info >= (3, 12):
         return run(program, *flags, cache=cache)
