@@ -70,11 +70,14 @@ if TYPE_CHECKING:
     from sagd_jax import data, evaluation, likelihood, models, programs, run, show, system, training
     from sagd_jax.data.source import to_uint8
     from sagd_jax.run.config import default_config
+    from sagd_jax.run.experiment import Arm, Experiment
     from sagd_jax.run.saved import load, load_run
 
 # Imported at first use: they need more than jax and numpy, or are programs too (python -m
 # sagd_jax.likelihood), which their own package must not import.
 _LATE = {
+    "Arm": "sagd_jax.run.experiment",
+    "Experiment": "sagd_jax.run.experiment",
     "default_config": "sagd_jax.run.config",
     "load": "sagd_jax.run.saved",
     "load_run": "sagd_jax.run.saved",
@@ -83,10 +86,12 @@ _LATE = {
 _module = modules_of(__name__)
 
 __all__ = [
+    "Arm",
     "Covariance",
     "CovarianceStack",
     "DiagonalCovariance",
     "Diffusion",
+    "Experiment",
     "FourierCovariance",
     "Schedule",
     "__version__",

@@ -1,0 +1,37 @@
+"""MNIST at 16x16 with a small U-Net: an experiment's arm in minutes on one CPU core.
+
+    python train.py --config=configs/mnist16.py --workdir=runs/mnist16
+
+Scaled down from configs/mnist.py: half of its sides (28 padded to 32, then averages of 2x2), a network
+of 1 % of the operations, a few thousand steps. What is found at this size need not hold at another.
+"""
+
+import sagd_jax as sagd
+
+
+def get_config():
+    config = sagd.default_config()
+    config.data.name = "mnist"
+    config.data.image_size = 16
+    config.schedule.kind = "cosine"
+
+    config.model.prediction = "v"
+    config.model.class_conditional = True
+    config.model.unet.block_out_channels = (16, 32, 64)
+    config.model.unet.layers_per_block = 1
+    config.model.unet.attention = (False, False, False)
+    config.model.unet.attention_head_dim = 16
+    config.model.unet.norm_num_groups = 8
+
+    config.train.num_steps = 2_000
+    config.train.batch_size = 64
+    config.train.times = "stratified"
+    config.train.ema_decay = 0.999
+    config.optimizer.learning_rate = 2e-3
+    config.optimizer.decay = "cosine"
+    config.optimizer.warmup_steps = 100
+
+    config.log.every = 250
+    config.checkpoint.every = 1_000
+    config.preview.every = None
+    return config

@@ -1,0 +1,149 @@
+"""What an experiment's folder holds, collected into the figures that are quoted: one file, no times of day.
+
+Per arm and seed the figures of its evaluation; per arm their mean over seeds, and the difference to the
+baseline. Arms of a seed are paired, so the difference is taken seed by seed, and its interval is
+Student's t of these differences (95 %): what the seeds share does not widen it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import stdtrit
+
+from sagd_jax.run.experiment import Experiment, slug
+from sagd_jax.run.provenance import provenance
+
+TRAINED, EVALUATED = "trained.json", "evaluated.json"
+COVERAGE = 0.95
+# What says how fast a program was, and so differs from one run to the next.
+_OF_THE_MACHINE = (
+    "images_per_second", "images_per_second_per_device", "data_wait_share", "seconds", "provenance",
+)  # fmt: skip
+
+
+def folder(out: Path, arm: str, seed: int) -> Path:
+    """Where an arm and seed of an experiment are, below its folder."""
+    return out / slug(arm) / str(seed)
+
+
+def last_figures(workdir: Path) -> dict[str, Any]:
+    """The last line of the figures that a training has logged, without those of its speed."""
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return _of_the_run(json.loads(lines[-1])) if lines else {}
+
+
+def collect(experiment: Experiment, out: Path, command: Sequence[str]) -> dict[str, Any]:
+    """The figures of all arms and seeds that are done.
+
+    Args:
+      experiment: of which.
+      out: its folder.
+      command: the words that ran it.
+
+    Returns:
+      What goes into a file of `results/`: "arms" by name, each with its "fields", its figures by "seeds",
+      and over the seeds "mean" and, but for the baseline, "difference" ([mean, half the width of its 95 %
+      interval], a single number with one seed) for every figure.
+    """
+    arms: dict[str, Any] = {}
+    commits: set[str] = set()
+    own: dict[str, Any] = {}
+    for name, arm in experiment.arms.items():
+        seeds = {}
+        for seed in experiment.seeds:
+            trained = folder(out, experiment.trained_as(name), seed) / TRAINED
+            evaluated = folder(out, name, seed) / EVALUATED
+            wanted = [trained] if experiment.evaluate is None else [trained, evaluated]
+            if not all(file.exists() for file in wanted):
+                continue
+            training = json.loads(trained.read_text())
+            seeds[str(seed)] = {"training": training["figures"]}
+            made = [training["provenance"]]
+            if evaluated in wanted:
+                evaluation = json.loads(evaluated.read_text())
+                seeds[str(seed)]["evaluation"] = _of_the_run(evaluation["figures"])
+                made.append(evaluation["provenance"])
+            for own in made:
+                commits.add(own["commit"] + (" (changed)" if own["uncommitted changes"] else ""))
+        if seeds:
+            told = {"fields": dict(arm.fields), "evaluate": dict(arm.evaluate)}
+            arms[name] = {key: value for key, value in told.items() if value} | {"seeds": seeds}
+    _summarise(arms, str(experiment.baseline))
+    return {
+        **provenance(command),
+        "commit": ", ".join(sorted(commits)),
+        **{key: own[key] for key in ("uncommitted changes", "python", "jax") if key in own},
+        "about": experiment.about,
+        "config": Path(experiment.config).name,
+        "fields": dict(experiment.fields),
+        "evaluate": experiment.evaluate,
+        "baseline": experiment.baseline,
+        "arms": arms,
+    }
+
+
+def interval(values: Sequence[float]) -> list[float]:
+    """The mean of independent values, and half the width of its 95 % interval by Student's t.
+
+    >>> interval([1.0, 2.0, 3.0])  # 4.303 standard errors with two degrees of freedom
+    [2.0, 2.4841377117503303]
+    """
+    x = np.asarray(values, np.float64)
+    if len(x) < 2:
+        return [float(x.mean())]
+    half = stdtrit(len(x) - 1, (1 + COVERAGE) / 2) * x.std(ddof=1) / math.sqrt(len(x))
+    return [float(x.mean()), float(half)]
+
+
+def flat(values: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers of nested figures, each by its path.
+
+    >>> dict(flat({"8": {"distance": 1.5}, "share": [0.2, 0.8]}))
+    {'8/distance': 1.5, 'share/0': 0.2, 'share/1': 0.8}
+    """
+    if isinstance(values, Mapping):
+        inner = values.items()
+    elif isinstance(values, list):
+        inner = enumerate(values)  # type: ignore[assignment]
+    else:
+        if isinstance(values, int | float) and not isinstance(values, bool):
+            yield prefix, float(values)
+        return
+    for name, value in inner:
+        yield from flat(value, f"{prefix}/{name}" if prefix else str(name))
+
+
+def _summarise(arms: dict[str, Any], baseline: str) -> None:
+    numbers = {
+        arm: {seed: dict(flat(figures)) for seed, figures in content["seeds"].items()}
+        for arm, content in arms.items()
+    }
+    for arm, content in arms.items():
+        by_seed = numbers[arm]
+        paths = set.intersection(*(set(figures) for figures in by_seed.values()))
+        content["mean"] = {
+            path: interval([figures[path] for figures in by_seed.values()])
+            for path in sorted(paths)
+        }
+        if arm == baseline or baseline not in numbers:
+            continue
+        pairs = [(by_seed[s], numbers[baseline][s]) for s in by_seed if s in numbers[baseline]]
+        content["difference"] = {
+            path: interval([mine[path] - theirs[path] for mine, theirs in pairs])
+            for path in sorted(paths)
+            if pairs and all(path in theirs for _, theirs in pairs)
+        }
+
+
+def _of_the_run(values: Any) -> Any:
+    if isinstance(values, Mapping):
+        return {k: _of_the_run(v) for k, v in values.items() if k not in _OF_THE_MACHINE}
+    if isinstance(values, list):
+        return [_of_the_run(value) for value in values]
+    return values
