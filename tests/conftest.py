@@ -25,6 +25,7 @@ def known(flags):
 
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["SAGD_JAX_DECODED_CACHE"] = "off"
 os.environ["SAGD_JAX_COMPILATION_CACHE"] = "off"  # nothing is written into anybody's home
 if QUICK[0] not in os.environ.get("XLA_FLAGS", ""):  # the workers have it from the first process
     chosen = QUICK if known(QUICK) else [flag for flag in QUICK if known([flag])]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagd_jax.data.corrupted import CORRUPTIONS
 from sagd_jax.data.sources import SOURCES
+from sagd_jax.spectral.frequencies import UNITS
 from sagd_jax.system import kinds, schema
 
 _CORRUPTED = {"corruption": tuple(CORRUPTIONS)}
@@ -52,3 +53,7 @@ class DataConfig:
         "path of an .npy of booleans, one per example: which are corrupted already on disk, or, "
         "with a corruption, which shall be",
     )
+    filtered_bands: tuple[tuple[float, float], ...] = schema.field(
+        (), "radial bands (low, high) taken out of every example, after a corruption", low=0
+    )
+    filtered_unit: str = schema.field("max", "unit of filtered_bands (hz: audio)", choices=UNITS)

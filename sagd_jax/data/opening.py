@@ -1,4 +1,4 @@
-"""From a configuration to a source, corrupted and augmented as it says."""
+"""From a configuration to a source, corrupted, filtered and augmented as it says."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import types
 from sagd_jax.data.augment import Augmented
 from sagd_jax.data.config import DataConfig
 from sagd_jax.data.corrupted import corrupted
+from sagd_jax.data.filtered import filtered
 from sagd_jax.data.source import DataError, Source
 from sagd_jax.data.sources import SOURCES
 from sagd_jax.system import import_paths, kinds, schema
 
 
 def open_source(config: DataConfig) -> Source:
-    """The source that `config` names, corrupted and augmented as it says.
+    """The source that `config` names, corrupted, filtered and augmented as it says.
 
     Only reads; nothing is ever written where the data are.
 
@@ -35,7 +36,7 @@ def open_source(config: DataConfig) -> Source:
         source = import_paths.make(config.name, "config.data.name", Source, **config.options)
     else:
         source = SOURCES[config.name].make(types.SimpleNamespace(name=config.name, **own))
-    source = corrupted(source, config)
+    source = filtered(corrupted(source, config), config)
     if config.flip or config.crop_padding:
         source = Augmented(source, flip=config.flip, crop_padding=config.crop_padding)
     return source

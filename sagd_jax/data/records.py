@@ -18,11 +18,12 @@ from __future__ import annotations
 import concurrent.futures
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from sagd_jax.data.decoded import kept
 from sagd_jax.data.files import Unreadable, left_out
 from sagd_jax.data.order import hash_words
 from sagd_jax.data.source import (
@@ -102,8 +103,13 @@ class RecordSource(Source):
                 self._what,
             )
 
-    def held(self, limit_mb: int) -> Source:
+    def held(self, limit_mb: int, unchanging: Sequence[str] = ()) -> Source:
         """All examples decoded into memory, or the source itself above `limit_mb` MiB.
+
+        Args:
+          limit_mb: the most that it may take.
+          unchanging: what the values depend on, of a set that cannot change and may be kept decoded
+            (`decoded.py`); none: it is decoded anew.
 
         Raises:
           DataError: for examples that cannot be read, unless they are to be skipped and others can.
@@ -111,6 +117,23 @@ class RecordSource(Source):
         size = len(self) * int(np.prod(self.shape)) * self.dtype.itemsize
         if size > limit_mb * 2**20:
             return self
+        if unchanging:
+            x, labels = kept(unchanging, (len(self), *self.shape), self._decoded)
+        else:
+            x, labels = self._decoded()
+        source = ArraySource(
+            x,
+            value_range=self.value_range,
+            labels=labels,
+            num_classes=self.num_classes,
+            kind=self.kind,
+            sample_rate=self.sample_rate,
+        )
+        source.identity = self.identity
+        return source
+
+    def _decoded(self) -> tuple[np.ndarray, np.ndarray]:
+        """All examples that can be read, and their labels."""
         x = np.empty((len(self), *self.shape), self.dtype)
         labels = np.empty(len(self), np.int32)
         errors: dict[int, Unreadable] = {}
@@ -129,16 +152,7 @@ class RecordSource(Source):
         left_out([errors[index] for index in bad], len(self), self._on_error, self._what)
         if bad:
             x, labels = np.delete(x, bad, axis=0), np.delete(labels, bad)
-        source = ArraySource(
-            x,
-            value_range=self.value_range,
-            labels=labels,
-            num_classes=self.num_classes,
-            kind=self.kind,
-            sample_rate=self.sample_rate,
-        )
-        source.identity = self.identity
-        return source
+        return x, labels
 
     def _example(self, index: int) -> tuple[np.ndarray, int, int]:
         """Example `index`, or the one that stands in for it; its class, and its own index."""

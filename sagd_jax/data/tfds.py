@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import PIL
 
 from sagd_jax.data import fields
 from sagd_jax.data.files import Unreadable, reading, reason
@@ -83,7 +84,11 @@ def load_tfds(config: Options) -> Source:
             read_alike, len(records), shape, num_classes=num_classes, what=f"examples of {name}"
         )
         source.identity = lambda: _fingerprint(builder, config.split)
-        return source.held(config.memory_limit_mb)
+        read_how = (
+            f"{name} {config.split} {config.tfds_image} {config.image_size} {config.channels}"
+        )
+        unchanging = (*source.identity(), read_how, f"Pillow {PIL.__version__}")
+        return source.held(config.memory_limit_mb, unchanging)
 
 
 def load_named(config: Options) -> Source:

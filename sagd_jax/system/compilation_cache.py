@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sagd_jax.system.errors import ForPeople
+from sagd_jax.system.home_cache import drop_unused, home_cache
 
 VARIABLE = "SAGD_JAX_COMPILATION_CACHE"
 _OFF = "off"
@@ -107,19 +108,8 @@ def prune(root: Path, largest: int = _LARGEST) -> None:
 
     Processes that use one of them have a link of their own.
     """
-    found = []
-    for folder in root.glob(f"{_FOLDER}*"):
-        for entry in _entries(folder):
-            with contextlib.suppress(OSError):
-                status = entry.stat()
-                # Reading an entry sets the first, once a day or where files are mounted to say so.
-                found.append((max(status.st_atime, status.st_mtime), status.st_size, entry))
-    size = 0
-    for _, bytes_, entry in sorted(found, reverse=True):
-        size += bytes_
-        if size > largest:
-            with contextlib.suppress(OSError):
-                entry.unlink()
+    folders = root.glob(f"{_FOLDER}*")
+    drop_unused((entry for folder in folders for entry in _entries(folder)), largest)
 
 
 @contextlib.contextmanager
@@ -158,12 +148,10 @@ def _chosen(of_jax: str | None) -> tuple[Path | None, bool]:
         if not root.is_absolute():
             raise CacheError(f"{VARIABLE}={ours}: expected an absolute path, or {_OFF}")
     else:
-        base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-        if not base.is_absolute():  # which the specification says to pass over
-            base = Path(os.path.expanduser("~/.cache"))
-        if not base.is_absolute():  # nobody's home
+        home = home_cache()
+        if home is None:
             return None, False
-        root = base / "sagd_jax"
+        root = home
     return root / f"{_FOLDER}{_processor()}", True
 
 

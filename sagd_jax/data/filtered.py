@@ -1,0 +1,68 @@
+"""Examples without some bands: the obvious rival of selective omission.
+
+A band is taken out of every example before the network sees it, after a corruption, if there is one; a
+model of these knows nothing of the band, like one that was trained under noise with a hole there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sagd_jax.data.source import DataError, Source, denormalise, normalise
+from sagd_jax.spectral import combine, spectra
+from sagd_jax.spectral.covariance import Covariance
+
+
+class Filtered(Source):
+    """A source whose examples keep what lies on the range of a covariance.
+
+    Values become float32, in the same range of values, which they may leave: nothing is clipped.
+    """
+
+    def __init__(self, source: Source, kept: Covariance):
+        """Wraps `source`; `kept` has its spatial shape."""
+        self._source = source
+        for name in ("shape", "dtype", "value_range", "kind", "num_classes", "sample_rate"):
+            setattr(self, name, getattr(source, name))
+        self.in_memory = source.in_memory
+        self.identity = source.fingerprint
+
+        def one(x):
+            unit = kept.project(normalise(x, source.value_range))
+            return denormalise(unit, source.value_range, jnp.float32)
+
+        # One at a time, so that an example does not depend on its batch even in rounding.
+        self._filter = jax.jit(lambda x: jax.lax.map(one, x))
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def fetch(self, indices: np.ndarray, *, seed: int = 0, step: int = 0) -> dict[str, np.ndarray]:
+        batch = self._source.fetch(indices, seed=seed, step=step)
+        return {**batch, "x": np.asarray(self._filter(batch["x"]))}
+
+    def report(self) -> None:
+        self._source.report()
+
+
+def filtered(source: Source, config: Any) -> Source:
+    """`source` without the bands that `config.filtered_bands` names, if any.
+
+    Raises:
+      DataError: for bands that the grid does not have, or that leave nothing.
+    """
+    if not config.filtered_bands:
+        return source
+    rate = source.sample_rate if config.filtered_unit == "hz" else None
+    try:
+        removed = spectra.band_pass(
+            source.shape[:-1], config.filtered_bands, config.filtered_unit, sample_rate=rate
+        )
+        kept = combine.complement(removed)
+    except ValueError as error:
+        raise DataError(f"data.filtered_bands={config.filtered_bands}: {error}") from None
+    return Filtered(source, kept)
