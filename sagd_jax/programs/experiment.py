@@ -194,13 +194,13 @@ class Runner:
         if marker.exists():
             _require_same(marker, json.loads(marker.read_text())["flags"], told)
             return False
-        file = place / "figures.json"
-        argv = [f"--workdir={run}", f"--json={file}"]
+        judged = place / "evaluation"
+        argv = [f"--workdir={run}", f"--out={judged}"]
         argv += [f"--{name}={_flag(value)}" for name, value in flags.items()]
         self._call("evaluate", argv, place, cores)
         content = {
             "flags": told,
-            "figures": json.loads(file.read_text()),
+            "figures": json.loads((judged / "evaluation.json").read_text())["results"],
             "provenance": provenance([]),
         }
         write_whole(marker, json.dumps(content, indent=1) + "\n")

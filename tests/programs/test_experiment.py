@@ -1,0 +1,183 @@
+"""The runner of experiments: what it calls, what it leaves alone, and that kills do not show."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from sagd_jax.evaluation import experiments
+from sagd_jax.programs import experiment as program
+
+CONFIG = """
+import sagd_jax as sagd
+
+def get_config():
+    config = sagd.default_config()
+    config.data.name = "digits"
+    config.model.unet.block_out_channels = (8,)
+    config.model.unet.layers_per_block = 1
+    config.model.unet.norm_num_groups = 4
+    config.model.unet.mid_attention = False
+    config.train.num_steps, config.train.batch_size = 40, 8
+    config.log.every, config.log.tensorboard = 40, False
+    config.checkpoint.every, config.preview.every = 10, None
+    return config
+"""
+EXPERIMENT = """
+import sagd_jax as sagd
+
+def get_experiment():
+    return sagd.Experiment(
+        config="config.py",
+        arms={
+            "white": {},
+            "tilt": {"noise.kind": "power_law", "noise.alpha": -0.3},
+            "few steps": sagd.Arm(evaluate={"num_steps": 2}),
+        },
+        seeds=(0, 1),
+        evaluate={"num_steps": (2, 4), "num_samples": 16},
+    )
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "config.py").write_text(CONFIG)
+    (tmp_path / "tilts.py").write_text(EXPERIMENT)
+    return tmp_path
+
+
+class Programs:
+    """Stands in for the programs: remembers the calls, and writes what they would."""
+
+    def __init__(self, monkeypatch, fail=()):
+        self.calls, self.fail = [], set(fail)
+        monkeypatch.setattr(program.Runner, "_call", lambda runner, *call: self(*call))
+
+    def __call__(self, name, argv, place, cores):
+        flags = dict(word.lstrip("-").split("=", 1) for word in argv)
+        where = f"{place.parent.name}/{place.name}"
+        self.calls.append((name, where))
+        if (name, where) in self.fail:
+            raise program.RunnerError(f"{name} ended with status 1: it broke")
+        seed = int(place.name)
+        if name == "train":
+            (place / "run").mkdir(parents=True)
+            figures = {"step": 40, "loss": seed + 0.5, "images_per_second": time.monotonic()}
+            (place / "run/metrics.jsonl").write_text(json.dumps(figures) + "\n")
+            return
+        (place / "evaluation").mkdir(parents=True)
+        shift = 1.0 if where.startswith("tilt") else 0.0
+        results = {
+            steps: {"frechet": {"value": 10 * seed + int(steps) + shift * (1 + seed)}}
+            for steps in flags["num_steps"].split(",")
+        }
+        content = json.dumps({"results": results, "provenance": {"time": 1}})
+        (place / "evaluation/evaluation.json").write_text(content)
+
+
+def run(folder, *flags):
+    argv = [str(folder / "tilts.py"), f"--out={folder}/runs", f"--json={folder}/tilts.json", *flags]
+    status = program.main(argv)
+    file = folder / "tilts.json"
+    return status, json.loads(file.read_text()) if file.exists() else None
+
+
+def test_what_is_done_is_left_alone_and_the_figures_are_paired(folder, monkeypatch, capsys):
+    programs = Programs(monkeypatch)
+    status, result = run(folder)
+    assert status == 0
+    # Seed after seed; the third arm is the first one's training.
+    assert programs.calls[:5] == [
+        ("train", "white/0"), ("evaluate", "white/0"), ("train", "tilt/0"), ("evaluate", "tilt/0"),
+        ("evaluate", "few_steps/0"),
+    ]  # fmt: skip
+    assert len(programs.calls) == 10
+    tilt = result["arms"]["tilt"]
+    assert tilt["seeds"]["1"]["training"] == {"step": 40, "loss": 1.5}
+    path = "evaluation/4/frechet/value"
+    # Differences 1 and 2: the mean over seeds of 5 and 16 would have an interval of +-70.
+    assert tilt["difference"][path] == pytest.approx([1.5, 12.706 * 0.5], rel=1e-3)
+    assert tilt["mean"][path][0] == 10.5 and "difference" not in result["arms"]["white"]
+    assert "few steps" in result["arms"] and result["baseline"] == "white"
+    before = (folder / "tilts.json").read_bytes()
+    assert run(folder)[0] == 0 and len(programs.calls) == 10
+    assert (folder / "tilts.json").read_bytes() == before
+    assert str(folder) not in before.decode().replace(result["command"], "")
+    assert "there already" in capsys.readouterr().out
+
+
+def test_one_arm_that_fails_does_not_stop_the_others(folder, monkeypatch, capsys):
+    programs = Programs(monkeypatch, fail=[("train", "tilt/0")])
+    status, result = run(folder)
+    assert status == 2 and list(result["arms"]["tilt"]["seeds"]) == ["1"]
+    assert "tilt, seed 0: train ended with status 1: it broke" in capsys.readouterr().err
+    programs.fail.clear()
+    status, result = run(folder)
+    assert status == 0 and list(result["arms"]["tilt"]["seeds"]) == ["0", "1"]
+
+
+def test_an_experiment_that_changed_is_not_mixed_with_the_old(folder, monkeypatch, capsys):
+    Programs(monkeypatch)
+    run(folder)
+    changed = EXPERIMENT.replace("-0.3", "-0.4")
+    (folder / "tilts.py").write_text(changed)
+    status, _ = run(folder)
+    assert status == 2 and "has changed since" in capsys.readouterr().err
+
+
+def test_flags_that_are_wrong_are_one_line(folder, capsys):
+    for flags, words in (
+        (["--arms=tilt;pink"], "no arm 'pink'; there are white; tilt; few steps"),
+        (["--config.noise.alfa=1"], "arm 'white': "),
+    ):
+        with pytest.raises(SystemExit) as leaving:
+            program.main([str(folder / "tilts.py"), *flags])
+        error = capsys.readouterr().err
+        assert leaving.value.code == 2 and words in error and error.count("\n") == 1
+
+
+def test_a_second_runner_in_one_folder_is_refused(folder, monkeypatch, capsys):
+    import fcntl
+
+    Programs(monkeypatch)
+    monkeypatch.setattr(program, "WAIT", 0.2)
+    (folder / "runs").mkdir()
+    with (folder / "runs/runner.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(SystemExit) as leaving:
+            run(folder)
+    assert leaving.value.code == 2
+    assert "another process runs this experiment" in capsys.readouterr().err
+
+
+def test_intervals_are_those_of_student():
+    from scipy import stats
+
+    x = np.array([3.1, 2.7, 3.9, 3.3])
+    low, high = stats.t.interval(0.95, 3, loc=x.mean(), scale=stats.sem(x))
+    assert experiments.interval(x.tolist()) == pytest.approx([x.mean(), (high - low) / 2])
+
+
+@pytest.mark.slow
+def test_killed_twice_it_ends_with_the_figures_of_an_undisturbed_run(folder):
+    command = [sys.executable, "-m", "sagd_jax.experiment", str(folder / "tilts.py")]
+
+    def start(where):
+        flags = [f"--out={folder}/{where}", f"--json={folder}/{where}.json", "--jobs=2"]
+        return subprocess.Popen([*command, *flags])
+
+    assert start("undisturbed").wait(900) == 0
+    random = np.random.default_rng(int(time.time()))
+    for number in (signal.SIGKILL, signal.SIGKILL):
+        process = start("killed")
+        time.sleep(random.uniform(5, 60))
+        process.send_signal(number)
+        process.wait(60)
+    assert start("killed").wait(900) == 0
+    results = [(folder / f"{w}.json").read_text() for w in ("undisturbed", "killed")]
+    assert results[0] == results[1]
