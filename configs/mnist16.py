@@ -3,7 +3,7 @@
     python train.py --config=configs/mnist16.py --workdir=runs/mnist16
 
 Scaled down from configs/mnist.py: half of its sides (28 padded to 32, then averages of 2x2), a network
-of 1 % of the operations, a few thousand steps. What is found at this size need not hold at another.
+of a small part of the operations, 1,200 steps. What is found at this size need not hold at another.
 """
 
 import sagd_jax as sagd
@@ -23,7 +23,7 @@ def get_config():
     config.model.unet.attention_head_dim = 16
     config.model.unet.norm_num_groups = 8
 
-    config.train.num_steps = 2_000
+    config.train.num_steps = 1_200
     config.train.batch_size = 64
     config.train.times = "stratified"
     config.train.ema_decay = 0.999
@@ -31,7 +31,7 @@ def get_config():
     config.optimizer.decay = "cosine"
     config.optimizer.warmup_steps = 100
 
-    config.log.every = 250
-    config.checkpoint.every = 1_000
+    config.log.every = 200
+    config.checkpoint.every = 400
     config.preview.every = None
     return config

@@ -18,5 +18,5 @@ def get_experiment():
         config="../configs/mnist16.py",
         arms={"white": {}, **tilts},
         evaluate={"num_steps": (4, 8, 16, 50), "num_samples": 2000},
-        about="the paper's sweep of alpha on MNIST at 16x16, 2,000 steps of 64",
+        about="the paper's sweep of alpha on MNIST at 16x16, 1,200 steps of 64",
     )

@@ -17,5 +17,5 @@ def get_experiment():
         config="../configs/mnist16.py",
         arms=arms,
         evaluate={"num_steps": digits["STEPS"], "num_samples": 2000},
-        about="the family of processes on MNIST at 16x16, 2,000 steps of 64",
+        about="the family of processes on MNIST at 16x16, 1,200 steps of 64",
     )

@@ -23,5 +23,5 @@ def get_experiment():
             "data.corruption_frozen": False,
         },
         evaluate={"num_steps": (4, 8, 16, 50), "num_samples": 2000},
-        about="low-frequency corruption of MNIST at 16x16, 2,000 steps of 64",
+        about="low-frequency corruption of MNIST at 16x16, 1,200 steps of 64",
     )

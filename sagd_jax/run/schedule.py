@@ -87,7 +87,14 @@ def _flipped_snr(inputs: Inputs, base: str, basis: str, spectrum: str) -> Schedu
 
 def _shifted(inputs: Inputs, base: str, basis: str, shift: str | None) -> Schedule:
     coordinates = inputs.basis(basis)
-    values = inputs.array("shift", lambda: _read(inputs, "shift", shift, coordinates))
+
+    def make() -> np.ndarray:
+        try:
+            return np.full((*coordinates.spatial_shape, 1), float(shift or ""))
+        except ValueError:  # no number, but a file
+            return _read(inputs, "shift", shift, coordinates)
+
+    values = inputs.array("shift", make)
     return schedules.shifted(_base(base), values, coordinates)
 
 
@@ -153,7 +160,9 @@ SPECTRAL_KINDS = {
         _shifted,
         base=_BASE,
         basis=_BASIS,
-        shift=field(None, "a .npy of what is added to the log-SNR", hint=str | None),
+        shift=field(
+            None, "what is added to the log-SNR: a .npy, or one number for all", hint=str | None
+        ),
     ),
     "blurring": kinds.kind(
         _blurring,
