@@ -119,7 +119,7 @@ def filled(page: str) -> str:
     for name, make in TABLES.items():
         start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         before, found, rest = page.partition(start)
-        inside, closed, after = rest.partition(end)
+        _, closed, after = rest.partition(end)
         if not (found and closed):
             raise SystemExit(f"{PAGE.name}: expected {start} and {end}")
         page = f"{before}{start}\n{make()}\n{end}{after}"
