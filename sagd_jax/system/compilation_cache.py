@@ -59,7 +59,7 @@ def protected() -> Iterator[None]:
     import jax
 
     before = _directory()
-    seconds = jax.config.jax_persistent_cache_min_compile_time_secs
+    seconds: float = getattr(jax.config, "jax_persistent_cache_min_compile_time_secs", 1.0)
     shared, bounded = _chosen(before)
     if shared is None or not getattr(jax.config, "jax_enable_compilation_cache", True):
         yield

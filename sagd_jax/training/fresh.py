@@ -122,7 +122,8 @@ def _perform(
 
 def _value(name: Any, values: dict[Any, Any]) -> Any:
     if isinstance(name, core.Literal):
-        return np.asarray(name.val, name.aval.dtype)
+        shaped: Any = name.aval
+        return np.asarray(name.val, shaped.dtype)
     return values[name]
 
 
