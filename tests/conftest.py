@@ -1,5 +1,6 @@
 """Settings of the test process, made before jax is imported."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -30,6 +31,8 @@ os.environ["SAGD_JAX_COMPILATION_CACHE"] = "off"  # nothing is written into anyb
 if QUICK[0] not in os.environ.get("XLA_FLAGS", ""):  # the workers have it from the first process
     chosen = QUICK if known(QUICK) else [flag for flag in QUICK if known([flag])]
     os.environ["XLA_FLAGS"] = " ".join([*chosen, os.environ.get("XLA_FLAGS", "")]).strip()
+
+gc.set_threshold(50_000, 20, 50)  # traces are many small objects, few of them garbage
 
 # Folders whose files take minutes. They come first, since a worker that begins such a file last is left
 # alone with it; the examples in docstrings, many short files, come last.

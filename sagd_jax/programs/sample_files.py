@@ -84,7 +84,7 @@ def write_npz(file: Path, samples: np.ndarray, labels: np.ndarray | None) -> Non
         arrays["labels"] = labels
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    write_whole(file, buffer.getbuffer())
+    write_whole(file, buffer.getvalue())
 
 
 def for_people(

@@ -30,7 +30,7 @@ def write_wav(path: str | Path, x: np.ndarray, sample_rate: float) -> None:
         raise ValueError(f"x: {np.sum(~np.isfinite(x))} of {x.size} values are not finite")
     buffer = io.BytesIO()
     soundfile.write(buffer, np.clip(x, -1, 1), int(sample_rate), subtype="PCM_16", format="WAV")
-    write_whole(Path(path), buffer.getbuffer())
+    write_whole(Path(path), buffer.getvalue())
 
 
 def write_gif(path: str | Path, x: np.ndarray, frame_rate: float) -> None:
@@ -63,4 +63,4 @@ def write_gif(path: str | Path, x: np.ndarray, frame_rate: float) -> None:
         loop=0,
         disposal=2,
     )
-    write_whole(Path(path), buffer.getbuffer())
+    write_whole(Path(path), buffer.getvalue())

@@ -61,7 +61,7 @@ def write_png(path: str | Path, picture: np.ndarray) -> None:
     Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(
         buffer, format="PNG"
     )
-    write_whole(file, buffer.getbuffer())
+    write_whole(file, buffer.getvalue())
 
 
 def to_uint8(samples: np.ndarray) -> np.ndarray:

@@ -39,6 +39,7 @@ _OFF = "off"
 _LARGEST = 2**30  # bytes, of a cache that is ours to bound
 _FOLDER = "compiled-for-"  # and the kind of processor
 _PRIVATE = "writing"
+_SECONDS = 0.05  # what took less to compile is not kept; JAX keeps what took a second
 _LOCK = "owner.lock"
 
 
@@ -59,6 +60,7 @@ def protected() -> Iterator[None]:
     import jax
 
     before = _directory()
+    seconds: float = getattr(jax.config, "jax_persistent_cache_min_compile_time_secs", 1.0)
     shared, bounded = _chosen(before)
     if shared is None or not getattr(jax.config, "jax_enable_compilation_cache", True):
         yield
@@ -78,6 +80,8 @@ def protected() -> Iterator[None]:
             jax.config.update("jax_compilation_cache_dir", str(own))
             # XLA's own caches for GPUs lie below this directory, and its name would get into every key.
             jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
+            # A run's start has dozens of programs that take a tenth of one.
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", min(seconds, _SECONDS))
         try:
             yield
         finally:
@@ -85,6 +89,7 @@ def protected() -> Iterator[None]:
             if bounded:
                 prune(shared.parent)
             jax.config.update("jax_compilation_cache_dir", before)
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", seconds)
             _forget()
 
 

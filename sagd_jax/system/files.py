@@ -19,7 +19,7 @@ class PlaceError(ForPeople, OSError):
     """A place that cannot be written; the message is one line with its path."""
 
 
-def write_whole(path: Any, content: str | bytes | memoryview, *, alone: bool = True) -> None:
+def write_whole(path: Any, content: str | bytes, *, alone: bool = True) -> None:
     """Writes a file under another name beside `path`, and renames it into place.
 
     A reader sees the file before or the file after, and a full disk leaves the one before. So does a
@@ -27,7 +27,8 @@ def write_whole(path: Any, content: str | bytes | memoryview, *, alone: bool = T
 
     Args:
       path: a `pathlib.Path` or an `epath.Path`, in a directory that exists.
-      content: text (as UTF-8) or bytes.
+      content: text (as UTF-8) or bytes. No view of a buffer: the traceback of a write that failed holds
+        it in a circle, in which the collector of Python 3.12.0 and 3.12.1 crashes.
       alone: False where other processes, on any host, may write the same file at the same time.
 
     Raises:
@@ -42,7 +43,7 @@ def write_whole(path: Any, content: str | bytes | memoryview, *, alone: bool = T
     own = "" if alone else f".{uuid.uuid4().hex}"
     temporary = path.with_name(f".{path.name}{own}.tmp")
     try:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else bytes(content))
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         temporary.replace(path)
     except BaseException as error:
         with contextlib.suppress(OSError):

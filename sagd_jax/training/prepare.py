@@ -24,6 +24,7 @@ from sagd_jax.run.denoiser import parameter_shapes
 from sagd_jax.run.items import MAX_ARRAYS_BYTES
 from sagd_jax.run.noise import MAKE_ANEW
 from sagd_jax.run.record import Record, describe_run, identified, require_readable
+from sagd_jax.system import compiler
 from sagd_jax.system.schema import ConfigError
 from sagd_jax.training.actions import Action, Parts
 from sagd_jax.training.feed import FIELDS
@@ -102,6 +103,9 @@ def prepare(config: RunConfig, source: Source) -> Prepared:
         in_shardings=(state_layout, batches_layout),
         out_shardings=(state_layout, layout.replicated(mesh)),
         donate_argnums=0,
+        # A fifth less time in the compiler, and the same numbers in the same time: what a step spends
+        # its time on are library calls.
+        compiler_options=compiler.options(jax.default_backend(), xla_backend_optimization_level=1),
     )
     parts = Parts(record, source, model, diffusion, objective, mesh)
     actions = [action(parts) for action in ACTIONS]

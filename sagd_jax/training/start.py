@@ -22,6 +22,7 @@ from sagd_jax.run.saved import load_run
 from sagd_jax.system import processes
 from sagd_jax.system.compilation_cache import announced
 from sagd_jax.system.schema import ConfigError
+from sagd_jax.training.fresh import evaluate
 from sagd_jax.training.prepare import Prepared
 from sagd_jax.training.step import State, initial_state
 
@@ -99,7 +100,7 @@ def begin(
         # A stream of its own: the steps' keys are fold_in(key(seed), step) with step >= 0.
         key = jax.random.fold_in(jax.random.key(prepared.record.config.seed), 2**32 - 1)
         with announced("compiling the initial weights", say):
-            state = jax.block_until_ready(jax.jit(fresh, out_shardings=layout)(key))
+            state = evaluate(fresh, key, layout)
         return state, "starting a new run"
     config = prepared.record.config  # what it names is what its user named
     allow = (config.model.kind, config.schedule.kind)

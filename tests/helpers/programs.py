@@ -68,13 +68,7 @@ def run(
 
 
 def call(program: str, *flags: str, cache: Path) -> subprocess.CompletedProcess[str]:
-    """Like `run`, by the program's `main`; what it sets for the whole process is put back.
-
-    On Python 3.12 it is a process of its own: there, with jax 0.12, the garbage collector was seen to
-    crash in a process in which several programs had run.
-    """
-    if sys.version_info >= (3, 12):
-        return run(program, *flags, cache=cache)
+    """Like `run`, by the program's `main`; what it sets for the whole process is put back."""
     name = program.removesuffix(".py").removeprefix("sagd_jax.")
     main = importlib.import_module(f"sagd_jax.programs.{name}").main
     out, err = io.StringIO(), io.StringIO()

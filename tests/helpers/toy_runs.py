@@ -1,12 +1,10 @@
 """Runs of a network of one number, made without training, as programs find them."""
 
 import dataclasses
-import sys
 
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 import sagd_jax as sagd
 from sagd_jax.data import ArraySource
@@ -14,11 +12,6 @@ from sagd_jax.run.config import RunConfig
 from sagd_jax.run.record import describe_run
 from sagd_jax.run.saved import Run
 from sagd_jax.system import schema
-
-if sys.version_info >= (3, 12):
-    # With jax 0.12 the garbage collector crashes in the worker after them: later files would fail.
-    pytest.skip("the programs run in the test process, which Python 3.12's collector did not survive",
-                allow_module_level=True)  # fmt: skip
 
 
 class Scale(nn.Module):

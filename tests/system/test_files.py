@@ -10,12 +10,12 @@ from sagd_jax.system.files import PlaceError, writable, write_whole
 
 
 @pytest.mark.parametrize("kind", [pathlib.Path, epath.Path])
-@pytest.mark.parametrize("content", ["words: é", b"\x00\x01", memoryview(b"view")])
+@pytest.mark.parametrize("content", ["words: é", b"\x00\x01"])
 def test_it_replaces_the_file_and_leaves_nothing_else(tmp_path, kind, content):
     file = kind(tmp_path) / "file"
     file.write_text("before")
     write_whole(file, content)
-    expected = content.encode() if isinstance(content, str) else bytes(content)
+    expected = content.encode() if isinstance(content, str) else content
     assert file.read_bytes() == expected
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

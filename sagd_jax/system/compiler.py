@@ -1,0 +1,36 @@
+"""What the compiler is asked for, where its defaults cost more time than they save."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import Any
+
+import jax
+
+
+def options(platform: str, **wanted: Any) -> dict[str, Any] | None:
+    """The `compiler_options` of `jax.jit` for programs on CPU; None for other platforms.
+
+    What the user has set by XLA_FLAGS stays as it is, and what this compiler does not know is left out.
+
+    >>> options("tpu", xla_backend_optimization_level=1)
+    """
+    if platform != "cpu":
+        return None
+    set_already = os.environ.get("XLA_FLAGS", "")
+    return {
+        name: value
+        for name, value in wanted.items()
+        if name not in set_already and _is_known(name, value)
+    }
+
+
+@functools.cache
+def _is_known(name: str, value: Any) -> bool:
+    program = jax.jit(lambda x: x, compiler_options={name: value})
+    try:
+        program.lower(jax.ShapeDtypeStruct((), "float32")).compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
