@@ -13,19 +13,27 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from jax.sharding import Mesh
 
 from sagd_jax import data
 from sagd_jax.data.config import DataConfig
+from sagd_jax.data.corrupted import corrupted
 from sagd_jax.data.source import Source
 from sagd_jax.data.sources import SOURCES
-from sagd_jax.evaluation import classifier, features, sets
+from sagd_jax.diffusion.process import Diffusion
+from sagd_jax.evaluation import classifier, denoising, features, sets
 from sagd_jax.evaluation.features import EvaluationError, Features
-from sagd_jax.evaluation.judge import Asked, Compared, check, judge
+from sagd_jax.evaluation.judge import EDGES, Asked, Compared, check, judge
 from sagd_jax.evaluation.sets import Set
+from sagd_jax.evaluation.torch_metrics import TorchFidelity
 from sagd_jax.run.record import DataRecord
+from sagd_jax.run.saved import Run
+from sagd_jax.spectral.covariance import FourierCovariance
+from sagd_jax.system import schema
 
+_DENOISED = 1024  # held-out examples that are denoised, at most
 HALVES = "halves"  # held-out data where there is no split of them
 
 
@@ -46,10 +54,18 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """The reference and the held-out examples, and the whole of the former's source."""
+    """What samples are compared with.
+
+    Attributes:
+      reference, held_out: the reference and the data for floors.
+      corrupted: the reference as the run corrupts it, where it does and `band` is known.
+      band: the frequencies of the corruption, bool on the half grid.
+    """
 
     reference: Part
     held_out: Part
+    corrupted: Part | None = None
+    band: np.ndarray | None = None
 
 
 def clean(config: DataConfig) -> DataConfig:
@@ -61,6 +77,37 @@ def clean(config: DataConfig) -> DataConfig:
     }
     named = [f.name for f in dataclasses.fields(config) if f.name.startswith("corruption")]
     return dataclasses.replace(config, **undone, **{n: getattr(plain, n) for n in named})
+
+
+def with_corruption(compared: Data, config: DataConfig, band: np.ndarray | None) -> Data:
+    """Adds the corruption of a run's data to what samples are compared with.
+
+    Args:
+      config: of the run, with its corruption, or without any.
+      band: where it is, bool on the half grid; None: not known.
+    """
+    if config.corruption == "none" or band is None or not band.any():
+        return compared
+    plain = clean(config)
+    undone = {n: getattr(plain, n) for n in ("flip", "crop_padding", "corrupted_flags")}
+    config = dataclasses.replace(config, corrupted_fraction=1.0, **undone)
+    part = compared.reference
+    source = corrupted(part.source, config)
+    values = schema.as_dict(config)
+    words = {name: v for name, v in values.items() if name.startswith("corrupt")}
+    own = {**part.fingerprint, "corruption": words}
+    return dataclasses.replace(
+        compared, corrupted=dataclasses.replace(part, source=source, fingerprint=own), band=band
+    )
+
+
+def hole(diffusion: Diffusion) -> np.ndarray | None:
+    """The frequencies that a run omits, bool on the half grid; None where it has no such hole."""
+    covariance = diffusion.covariance
+    if not isinstance(covariance, FourierCovariance):
+        return None
+    band = np.asarray((covariance.variance == 0).all(axis=-1))
+    return band if band.any() else None
 
 
 def has_splits(config: DataConfig) -> bool:
@@ -96,7 +143,7 @@ def open_data(
         raise EvaluationError(
             f"--held_out={held_out}: this is the reference itself; give another split, or {HALVES}"
         )
-    reference = source or _opened(dataclasses.replace(config, split=split), record)
+    reference = source or _opened(_of_split(config, split), record)
     chosen = sets.order(len(reference))
     fingerprint = _fingerprint(reference, config, split, record)
     if held_out == HALVES:
@@ -105,13 +152,18 @@ def open_data(
         fingerprint = {**fingerprint, "split": f"{split}, first half"}
         other = Part(reference, others, {**fingerprint, "split": f"{split}, second half"})
     else:
-        own = _opened(dataclasses.replace(config, split=held_out), record)
+        own = _opened(_of_split(config, held_out), record)
         other = Part(own, sets.order(len(own)), _fingerprint(own, config, held_out, record))
     if count is not None and count > len(chosen):
         raise EvaluationError(
             f"--num_reference={count}: the reference ({fingerprint['split']}) has {len(chosen)} examples"
         )
     return Data(Part(reference, chosen[:count], fingerprint), other)
+
+
+def _of_split(config: DataConfig, split: str) -> DataConfig:
+    changes: dict[str, Any] = {"split": split}
+    return dataclasses.replace(config, **changes)
 
 
 def _opened(config: DataConfig, record: DataRecord) -> Source:
@@ -129,7 +181,7 @@ def _fingerprint(
 ) -> dict[str, Any]:
     low, high = (np.asarray(edge, np.float64).tolist() for edge in record.value_range)
     return {
-        "data": sets.data_fingerprint(source, dataclasses.replace(config, split=split)),
+        "data": sets.data_fingerprint(source, _of_split(config, split)),
         "split": split,
         "preprocessing": f"{list(record.shape)}, {low} to {high} as -1 to 1",
     }
@@ -145,6 +197,7 @@ class Bench:
       cache: a folder for the classifier and the reference's statistics; None: none is kept.
       given: reference statistics by features, from a file.
       seed: of the classifier.
+      torch: the weights of torch-fidelity's metrics.
       say: told what takes long.
     """
 
@@ -157,13 +210,22 @@ class Bench:
         cache: Path | None = None,
         given: Mapping[str, Set] | None = None,
         seed: int = 0,
+        torch: TorchFidelity | None = None,
         say: Callable[[str], None] = lambda words: None,
     ) -> None:
         self._record, self._data, self._mesh = record, compared, mesh
-        self._cache, self._say, self._seed = cache, say, seed
+        self._cache, self._say, self._seed, self._torch = cache, say, seed, torch or TorchFidelity()
         self._features: dict[str, Features] = {}
         self._sets: dict[tuple[str, str], Set] = {}
         self._given = dict(given or {})
+
+    @property
+    def has(self) -> set[str]:
+        """What there is of `judge.NEEDS`, but for the run."""
+        shape = self._record.shape
+        images = self._record.dtype == "uint8" and len(shape) == 3 and shape[-1] in (1, 3)
+        corruption = self._data.corrupted is not None
+        return {*(["torch"] if images else []), *(["corruption"] if corruption else [])}
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -240,6 +302,8 @@ class Bench:
         size = int(np.prod(self._record.shape))
         sizes = {"pixels": size, "classifier": classifier.FEATURES}
         for one in asked:
+            if one.metric.needs == "torch":
+                self._torch.check(one.name)
             if one.features not in sizes:
                 part = self._data.reference
                 raw = part.source.fetch(part.indices[:2])["x"]
@@ -253,13 +317,29 @@ class Bench:
         Args:
           samples: keeps their features from one metric to the next.
         """
+        if asked.metric.needs == "torch":
+            part = self._data.reference
+            found = self._torch(asked.name, raw, part.source.fetch(part.indices)["x"])
+            return {**found, "num_samples": len(raw), "num_reference": len(part.indices)}
         name = asked.features
         if name not in samples:
             samples[name] = sets.of_array(raw, self.features(name), {"data": "samples"})
         compared = Compared(
             samples[name], self.reference(name), self.held_out(name), self._record.shape
         )
+        if asked.metric.needs == "corruption":
+            assert self._data.corrupted is not None
+            own = self._set("corrupted", self._data.corrupted, name)
+            compared = dataclasses.replace(compared, corrupted=own, band=self._data.band)
         return judge(asked, compared)
+
+    def denoising(self, run: Run, seed: int = 0) -> dict[str, Any]:
+        """The error of a run's network per band and time, on held-out examples, without a class."""
+        x0 = self.held_out("pixels").features[:_DENOISED].reshape(-1, *self._record.shape)
+        key = jax.random.key(seed)
+        found = denoising.denoising_errors(key, run.denoiser(), run.diffusion, x0, EDGES)
+        values = {n: np.asarray(v).tolist() for n, v in dataclasses.asdict(found).items()}
+        return {**values, "num_examples": len(x0)}
 
 
 class _Some(Source):

@@ -99,7 +99,7 @@ def trained(
     held_out: Source,
     data: str,
     cache: Path | None = None,
-    settings: Settings = Settings(),
+    settings: Settings | None = None,
     say: Callable[[str], None] = lambda words: None,
 ) -> Classifier:
     """The classifier of a labelled set, from the cache if it is there.
@@ -115,6 +115,7 @@ def trained(
     """
     if not train.num_classes:
         raise ValueError("the data have no labels, so there is nothing to train a classifier on")
+    settings = settings or Settings()
     words = json.dumps([_VERSION, data, dataclasses.asdict(settings)])
     fingerprint = hashlib.blake2b(words.encode(), digest_size=8).hexdigest()
     network = Network(train.num_classes)
@@ -134,7 +135,7 @@ def _train(network: Network, source: Source, settings: Settings) -> Any:
     batch = min(settings.batch_size, len(source))
 
     def loss(params: Any, x: jax.Array, label: jax.Array) -> jax.Array:
-        logits = network.apply({"params": params}, normalise(x, source.value_range))[1]
+        logits: Any = network.apply({"params": params}, normalise(x, source.value_range))[1]
         return optax.softmax_cross_entropy_with_integer_labels(logits, label).mean()
 
     @functools.partial(jax.jit, donate_argnums=0)
@@ -154,7 +155,7 @@ def _train(network: Network, source: Source, settings: Settings) -> Any:
 def _accuracy(network: Network, params: Any, source: Source, batch: int = 256) -> float:
     @jax.jit
     def classes(params: Any, x: jax.Array) -> jax.Array:
-        logits = network.apply({"params": params}, normalise(x, source.value_range))[1]
+        logits: Any = network.apply({"params": params}, normalise(x, source.value_range))[1]
         return jnp.argmax(logits, axis=-1)
 
     right = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -84,9 +85,8 @@ def _read_npz(files: list[Path], most: int | None) -> np.ndarray:
 def _read_images(folder: Path, record: DataRecord, most: int | None) -> np.ndarray:
     images = folder / "png" if (folder / "png").is_dir() else folder
     try:
-        source = data.open_source(
-            DataConfig(name="folder", dir=str(images), channels=record.shape[-1])
-        )
+        fields: dict[str, Any] = {"dir": str(images), "channels": record.shape[-1]}
+        source = data.open_source(DataConfig(name="folder", **fields))
     except data.DataError as error:
         words = str(error).replace("data.dir=", "--samples: ", 1)
         raise EvaluationError(f"--samples={folder}: {words}") from None

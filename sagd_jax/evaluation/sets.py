@@ -106,7 +106,7 @@ def data_fingerprint(source: Source, config: DataConfig | None = None) -> str:
 
 def write(file: Path, chosen: Set) -> None:
     """Keeps a set in an `.npz`; raises OSError where it cannot be written."""
-    arrays: dict[str, np.ndarray] = {"features": chosen.features}
+    arrays: dict[str, Any] = {"features": chosen.features}
     if chosen.moments is not None:
         arrays |= {"mean": chosen.moments.mean, "scatter": chosen.moments.scatter}
     buffer = io.BytesIO()
@@ -140,6 +140,24 @@ def read(file: Path) -> Set:
     if not sound:
         raise EvaluationError(f"{file}: its arrays do not fit together, or are not finite")
     return Set(features, moments, fingerprint)
+
+
+def file_of(folder: Path, name: str) -> Path:
+    """Where a folder keeps the statistics in these features."""
+    return folder / f"reference-{name.replace(':', '.')}.npz"
+
+
+def read_all(place: Path) -> dict[str, Set]:
+    """The sets in a file, or in those of a folder, by the name of their features.
+
+    Raises:
+      EvaluationError: there are none, or one is damaged.
+    """
+    files = sorted(place.glob("reference-*.npz")) if place.is_dir() else [place]
+    if not files:
+        raise EvaluationError(f"--reference={place}: no reference-*.npz is in it")
+    found = [read(file) for file in files]
+    return {str(one.fingerprint["features"]).split()[0]: one for one in found}
 
 
 def require(found: Set, expected: Mapping[str, Any], where: str) -> None:

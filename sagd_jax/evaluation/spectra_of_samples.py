@@ -231,14 +231,14 @@ def band_energies(samples: ArrayLike, data: ArrayLike, edges: Sequence[float]) -
 
 def band_shares(spatial_shape: Sequence[int], edges: Sequence[float]) -> np.ndarray:
     """What each frequency of the half grid counts in each band's mean, `(bands, bins)`; NaN if empty."""
-    edges = np.asarray(edges, np.float64)
-    if edges.ndim != 1 or len(edges) < 2 or np.any(np.diff(edges) <= 0):
-        raise ValueError(f"edges={edges.tolist()}: expected two or more increasing numbers")
+    ends = np.asarray(edges, np.float64)
+    if ends.ndim != 1 or len(ends) < 2 or np.any(np.diff(ends) <= 0):
+        raise ValueError(f"edges={ends.tolist()}: expected two or more increasing numbers")
     radius = radial_frequency(spatial_shape, unit="max").reshape(-1)
     counts = _counts(spatial_shape).reshape(-1)
     # The radius of a band's edge may be off by rounding.
-    inside = radius >= edges[:-1, None] - 1e-9
-    inside &= (radius < edges[1:, None] - 1e-9) | ((edges[1:, None] >= 1) & (radius > 1 - 1e-9))
+    inside = radius >= ends[:-1, None] - 1e-9
+    inside &= (radius < ends[1:, None] - 1e-9) | ((ends[1:, None] >= 1) & (radius > 1 - 1e-9))
     sets = counts * inside
     with np.errstate(invalid="ignore"):
         return np.asarray(sets / sets.sum(axis=1, keepdims=True))

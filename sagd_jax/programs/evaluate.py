@@ -9,12 +9,13 @@ and metrics that are added are computed of the samples that there are.
 from __future__ import annotations
 
 import argparse
-import json
+import dataclasses
+import functools
 import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,21 +24,21 @@ from sagd_jax.diffusion.time_grids import GRIDS
 from sagd_jax.programs.resume import IDENTITY, settings_of
 from sagd_jax.system import kinds
 from sagd_jax.system.commandline import Parser, add_options, at_least, chosen_kind, number
-from sagd_jax.system.errors import ForPeople
-from sagd_jax.system.files import write_whole
-from sagd_jax.system.places import check_place, writing
+from sagd_jax.system.places import check_place
 from sagd_jax.system.schema import LARGEST_SEED
 from sagd_jax.system.startup import started
 
 if TYPE_CHECKING:
     import numpy as np
+    from jax.sharding import Mesh
 
     from sagd_jax.evaluation.bench import Bench
     from sagd_jax.evaluation.judge import Asked
+    from sagd_jax.programs.evaluated_samples import DrawnSamples, GivenSamples
+    from sagd_jax.programs.evaluation_file import Results
     from sagd_jax.run.saved import Run
     from sagd_jax.system.signals import StopRequest
 
-FILE = "evaluation.json"
 DRAWING = (
     "no_ema",
     "num_samples",
@@ -50,11 +51,7 @@ DRAWING = (
     "guidance",
     "clip",
 )
-_SHARD = 1000  # samples in a file: what is lost by an interruption
-
-
-class EvaluateError(ForPeople, RuntimeError):
-    """An evaluation that cannot go on; the message is one line."""
+CHECKPOINT = "checkpoint"  # the block of what is of the network, not of samples
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,10 +59,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     with started(parser, argv) as program:
         # Imported late: a misspelt flag should not wait for the libraries.
+        import jax
+
+        from sagd_jax.evaluation.given import read_samples
         from sagd_jax.evaluation.judge import default_names, parse
+        from sagd_jax.programs.evaluated_samples import DrawnSamples, GivenSamples
+        from sagd_jax.programs.evaluation_file import Results
         from sagd_jax.run.layout import local_mesh
         from sagd_jax.run.provenance import provenance
         from sagd_jax.run.saved import load_run
+        from sagd_jax.system.exits import leave_if_peers_are_lost
 
         flags, stop = program.flags, program.stop
         sampler = chosen_kind(parser, flags, SAMPLERS, "method")
@@ -79,252 +82,198 @@ def main(argv: Sequence[str] | None = None) -> int:
         out = out.expanduser()
         check_place("--out", out)
         record = run.record.data
-        given = None if flags.samples is None else _read_samples(flags, run)
+        given = None
+        if flags.samples is not None:
+            given = read_samples(Path(flags.samples).expanduser(), record, flags.max_samples)
         count = flags.num_samples if given is None else len(given)
-        labelled = bool(record.num_classes)
-        words = flags.metrics or default_names(labelled, count, math.prod(record.shape))
-        asked = parse(words, labelled)
         bench = _bench(run, flags, mesh)
+        has = {*bench.has, *([] if run.config.noise.per_class else ["run"])}
+        labelled = bool(record.num_classes)
+        words = flags.metrics or default_names(labelled, count, math.prod(record.shape), has)
+        asked = parse(words, labelled, has)
         bench.check(asked, count)
+        blocks: DrawnSamples | GivenSamples
         if given is None:
-            blocks = _Drawn(parser, flags, run, mesh, sampler, grid, out, stop)
+            interrupted = lambda: stop.exit_status is not None  # noqa: E731
+            blocks = DrawnSamples(parser, flags, run, mesh, sampler, grid, out, interrupted)
         else:
-            blocks = {"samples": given}
+            blocks = GivenSamples(given)
+        main_process = jax.process_index() == 0
+        command = ["-m", "sagd_jax.evaluate", *(sys.argv[1:] if argv is None else argv)]
         settings = _settings(flags, bench, given is None)
-        results = _Results(out, settings, provenance(_command(argv)))
+        results = Results(out, settings, provenance(command), writes=main_process)
         stop.nothing_to_save = False
-        print(
-            f"step {run.step} of {flags.workdir}: {count} samples"
-            + (f" of {flags.samples}" if flags.samples else f" by {flags.method}")
-            + f", {len(asked)} metrics; {results.path}",
-            flush=True,
-        )
-        for name in blocks:
-            if not _judge_all(name, blocks, asked, bench, results, stop):
-                print(f"stopped by a signal; run the same command to go on: {out}", flush=True)
-                return stop.exit_status or 0
-        return 0
+        if main_process:
+            what = f"of {flags.samples}" if flags.samples else f"by {flags.method}"
+            print(
+                f"step {run.step} of {flags.workdir}: {count} samples {what}, {len(asked)} metrics; "
+                f"{results.path}",
+                flush=True,
+            )
+        try:
+            status = _judge_all(run, blocks, asked, bench, results, stop)
+        except jax.errors.JaxRuntimeError as error:
+            leave_if_peers_are_lost(error)
+            raise
+        if main_process and flags.save_reference and status is None:
+            _save_reference(bench, flags, asked)
+        if status is not None and main_process:
+            print(
+                f"stopped {stop.seconds_since():.1f} s after the signal; run the same command to go on",
+                flush=True,
+            )
+        return status or 0
 
 
 def _judge_all(
-    name: str, blocks: Any, asked: Sequence[Asked], bench: Bench, results: _Results, stop: Any
-) -> bool:
-    """Computes what is missing of one set of samples; False if a signal came first."""
+    run: Run,
+    blocks: DrawnSamples | GivenSamples,
+    asked: Sequence[Asked],
+    bench: Bench,
+    results: Results,
+    stop: StopRequest,
+) -> int | None:
+    """Draws and judges what is missing; the exit status if a signal came first.
+
+    All processes draw; while the first one judges a set, the others draw the next.
+    """
+    import jax
+
+    from sagd_jax.system.processes import Agreement
+
+    agree = Agreement(lag=0)
+    main_process = jax.process_index() == 0
+    of_samples = [one for one in asked if one.metric.needs != "run"]
+    for one in asked:
+        if one.metric.needs == "run" and main_process:
+            _say(CHECKPOINT, one, _once(results, CHECKPOINT, one, lambda: bench.denoising(run)), {})
+    for name in blocks:
+        missing = [one for one in of_samples if results.get(name, str(one)) is None]
+        whole = not missing or blocks.draw(name)
+        if agree(stop.exit_status or 0) or not whole:
+            return agree(0) or stop.exit_status
+        if not main_process:
+            continue
+        raw = blocks.read(name) if missing else None
+        features: dict[str, Any] = {}
+        for one in of_samples:
+            if stop.exit_status is not None:
+                break
+            compute = functools.partial(_judged, bench, one, raw, features)
+            found = _once(results, name, one, compute)
+            _say(name, one, found, found.get("features", {}))
+    return agree(stop.exit_status or 0) or None
+
+
+def _judged(
+    bench: Bench, one: Asked, raw: np.ndarray | None, features: dict[str, Any]
+) -> dict[str, Any]:
+    assert raw is not None  # of a set of which something is missing
+    found = bench.judge(one, raw, features)
+    return found | ({"features": bench.features(one.features).notes} if one.metric.chosen else {})
+
+
+def _once(
+    results: Results, block: str, one: Asked, compute: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """A result that is there, or else computed and added."""
+    found = results.get(block, str(one))
+    if found is None:
+        start = time.monotonic()
+        found = {**compute(), "seconds": round(time.monotonic() - start, 3)}
+        results.add(block, str(one), found)
+    return found
+
+
+def _say(block: str, one: Asked, found: dict[str, Any], notes: dict[str, Any]) -> None:
     from sagd_jax.evaluation.judge import line
 
-    raw: np.ndarray | None = None
-    features: dict[str, Any] = {}
-    for one in asked:
-        found = results.get(name, str(one))
-        if found is None:
-            if raw is None:
-                raw = blocks[name]
-            if raw is None or stop.exit_status is not None:
-                return False
-            start = time.monotonic()
-            found = bench.judge(one, raw, features)
-            found["seconds"] = round(time.monotonic() - start, 3)
-            found |= {"features": bench.features(one.features).notes} if one.metric.chosen else {}
-            results.add(name, str(one), found)
-        notes = found.get("features", {})
-        words = line(one, found)
-        if "held_out_accuracy" in notes:
-            words += f" (classifier: {notes['held_out_accuracy']:.1%} of held-out examples right)"
-        print(f"{name}: {words}", flush=True)
-    return True
+    where = block if block in (CHECKPOINT, "samples") else f"{block} steps"
+    words = f"{where}: {line(one, found)}"
+    if "held_out_accuracy" in notes:
+        words += f" (classifier: {notes['held_out_accuracy']:.1%} of held-out examples right)"
+    print(words, flush=True)
 
 
-class _Results:
-    """The file of results: settings, provenance, and each metric of each set of samples."""
-
-    def __init__(self, out: Path, settings: dict[str, Any], provenance: dict[str, Any]) -> None:
-        from sagd_jax.programs.resume import different
-        from sagd_jax.system.schema import ConfigError
-
-        self.path = out / FILE
-        with writing(f"--out={out}"):
-            out.mkdir(parents=True, exist_ok=True)
-        self._content = {"settings": settings, "provenance": provenance, "results": {}}
-        settings = json.loads(_json(settings))
-        if self.path.is_file():
-            try:
-                before = json.loads(self.path.read_text())
-                differing = different(before["settings"], settings)
-                self._content["results"] = dict(before["results"])
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                raise ConfigError(
-                    f"{self.path} is not one that this program wrote; use another --out"
-                ) from error
-            if differing:
-                raise ConfigError(
-                    f"{self.path} is of other settings ({', '.join(differing)}); use another --out"
-                )
-
-    def get(self, name: str, metric: str) -> dict[str, Any] | None:
-        found: dict[str, Any] | None = self._content["results"].get(name, {}).get(metric)
-        return found
-
-    def add(self, name: str, metric: str, values: dict[str, Any]) -> None:
-        self._content["results"].setdefault(name, {})[metric] = values
-        with writing(str(self.path)):
-            write_whole(self.path, _json(self._content) + "\n")
-
-
-def _json(values: Any) -> str:
-    """As JSON that every reader takes: what is no number is null."""
-
-    def sound(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {str(k): sound(v) for k, v in value.items()}
-        if isinstance(value, list | tuple):
-            return [sound(v) for v in value]
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    return json.dumps(sound(values), indent=1, allow_nan=False)
-
-
-class _Drawn:
-    """Sets of samples by their number of steps, drawn when they are asked for, kept in files."""
-
-    def __init__(
-        self,
-        parser: Parser,
-        flags: argparse.Namespace,
-        run: Run,
-        mesh: Any,
-        sampler: Any,
-        grid: Any,
-        out: Path,
-        stop: StopRequest,
-    ) -> None:
-        from sagd_jax.run.draw import Drawer, is_bounded
-        from sagd_jax.system.schema import as_config_error
-
-        if flags.label is not None and not 0 <= flags.label < run.model.num_classes:
-            parser.error(f"--class={flags.label}: this network has {run.model.num_classes} classes")
-        if flags.guidance != 1 and not run.model.num_classes:
-            parser.error(f"--guidance={flags.guidance}: this network was trained without classes")
-        if flags.clip is None:
-            flags.clip = is_bounded(run.record, run.diffusion)
-        self._run, self._flags, self._out, self._stop = run, flags, out, stop
-        self._drawers = {}
-        for steps in flags.num_steps:
-            with as_config_error(f"--times={flags.times}"):
-                times = grid.times(run.diffusion.schedule, steps)
-            drawer = Drawer(
-                run.record,
-                run.model,
-                run.diffusion,
-                mesh,
-                sampler=sampler,
-                num_steps=steps,
-                times=times,
-                seed=flags.seed,
-                batch_size=min(flags.batch_size, flags.num_samples),
-                label=flags.label,
-                guidance_scale=flags.guidance,
-                clip=flags.clip,
-            )
-            with as_config_error(f"--method={flags.method}"):
-                drawer.check(run.params)
-            self._drawers[str(steps)] = drawer
-
-    def __iter__(self) -> Any:
-        return iter(self._drawers)
-
-    def __getitem__(self, name: str) -> np.ndarray | None:
-        """The samples of a number of steps; None if a signal came first."""
-        import numpy as np
-        from tqdm import tqdm
-
-        from sagd_jax.programs import sample_files as files
-
-        drawer, data = self._drawers[name], self._run.record.data
-        folder = self._out / "samples" / f"steps_{int(name):04d}"
-        with writing(f"--out={self._out}"):
-            folder.mkdir(parents=True, exist_ok=True)
-        parts = []
-        with tqdm(total=self._flags.num_samples, unit="sample", disable=None) as bar:
-            for file, first, last in files.shards_of(0, self._flags.num_samples, _SHARD):
-                if not files.is_whole(folder / file, last - first, data, False):
-                    samples = drawer(
-                        self._run.params,
-                        first,
-                        last,
-                        interrupted=lambda: self._stop.exit_status is not None,
-                        advance=bar.update,
-                    )
-                    if samples is None:
-                        return None
-                    labels = drawer.labels(first, last) if self._run.model.num_classes else None
-                    with writing(f"--out={self._out}"):
-                        files.write_npz(folder / file, samples, labels)
-                parts.append(files.read_samples(folder / file))
-        return np.concatenate(parts)
-
-
-def _read_samples(flags: argparse.Namespace, run: Run) -> np.ndarray:
-    from sagd_jax.evaluation.given import read_samples
-
-    return read_samples(Path(flags.samples).expanduser(), run.record.data, flags.max_samples)
-
-
-def _bench(run: Run, flags: argparse.Namespace, mesh: Any) -> Bench:
-    import dataclasses
-
-    from sagd_jax.evaluation import bench
+def _bench(run: Run, flags: argparse.Namespace, mesh: Mesh) -> Bench:
+    from sagd_jax.evaluation import bench, sets
     from sagd_jax.evaluation.features import EvaluationError
+    from sagd_jax.evaluation.spectra_of_samples import band_shares
+    from sagd_jax.evaluation.torch_metrics import TorchFidelity
     from sagd_jax.system.import_paths import check_allowed
 
-    config = run.record.config.data
-    check_allowed({"data.name": config.name}, flags.allow)
+    own = run.record.config.data
+    check_allowed({"data.name": own.name}, flags.allow)
     # What a record names is not opened: a checkpoint may come from anywhere.
-    if config.dir and not flags.dir:
+    if own.dir and not flags.dir:
         raise EvaluationError(
-            f"this checkpoint says that its data is in {config.dir}: pass --dir={config.dir}, if that "
+            f"this checkpoint says that its data is in {own.dir}: pass --dir={own.dir}, if that "
             "is where to read it, or --dir with another place"
         )
-    if config.corrupted_flags and not flags.dir:
+    if own.corrupted_flags and not flags.dir:
         raise EvaluationError(
-            f"this run's data are marked as corrupted by a file, {config.corrupted_flags}, which is "
+            f"this run's data are marked as corrupted by a file, {own.corrupted_flags}, which is "
             "not opened: give clean data to compare with by --dir"
         )
-    config = bench.clean(config)
     if flags.dir:
-        config = dataclasses.replace(config, dir=os.path.abspath(os.path.expanduser(flags.dir)))
+        place: dict[str, Any] = {"dir": os.path.abspath(os.path.expanduser(flags.dir))}
+        own = dataclasses.replace(own, **place)
     compared = bench.open_data(
-        config, run.record.data, flags.split, flags.held_out, flags.num_reference
+        bench.clean(own), run.record.data, flags.split, flags.held_out, flags.num_reference
     )
+    band = bench.hole(run.diffusion)
+    if flags.band is not None:
+        shape = run.record.data.shape[:-1]
+        shares = band_shares(shape, flags.band)[0]
+        if not shares.max() > 0:
+            raise EvaluationError(f"--band={flags.band}: no frequency of {shape} lies in it")
+        band = (shares > 0).reshape(*shape[:-1], -1)
+    given = sets.read_all(Path(flags.reference).expanduser()) if flags.reference else None
     return bench.Bench(
         run.record.data,
-        compared,
+        bench.with_corruption(compared, own, band),
         mesh,
         cache=_cache(flags),
+        given=given,
         seed=flags.classifier_seed,
+        torch=TorchFidelity(flags.fid_weights, flags.prc_weights),
         say=lambda words: print(words, flush=True),
     )
+
+
+def _save_reference(bench: Bench, flags: argparse.Namespace, asked: Sequence[Asked]) -> None:
+    from sagd_jax.evaluation import sets
+    from sagd_jax.system.places import writing
+
+    folder = Path(flags.save_reference).expanduser()
+    for name in sorted({one.features for one in asked}):
+        with writing(f"--save_reference={folder}"):
+            sets.write(sets.file_of(folder, name), bench.reference(name))
 
 
 def _cache(flags: argparse.Namespace) -> Path | None:
     if flags.cache == "off":
         return None
-    base = flags.cache or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "sagd_jax", "evaluation"
-    )
-    return Path(base).expanduser()
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(flags.cache or os.path.join(home, "sagd_jax", "evaluation")).expanduser()
 
 
 def _settings(flags: argparse.Namespace, bench: Bench, drawn: bool) -> dict[str, Any]:
-    settings = settings_of(flags, (IDENTITY, "step", "classifier_seed"))
+    settings = settings_of(flags, (IDENTITY, "step", "classifier_seed", "band"))
     if drawn:
         settings |= settings_of(flags, DRAWING)
     else:
-        settings |= {"samples": os.path.abspath(os.path.expanduser(flags.samples))}
+        place = os.path.abspath(os.path.expanduser(flags.samples))
+        settings |= {"samples": place, "max_samples": flags.max_samples}
     return settings | bench.identity
 
 
-def _command(argv: Sequence[str] | None) -> list[str]:
-    return ["-m", "sagd_jax.evaluate", *(sys.argv[1:] if argv is None else argv)]
+def _band(text: str) -> tuple[float, float]:
+    low, colon, high = text.partition(":")
+    band = number(0, 1)(low), number(0, 1)(high if colon else "")
+    if band[0] >= band[1]:
+        raise argparse.ArgumentTypeError(f"{text}: expected LOW:HIGH")
+    return band
 
 
 def _whole_numbers(text: str) -> list[int]:
@@ -332,6 +281,10 @@ def _whole_numbers(text: str) -> list[int]:
     if len(set(values)) < len(values):
         raise argparse.ArgumentTypeError(f"{text}: one number twice")
     return values
+
+
+def _file(text: str) -> Path:
+    return Path(text).expanduser()
 
 
 def _words(text: str) -> list[str]:
@@ -398,6 +351,26 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "--classifier_seed", type=at_least(0, LARGEST_SEED), default=0, help="default 0"
+    )
+    parser.add_argument(
+        "--band",
+        type=_band,
+        metavar="LOW:HIGH",
+        help="where the data's corruption is, of the largest frequency (default: what the run omits)",
+    )
+    parser.add_argument(
+        "--save_reference", metavar="FOLDER", help="keep the reference's statistics there"
+    )
+    parser.add_argument(
+        "--reference",
+        metavar="PLACE",
+        help="statistics of --save_reference, folder or file, instead of computing them anew",
+    )
+    parser.add_argument(
+        "--fid_weights", type=_file, metavar="FILE", help="of torch-fidelity's Inception network"
+    )
+    parser.add_argument(
+        "--prc_weights", type=_file, metavar="FILE", help="of torch-fidelity's VGG network"
     )
     parser.add_argument(
         "--cache",
