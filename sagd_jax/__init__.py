@@ -69,6 +69,7 @@ from sagd_jax.version import __version__
 if TYPE_CHECKING:
     from sagd_jax import data, evaluation, likelihood, models, programs, run, show, system, training
     from sagd_jax.data.source import to_uint8
+    from sagd_jax.evaluation import metrics
     from sagd_jax.run.config import default_config
     from sagd_jax.run.experiment import Arm, Experiment
     from sagd_jax.run.saved import load, load_run
@@ -81,6 +82,7 @@ _LATE = {
     "default_config": "sagd_jax.run.config",
     "load": "sagd_jax.run.saved",
     "load_run": "sagd_jax.run.saved",
+    "metrics": "sagd_jax.evaluation",
     "to_uint8": "sagd_jax.data.source",
 }
 _module = modules_of(__name__)
@@ -124,6 +126,7 @@ __all__ = [
     "log_likelihood",
     "losses",
     "matern",
+    "metrics",
     "mixture",
     "models",
     "multiresolution",

@@ -30,6 +30,7 @@ MAY_USE = {
 }  # fmt: skip
 MATHEMATICS = ("spectral", "diffusion")  # needs jax and numpy, and nothing else
 LONGEST = 400
+LONGEST_DOOR = 20
 
 
 def name_of(path):
@@ -112,8 +113,14 @@ def test_the_mathematics_needs_jax_and_numpy_alone(name):
 
 
 def test_what_stands_beside_the_folders():
+    """The public face, and doors: each of a few lines, that of a program of its name."""
     files = [path for path in PACKAGE.iterdir() if path.is_file()]
-    assert len(files) <= 8, sorted(path.name for path in files)
+    doors = [path for path in files if (PACKAGE / "programs" / path.name).is_file()]
+    others = {path.name for path in files} - {path.name for path in doors}
+    assert others <= {"__init__.py", "version.py", "py.typed"}
+    for path in doors:
+        if path.name != "__init__.py":
+            assert len(path.read_text().splitlines()) <= LONGEST_DOOR, path.name
 
 
 def test_no_file_is_long_unless_its_docstrings_make_it_so():

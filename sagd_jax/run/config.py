@@ -169,6 +169,22 @@ class PreviewConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+@kinds.of_kinds(SAMPLERS, selector="method")
+@kinds.of_kinds(GRIDS, selector="times")
+class EvaluationConfig:
+    """Samples judged during training, by the names in `evaluation/judge.py`."""
+
+    every: int = field(0, "steps between evaluations; 0: none", low=0)
+    metrics: tuple[str, ...] = field(
+        ("spectral",), "by which, NAME or NAME:FEATURES: frechet, kernel, spectral and others"
+    )
+    num_samples: int = field(256, "samples judged", low=16, high=100_000)
+    method: str = field("ddim", "sampler", choices=METHODS)
+    num_steps: int = field(16, "sampling steps", low=1)
+    times: str = field("uniform", "grid of times", choices=tuple(GRIDS))
+
+
+@dataclasses.dataclass(frozen=True)
 class MetricsConfig:
     """Numbers about the network besides the loss, by the names in `training/metrics.py`."""
 
@@ -211,6 +227,7 @@ class RunConfig:
     log: LogConfig = section(LogConfig, may_change=True)
     checkpoint: CheckpointConfig = section(CheckpointConfig, may_change=True)
     preview: PreviewConfig = section(PreviewConfig, may_change=True)
+    evaluation: EvaluationConfig = section(EvaluationConfig, may_change=True)
     metrics: MetricsConfig = section(MetricsConfig, may_change=True)
     watchdog: WatchdogConfig = section(WatchdogConfig, may_change=True)
     mesh: MeshConfig = section(MeshConfig, may_change=True)

@@ -27,6 +27,7 @@ from sagd_jax.run.record import Record, describe_run, identified, require_readab
 from sagd_jax.system import compiler
 from sagd_jax.system.schema import ConfigError
 from sagd_jax.training.actions import Action, Parts
+from sagd_jax.training.evaluation import Evaluation
 from sagd_jax.training.feed import FIELDS
 from sagd_jax.training.metrics import MetricsAction
 from sagd_jax.training.objectives import Denoising
@@ -35,7 +36,7 @@ from sagd_jax.training.preview import Preview
 from sagd_jax.training.step import Metrics, State, initial_state, make_steps, steps_per_call
 
 # What the loop does every so many steps, in this order.
-ACTIONS: tuple[Callable[[Parts], Action], ...] = (Preview, MetricsAction)
+ACTIONS: tuple[Callable[[Parts], Action], ...] = (Preview, MetricsAction, Evaluation)
 
 
 @dataclasses.dataclass(frozen=True)
