@@ -294,7 +294,7 @@ def _check(diffusion: Diffusion, prediction: str, bin_width: float | None) -> No
             f"diffusion: under {type(diffusion.schedule).__name__} a coordinate has no noise at "
             f"t = {first:.3g}, where the bound begins; it has none"
         )
-    check_prediction(diffusion, prediction, [last])
+    check_prediction(diffusion, prediction, np.array([last]))
 
 
 def _error(

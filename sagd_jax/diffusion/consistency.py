@@ -52,7 +52,8 @@ Function = Callable[[jax.Array, jax.Array], jax.Array]
 NORMS = ("squared", "pseudo_huber")
 POSITIONS = ("angle", "ratio")
 WEIGHTINGS = (*POSITIONS, "uniform")
-_TIMES = np.linspace(1, 0, 257)
+NUM_STEPS = 2  # of samples, unless said otherwise
+_TIMES = np.linspace(1, 0, 33)
 
 
 def check(diffusion: Diffusion, prediction: str) -> None:
