@@ -202,7 +202,9 @@ def loss(
         # sqrt has no slope at 0, where the loss is least: it is 0 there.
         positive = square > 0
         square = jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0) - c
-    return square / _distance(diffusion, t, r, weighting).astype(wide)
+    distance = _distance(diffusion, t, r, weighting).astype(wide)
+    apart = distance > 0  # times that rounding has made one teach nothing
+    return jnp.where(apart, square / jnp.where(apart, distance, 1), 0)
 
 
 def _distance(diffusion: Diffusion, t: jax.Array, r: jax.Array, weighting: str) -> jax.Array:

@@ -157,8 +157,8 @@ def _learned_slope(
 
 
 _SCALAR = tuple(schedules.KINDS)
-_LOG_SNR_MAX = field(13.3, "log-SNR at t = 0")
-_LOG_SNR_MIN = field(-8.0, "log-SNR at t = 1")
+_LOG_SNR_MAX = field(13.3, "log-SNR at t = 0", low=-30, high=30)
+_LOG_SNR_MIN = field(-8.0, "log-SNR at t = 1", low=-30, high=30)
 _BASE = field("cosine", "the scalar schedule that it is made of", choices=_SCALAR)
 _BASIS = field("fourier", "its coordinates", choices=tuple(bases.KINDS))
 _BLUR_BASIS = field("cosine", "its coordinates", choices=("cosine", "fourier"))
@@ -224,7 +224,7 @@ SPECTRAL_KINDS = {
     "learned_slope": kinds.kind(
         _learned_slope,
         basis=_BASIS,
-        slope=field(0.0, "alpha that it begins with"),
+        slope=field(0.0, "alpha that it begins with", low=-4, high=4),
         log_snr_max=_LOG_SNR_MAX,
         log_snr_min=_LOG_SNR_MIN,
     ),

@@ -65,6 +65,7 @@ def _check(config: RunConfig, diffusion: Diffusion, learns: bool) -> None:
     if objective.kind == "consistency":
         with as_config_error("config.model.prediction"):
             consistency.check(diffusion, config.model.prediction)
+        _check_consistency(config, diffusion, learns)
         return
     if not diffusion.covariance.is_full_rank:
         raise ConfigError(
@@ -77,6 +78,21 @@ def _check(config: RunConfig, diffusion: Diffusion, learns: bool) -> None:
         )
 
 
+def _check_consistency(config: RunConfig, diffusion: Diffusion, learns: bool) -> None:
+    if learns and config.objective.path != "frozen":
+        raise ConfigError(
+            f"config.objective.path={config.objective.path!r}: a path is learned beside a network that "
+            "denoises, and a consistency model does not; use path='frozen'"
+        )
+    no_data = float(diffusion.schedule.clock.alpha(1.0)) == 0
+    for name in ("pairs", "weighting"):
+        if no_data and getattr(config.objective, name) == "ratio":
+            raise ConfigError(
+                f"config.objective.{name}='ratio': sigma / alpha is infinite at t = 1 under "
+                f"config.schedule.kind={config.schedule.kind!r}; use 'angle'"
+            )
+
+
 @dataclasses.dataclass(frozen=True)
 class Consistency(Denoising):
     """Easy consistency tuning, equation (30): two times of one example agree on its x_0."""
@@ -85,14 +101,14 @@ class Consistency(Denoising):
         drawn = super().draw(batch, time_key, noise_key, label_key)
         options = self.config.objective
         stage = jnp.minimum(batch["step"] // options.stage_steps, options.stages - 1)
-        r = consistency.earlier(
-            self.diffusion, drawn["t"], q=options.q, stage=stage, position=options.pairs
-        )
-        return {**drawn, "r": r}
+        return {**drawn, "stage": jnp.broadcast_to(stage, drawn["t"].shape)}
 
     def loss(self, params, ema, drawn, dropout_key):
         options = self.config.objective
         diffusion = of_kinds(self.diffusion, drawn["kind"])
+        r = consistency.earlier(
+            diffusion, drawn["t"], q=options.q, stage=drawn["stage"], position=options.pairs
+        )
         # The same dropout at both times: the two differ by the times alone.
         function = consistency.function(
             _denoiser(self, params, diffusion, drawn, dropout_key),
@@ -106,7 +122,7 @@ class Consistency(Denoising):
             drawn["x0"],
             drawn["noise"],
             drawn["t"],
-            drawn["r"],
+            r,
             norm=options.norm,
             c=options.huber_c,
             weighting=options.weighting,

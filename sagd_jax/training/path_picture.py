@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 class PathPicture(Action):
-    """Draws `previews/path_STEP.png` as often as samples, and logs where data and noise are even.
+    """Draws it into the folder `previews` as often as samples, and logs where data and noise are even.
 
     Time goes to the right, frequency down; white is data, black noise. The numbers are the times at which
     the log-SNR of the lowest and of the highest frequency falls below 0, and alpha of a learned slope.

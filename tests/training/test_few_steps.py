@@ -65,8 +65,7 @@ def test_consistency_pairs_come_closer_by_stages_and_share_one_draw():
     objective = objective_of(config)
     for step, stage in ((0, 0), (9, 0), (10, 1), (29, 2), (1000, 2)):
         drawn = drawn_of(objective, step)
-        expected = consistency.earlier(COSINE, drawn["t"], q=2.0, stage=stage)
-        np.testing.assert_allclose(drawn["r"], expected, rtol=1e-5)
+        np.testing.assert_array_equal(drawn["stage"], np.full(8, stage))
     found, sums = objective.loss(PARAMS, PARAMS, drawn, None)
     net = Net()
 
@@ -74,7 +73,8 @@ def test_consistency_pairs_come_closer_by_stages_and_share_one_draw():
         return net.apply({"params": PARAMS}, x, COSINE.schedule.timestep(t))
 
     f = consistency.function(denoiser, COSINE, "v")
-    pair = drawn["x0"], drawn["noise"], drawn["t"], drawn["r"]
+    r = consistency.earlier(COSINE, drawn["t"], q=2.0, stage=2)
+    pair = drawn["x0"], drawn["noise"], drawn["t"], r
     expected = consistency.loss(f, f, COSINE, *pair, norm="pseudo_huber")
     np.testing.assert_allclose(found, jnp.mean(expected), rtol=1e-5)
     assert float(jnp.sum(sums["quarter_count"])) == 8
@@ -160,6 +160,9 @@ def test_parts_of_a_batch_report_the_same():
          "prediction='x0': it does not turn into x itself"),
         ({"objective": {"kind": "consistency"}, "train": {"weighting": "min_snr"}}, COSINE,
          "config.train.weighting='min_snr' has no effect"),
+        ({"objective": {"kind": "consistency"}}, LEARNED, "a path is learned beside a network that"),
+        ({"objective": {"kind": "consistency", "pairs": "ratio"}, "schedule": {"kind": "rectified_flow"}},
+         sagd.Diffusion(sagd.schedules.rectified_flow(), COSINE.covariance), "infinite at t = 1"),
         ({"objective": {"kind": "bound"}, "train": {"times": "logit_normal"}}, COSINE,
          "the bound is an average over uniform times"),
         ({"objective": {"kind": "bound"}},

@@ -10,7 +10,7 @@
      smallest other one: the noise of `power_law` around a line.
 
 What an array is trained on is the bound for T steps, or the variance of the continuous one's estimate
-(`bound.py`): the continuous bound itself does not depend on the path.
+(`diffusion/bound.py`): the continuous bound itself does not depend on the path.
 """
 
 from __future__ import annotations
