@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagd_jax.diffusion import (
     calibration,
+    consistency,
     denoisers,
     editing,
     guidance,
@@ -105,6 +106,7 @@ __all__ = [
     "colour",
     "combine",
     "complement",
+    "consistency",
     "covariance",
     "data",
     "default_config",

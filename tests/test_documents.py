@@ -74,5 +74,7 @@ def test_a_config_that_starts_from_another_makes_its_process(name):
         "equal_snr": sagd.schedules.SpectrallyShifted,
         "blurring": sagd.schedules.Blurring,
         "shortest_path": sagd.schedules.ShortestPath,
+        "consistency": sagd.schedules.Cosine,
+        "learned": sagd.schedules.Learned,
     }
     assert made[kind] in (type(diffusion.schedule), type(diffusion.covariance))

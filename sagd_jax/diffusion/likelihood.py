@@ -35,6 +35,8 @@ where a coordinate stands still. n_0 = 1 but for `heat`, whose density is that j
 On a singular Sigma the density exists on its range only: that of Pi x_0, for a denoiser that sees
 Pi x_t.
 
+The variational bound (31), which needs no derivative of the network, is in `bound.py`.
+
 Sources: Song et al. 2021 (arXiv 2011.13456), section 4.3; the trace estimator, Hutchinson 1990 and
 Grathwohl et al. 2019 (arXiv 1810.01367); dequantisation, Theis et al. 2016 (arXiv 1511.01844).
 """
@@ -49,12 +51,27 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from sagd_jax.diffusion.bound import Bound, bound, bound_terms, rate, step_cost
 from sagd_jax.diffusion.denoisers import kind_of
 from sagd_jax.diffusion.process import Diffusion, fold_in_range
 from sagd_jax.diffusion.samplers import Denoiser, check_prediction, predictor
 from sagd_jax.diffusion.time_grids import check_times, uniform
 from sagd_jax.spectral import arguments
 from sagd_jax.system.errors import check_choice
+
+__all__ = [
+    "EXACT_UP_TO",
+    "PIXEL_WIDTH",
+    "Bound",
+    "bits_per_dim",
+    "bound",
+    "bound_terms",
+    "default_divergence",
+    "dequantize",
+    "log_likelihood",
+    "rate",
+    "step_cost",
+]
 
 DIVERGENCES = ("exact", "hutchinson")
 PROBES = ("rademacher", "gaussian")
@@ -262,8 +279,9 @@ def _stages(diffusion: Diffusion, num_steps: int, times: ArrayLike | None):
     schedule = diffusion.schedule.clock
     with jax.ensure_compile_time_eval():
         if times is None:
-            end = _position(float(schedule.log_snr(1.0)))
-            nodes = end * uniform(num_steps)[::-1]
+            # A schedule that begins with some noise has the density of what it begins with.
+            start, end = (_position(float(schedule.log_snr(t))) for t in (0.0, 1.0))
+            nodes = start + (end - start) * uniform(num_steps)[::-1]
         else:
             grid = check_times(times)[::-1]
             if grid[-1] != 1:

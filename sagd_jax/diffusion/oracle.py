@@ -7,7 +7,8 @@
 
 (23) With a coefficient per coordinate, for S diagonal in the schedule's basis and V_t = a_t^2 S + s_t^2:
          x0_hat = mu + (a_t S / V_t) (x_t - a_t mu),  z_hat = (s_t / V_t) (x_t - a_t mu),
-     and the probability-flow map is x_r - a_r mu = sqrt(V_r / V_t) (x_t - a_t mu).
+     and the probability-flow map is x_r - a_r mu = sqrt(V_r / V_t) (x_t - a_t mu); to t = 0, where it is
+     the consistency function of (30) in `consistency.py`, f(x, t) = mu + sqrt(S / V_t) (x - a_t mu).
 
 For a mixture of Gaussians N(mu_k, S_k) with weights p_k and any dense S_k, on small grids:
     q_t = sum_k p_k N(alpha mu_k, M_k),  M_k = alpha^2 S_k + sigma^2 Sigma,
@@ -91,11 +92,7 @@ class FourierGaussian:
           A function `(x_t, t) -> prediction`, t of shape `(batch,)`.
         """
         if diffusion.is_spectral or not isinstance(diffusion.covariance, FourierCovariance):
-            shape = jnp.shape(self.mean)[:-1]
-            whole = whole_from_half(jnp.asarray(self.variance), shape)
-            return DiagonalGaussian(bases.Fourier(shape), self.mean, whole).denoiser(
-                diffusion, prediction
-            )
+            return self._on_the_whole_grid().denoiser(diffusion, prediction)
         schedule, noise_variance = diffusion.schedule, diffusion.covariance.variance
 
         def one(x, t):
@@ -112,6 +109,15 @@ class FourierGaussian:
             return diffusion.target(x0, noise, t, prediction)
 
         return denoiser
+
+    def consistency(self, diffusion: Diffusion) -> Denoiser:
+        """The exact consistency function `(x, t) -> x_0`, as that of `DiagonalGaussian`."""
+        return self._on_the_whole_grid().consistency(diffusion)
+
+    def _on_the_whole_grid(self) -> DiagonalGaussian:
+        shape = jnp.shape(self.mean)[:-1]
+        whole = whole_from_half(jnp.asarray(self.variance), shape)
+        return DiagonalGaussian(bases.Fourier(shape), self.mean, whole)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -169,12 +175,48 @@ class DiagonalGaussian:
         Raises:
           ValueError: for a schedule or covariance that is not diagonal in this basis.
         """
+        basis, variance, noise, parts = self._parts(diffusion)
+
+        def denoiser(x, t):
+            alpha, sigma, mean, centred, inverse = parts(x, t)
+            x0 = mean + alpha * variance * inverse * centred
+            e = sigma * noise * inverse * centred
+            return diffusion.target(basis.inverse(x0), basis.inverse(e), t, prediction)
+
+        return denoiser
+
+    def consistency(self, diffusion: Diffusion) -> Denoiser:
+        """The exact consistency function `(x, t) -> x_0`: the probability-flow map to t = 0, (23).
+
+        Where the noise has no support it is x / alpha, which is x_0.
+
+        Raises:
+          ValueError: as `denoiser`.
+
+        >>> import jax.numpy as jnp, sagd_jax as sagd
+        >>> from sagd_jax import oracle
+        >>> diffusion = sagd.Diffusion(sagd.schedules.edm(sigma_max=3.0, rho=1.0), sagd.white((1,)))
+        >>> data = oracle.FourierGaussian(jnp.zeros((1, 1)), jnp.full((1, 1), 0.3))
+        >>> f = data.consistency(diffusion)
+        >>> round(float(f(jnp.ones((1, 1, 1)), jnp.ones(1))[0, 0, 0]), 4)  # sqrt(0.3 / 9.3)
+        0.1796
+        """
+        basis, variance, _, parts = self._parts(diffusion)
+
+        def function(x, t):
+            _, _, mean, centred, inverse = parts(x, t)
+            return basis.inverse(mean + jnp.sqrt(variance * inverse) * centred)
+
+        return function
+
+    def _parts(self, diffusion: Diffusion):
+        """The basis, S, lambda, and a function of (x, t): a, s, the mean, x - a mean, and 1 / V."""
         schedule, basis = diffusion.schedule, self.basis
         if schedule.basis is not None and not bases.same(schedule.basis, basis):
             raise ValueError(f"diffusion: its schedule is in {schedule.basis}, the data in {basis}")
         variance, noise = jnp.asarray(self.variance), diffusion.covariance.coefficients(basis)
 
-        def denoiser(x, t):
+        def parts(x, t):
             alpha, sigma = (
                 c if diffusion.is_spectral else c.reshape(-1, *(1,) * (x.ndim - 1))
                 for c in (schedule.alpha(t), schedule.sigma(t))
@@ -182,12 +224,9 @@ class DiagonalGaussian:
             total = alpha**2 * variance + sigma**2 * noise
             inverse = jnp.where(total > 0, 1 / jnp.where(total > 0, total, 1), 0)
             mean = basis.forward(jnp.asarray(self.mean, x.dtype))
-            centred = basis.forward(x) - alpha * mean
-            x0 = mean + alpha * variance * inverse * centred
-            e = sigma * noise * inverse * centred
-            return diffusion.target(basis.inverse(x0), basis.inverse(e), t, prediction)
+            return alpha, sigma, mean, basis.forward(x) - alpha * mean, inverse
 
-        return denoiser
+        return basis, variance, noise, parts
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

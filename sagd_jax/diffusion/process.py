@@ -153,7 +153,19 @@ class Diffusion:
         """
         x0 = arguments.signal("x0", x0)
         check_times(t)
-        noise = self.covariance.sample(key, x0.shape, x0.dtype)
+        return self.noised(x0, self.covariance.sample(key, x0.shape, x0.dtype), t)
+
+    def noised(self, x0: jax.Array, noise: jax.Array, t: ArrayLike) -> tuple[jax.Array, jax.Array]:
+        """`diffuse` with a given draw: one draw for several times of one example, say.
+
+        Args:
+          x0: `(batch, *spatial, channels)`.
+          noise: of N(0, Sigma), like x0.
+          t: times, a scalar or `(batch,)`.
+
+        Returns:
+          `(x_t, noise)`, the noise 0 in coordinates that have none at t.
+        """
         if not self.is_spectral:
             return self.alpha(t, x0) * x0 + self.sigma(t, x0) * noise, noise
         sigma = self.sigma(t, x0)

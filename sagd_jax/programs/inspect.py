@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         print(
             f"network   {type(run.model).__name__}, {count:,} parameters, predicts "
-            f"{config.model.prediction}"
+            f"{config.model.prediction}, trained by {config.objective.kind}"
         )
         print(f"schedule  {config.schedule.kind}: {run.diffusion.schedule}")
         print(f"noise     {noise}")

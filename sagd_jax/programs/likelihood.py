@@ -1,7 +1,7 @@
 """The program `python -m sagd_jax.likelihood`: the likelihood of a data split under a checkpoint.
 
-Writes one line per example to `likelihood.jsonl`; run again with the same flags, it goes on after
-the last whole line. A batch is split over all devices of all processes, of which the first writes.
+Writes one line per example to `likelihood.jsonl`, or with `--bound` the terms of the variational bound to
+`bound.jsonl`; run again with the same flags, it goes on after the last whole line. A batch is split over all devices of all processes, of which the first writes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,9 @@ SETTINGS = (
     "on_range",
     "label",
 )
+BOUND_SETTINGS = (IDENTITY, "step", "split", "dir", "seed", "num_steps", "num_times", "label")
+NUM_TIMES = 32
+TERMS = ("diffusion", "prior", "decoder")
 _LONG = 60.0  # seconds from which on it is said how long it takes
 
 
@@ -57,7 +60,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         import jax
         from tqdm import tqdm
 
-        from sagd_jax.evaluation.likelihood import evaluate
         from sagd_jax.run.layout import whole_mesh
         from sagd_jax.run.saved import load_run
         from sagd_jax.system.processes import Agreement, broadcast
@@ -69,20 +71,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             check_place("--out" if flags.out else "--workdir", out)
         mesh = whole_mesh()
         run = load_run(flags.workdir, flags.step, mesh=mesh, allow=flags.allow)
-        _settle(run, flags)
+        _settle(parser, run, flags)
         source = _source(run, flags)
         count = min(flags.num_examples or len(source), len(source))
         stop.nothing_to_save = False
         with contextlib.ExitStack() as stack:
-            values: list[float] = []
+            values: list[list[float]] = []  # the nats of an example, or the terms of its bound
             if main_process:  # the first process alone reads and writes the results
                 with writing(str(out)):
-                    path, settings = out / "likelihood.jsonl", settings_of(flags, SETTINGS)
-                    file, entries = open_lines(path, settings)
+                    path = out / ("bound.jsonl" if flags.bound else "likelihood.jsonl")
+                    names = BOUND_SETTINGS if flags.bound else SETTINGS
+                    file, entries = open_lines(path, settings_of(flags, names))
                 stack.enter_context(file)
-                values = _values(out / "likelihood.jsonl", entries)
+                values = _values(path, entries, TERMS if flags.bound else ("nats",))
             begin = broadcast(len(values))
-            values = values or [math.nan] * begin
+            values = values or [[math.nan]] * begin
             agree = Agreement(lag=0)
             if main_process and begin < count:
                 print(_cost(run, flags, count - begin), flush=True)
@@ -90,20 +93,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             bar = stack.enter_context(
                 tqdm(total=count, initial=begin, unit="example", disable=not main_process or None)
             )
-            for nats in evaluate(
+            for nats in _evaluations(
                 run,
                 source,
                 mesh,
+                flags,
                 begin=begin,
                 count=count,
-                batch_size=flags.batch_size,
-                seed=flags.seed,
-                by_class=flags.label,
                 interrupted=lambda: bool(agree(stop.exit_status or 0)),
-                num_steps=flags.num_steps,
-                divergence=flags.divergence,
-                num_probes=flags.num_probes,
-                on_range=flags.on_range,
             ):
                 try:
                     _check_finite(nats, len(values))
@@ -113,8 +110,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                     raise
                 if main_process:
                     with writing(str(out)):
-                        for index, value in enumerate(nats, start=len(values)):
-                            file.write(json.dumps({"index": index, "nats": value}) + "\n")
+                        for index, row in enumerate(nats.tolist(), start=len(values)):
+                            terms = dict(zip(TERMS, row, strict=True)) if flags.bound else {}
+                            entry = {"index": index, "nats": sum(row), **terms}
+                            file.write(json.dumps(entry) + "\n")
                         file.flush()
                     if len(values) == begin:
                         _say_how_long(time.monotonic() - since, len(nats), count - begin)
@@ -135,13 +134,50 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _settle(run: Run, flags: Any) -> None:
-    """Puts into the flags what they leave to the run."""
+def _evaluations(run: Run, source: Any, mesh: Any, flags: Any, **which: Any) -> Iterator[Any]:
+    """The nats of each example, or the terms of its bound, a batch at a time: `(batch, 1 or 3)`."""
+    from sagd_jax.evaluation.likelihood import evaluate, evaluate_bound
+
+    common = {"batch_size": flags.batch_size, "seed": flags.seed, "by_class": flags.label, **which}
+    if flags.bound:
+        yield from evaluate_bound(
+            run, source, mesh, num_times=flags.num_times, num_steps=flags.num_steps, **common
+        )
+        return
+    for nats in evaluate(
+        run,
+        source,
+        mesh,
+        num_steps=flags.num_steps,
+        divergence=flags.divergence,
+        num_probes=flags.num_probes,
+        on_range=flags.on_range,
+        **common,
+    ):
+        yield nats[:, None]
+
+
+def _settle(parser: Parser, run: Run, flags: Any) -> None:
+    """Puts into the flags what they leave to the run; refuses what does not go together."""
     from sagd_jax.data.sources import SOURCES
     from sagd_jax.diffusion.likelihood import default_divergence
 
     flags.step, flags.checkpoint = run.step, run.identity
     flags.dir = os.path.abspath(os.path.expanduser(flags.dir)) if flags.dir else None
+    if run.config.objective.kind == "consistency":
+        parser.error(
+            f"--workdir={flags.workdir}: this checkpoint is a consistency model, which has no likelihood; "
+            "give the diffusion model that it was made from"
+        )
+    if flags.bound:
+        for name in ("divergence", "num_probes", "on_range"):
+            if getattr(flags, name) != parser.get_default(name):
+                parser.error(f"--{name}={getattr(flags, name)}: not used by --bound; leave it out")
+        flags.num_times = flags.num_times or flags.num_steps or NUM_TIMES
+    elif flags.num_times:
+        parser.error(f"--num_times={flags.num_times}: only --bound uses it")
+    else:
+        flags.num_steps = flags.num_steps or 32
     flags.divergence = flags.divergence or default_divergence(run.record.data.shape)
     # Without splits of its own a source has the one that the run was trained on.
     known = SOURCES.get(run.config.data.name)  # None: of one's own
@@ -172,6 +208,8 @@ def _source(run: Run, flags: Any) -> Any:
             f"--split={flags.split}: its examples have shape {tuple(source.shape)}, the network "
             f"was trained on {run.record.data.shape}"
         )
+    if flags.bound and not run.diffusion.covariance.is_full_rank:
+        raise ConfigError("--bound: the covariance of this run is singular, so there is no bound")
     if not (flags.on_range or run.diffusion.covariance.is_full_rank):
         raise ConfigError(
             "the covariance of this run is singular, so the model has a density on its range "
@@ -180,22 +218,23 @@ def _source(run: Run, flags: Any) -> Any:
     return source
 
 
-def _values(path: Path, entries: list[dict[str, Any]]) -> list[float]:
+def _values(path: Path, entries: list[dict[str, Any]], names: Sequence[str]) -> list[list[float]]:
     values = []
     for number, entry in enumerate(entries):
-        nats = entry.get("nats")
-        if entry.get("index") != number or not isinstance(nats, int | float):
+        row: list[Any] = [entry.get(name) for name in names]
+        if entry.get("index") != number or not all(isinstance(v, int | float) for v in row):
             raise ConfigError(f"{path}: line {number + 2} is not one that this program wrote")
-        if not math.isfinite(nats):
+        if not np.all(np.isfinite(row)):
             raise ConfigError(
-                f"{path}: line {number + 2} says {nats}, which is no result (an earlier version wrote "
+                f"{path}: line {number + 2} says {entry['nats']}, which is no result (an earlier version wrote "
                 "it); delete the file, or use another --out"
             )
-        values.append(float(nats))
+        values.append([float(v) for v in row])
     return values
 
 
 def _check_finite(nats: np.ndarray, first: int) -> None:
+    nats = nats.sum(axis=1)
     bad = ~np.isfinite(nats)
     if bad.any():
         index = int(np.flatnonzero(bad)[0])
@@ -209,6 +248,16 @@ def _check_finite(nats: np.ndarray, first: int) -> None:
 
 def _cost(run: Run, flags: Any, examples: int) -> str:
     """What is about to be computed, in evaluations of the network."""
+    if flags.bound:
+        steps = (
+            "in the limit of many steps"
+            if flags.num_steps is None
+            else f"for {flags.num_steps} steps"
+        )
+        return (
+            f"{examples} examples of {_place(flags)}, step {run.step}: the bound {steps}; each takes "
+            f"{flags.num_times} evaluations of the network"
+        )
     evaluations = 4 * flags.num_steps
     size = math.prod(run.record.data.shape)
     exact = flags.divergence == "exact"
@@ -238,11 +287,12 @@ def _say_how_long(seconds: float, done: int, count: int) -> None:
         )
 
 
-def _words(values: list[float], run: Run, flags: Any) -> str:
+def _words(values: list[list[float]], run: Run, flags: Any) -> str:
     from sagd_jax.diffusion.likelihood import bits_per_dim
     from sagd_jax.evaluation.likelihood import bin_width
 
-    nats = np.asarray(values)
+    rows = np.asarray(values)
+    nats = rows.sum(axis=1)
     data = run.record.data
     size = math.prod(data.shape)
     error = nats.std(ddof=1) / math.sqrt(len(nats)) if len(nats) > 1 else math.nan
@@ -250,6 +300,11 @@ def _words(values: list[float], run: Run, flags: Any) -> str:
         f"{len(nats)} examples of {_place(flags)}, step {run.step}: "
         f"{nats.mean():.3f} +- {error:.3f} nats per example, {nats.mean() / size:.4f} per dimension"
     )
+    if flags.bound:
+        terms = ", ".join(f"{n} {v:.3f}" for n, v in zip(TERMS, rows.mean(axis=0), strict=True))
+        line = f"{line}: a bound on -log p ({terms})"
+        bits = nats.mean() / size / math.log(2)
+        return f"{line}; {bits:.4f} bits per dimension" if data.dtype == "uint8" else line
     if data.dtype != "uint8":
         return line
     bits = bits_per_dim(nats, data.shape, bin_width(data))
@@ -279,7 +334,22 @@ def _parser() -> Parser:
     )
     parser.add_argument("--num_examples", type=at_least(1), help="default: all")
     parser.add_argument("--batch_size", type=at_least(1), default=16, help="default 16")
-    parser.add_argument("--num_steps", type=at_least(1), default=32, help="default 32")
+    parser.add_argument(
+        "--bound",
+        action="store_true",
+        help="the variational bound on -log p instead, with its terms, in bound.jsonl: by evaluations of "
+        "the network alone, and of the values themselves for 8-bit data",
+    )
+    parser.add_argument(
+        "--num_steps",
+        type=at_least(1),
+        help="of the solver, default 32; of --bound, T ancestral steps instead of their continuous limit",
+    )
+    parser.add_argument(
+        "--num_times",
+        type=at_least(1),
+        help=f"times drawn per example for --bound, default {NUM_TIMES}, or one of each of its steps",
+    )
     parser.add_argument(
         "--divergence",
         choices=("exact", "hutchinson"),

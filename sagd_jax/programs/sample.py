@@ -18,7 +18,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sagd_jax.diffusion.samplers import METHODS, SAMPLERS
+from sagd_jax.diffusion.consistency import NUM_STEPS, Multistep
+from sagd_jax.diffusion.samplers import METHODS, SAMPLERS, Sampler
 from sagd_jax.diffusion.time_grids import GRIDS
 from sagd_jax.programs.resume import IDENTITY, claim, settings_of
 from sagd_jax.system import kinds
@@ -77,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from sagd_jax.run.saved import load_run
 
         flags, stop = program.flags, program.stop
+        asked = flags.method, flags.num_steps
+        flags.method, flags.num_steps = flags.method or "ddim", flags.num_steps or 50
         sampler = chosen_kind(parser, flags, SAMPLERS, "method")
         grid = chosen_kind(parser, flags, GRIDS, "times")
         out = Path(flags.out).expanduser()
@@ -87,6 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         flags.step, flags.checkpoint = run.step, run.identity
         _check(parser, flags, run)
+        if run.config.objective.kind == "consistency":
+            sampler = _settle_consistency(parser, flags, *asked)
         if flags.clip is None:
             flags.clip = is_bounded(run.record, run.diffusion)
         with as_config_error(f"--times={flags.times}"):
@@ -109,6 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with writing(f"--out={flags.out}"):
             out.mkdir(parents=True, exist_ok=True)
             defaults = {name: parser.get_default(name) for name in SETTINGS if name != IDENTITY}
+            defaults |= {"method": "ddim", "num_steps": 50}
             mine = claim(
                 out / SETTINGS_FILE,
                 settings_of(flags, SETTINGS),
@@ -242,6 +248,27 @@ def _say_what_was_cut(run: Run, flags: argparse.Namespace, share: float, *, say:
     _log.warning("%s; likely causes: %s%s", words, ", ".join(causes), advice)
 
 
+def _settle_consistency(
+    parser: Parser, flags: argparse.Namespace, method: str | None, num_steps: int | None
+) -> Sampler:
+    """The sampler of a consistency model, in the flags too; refuses those of diffusion models."""
+    options = [f"--{name}={getattr(flags, name)}" for name in kinds.users(SAMPLERS)
+               if getattr(flags, name) != parser.get_default(name)]  # fmt: skip
+    given = [f"--method={method}"] if method else options
+    if given:
+        parser.error(
+            f"{given[0]}: this checkpoint is a consistency model, which has a way of its own; leave it "
+            f"out (--num_steps=1, 2 or 4; default {NUM_STEPS})"
+        )
+    if flags.guidance != 1:
+        parser.error(
+            f"--guidance={flags.guidance:g}: this checkpoint is a consistency model, whose jumps are not "
+            "to be extrapolated; leave it out"
+        )
+    flags.method, flags.num_steps = "consistency", num_steps or NUM_STEPS
+    return Multistep()
+
+
 def _check(parser: Parser, flags: argparse.Namespace, run: Run) -> None:
     classes = run.model.num_classes
     if flags.label is not None and not classes:
@@ -286,8 +313,16 @@ def _parser() -> Parser:
         help=f"sample i is f(seed, i); at most {LARGEST_SEED}; default 0",
     )
     parser.add_argument("--step", type=at_least(0), help="checkpoint (default: the newest)")
-    parser.add_argument("--method", choices=METHODS, default="ddim", help="default ddim")
-    parser.add_argument("--num_steps", type=at_least(1), default=50, help="default 50")
+    parser.add_argument(
+        "--method",
+        choices=METHODS,
+        help="default ddim; a consistency model has a way of its own, and takes none",
+    )
+    parser.add_argument(
+        "--num_steps",
+        type=at_least(1),
+        help=f"default 50; of a consistency model {NUM_STEPS}, and 1 to 4 are what it is for",
+    )
     add_options(parser, SAMPLERS, "method")
     parser.add_argument("--times", choices=tuple(GRIDS), default="uniform", help="default uniform")
     add_options(parser, GRIDS, "times")

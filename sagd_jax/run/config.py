@@ -1,9 +1,8 @@
 """The configuration of a run: its sections, with the default, bounds and meaning of each field.
 
 The fields of what is chosen by a word (a spectrum, a schedule, a sampler, a source) stand in the table
-beside it; this file has the sections, but for those of the noise (`noise.py`) and the schedule
-(`schedule.py`). `config_file.py` reads
-them from a file.
+beside it; this file has the sections, but for those of the noise (`noise.py`), the schedule
+(`schedule.py`) and the objective (`objective.py`). `config_file.py` reads them from a file.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from sagd_jax.diffusion.process import PREDICTIONS
 from sagd_jax.diffusion.samplers import METHODS, SAMPLERS
 from sagd_jax.diffusion.time_grids import GRIDS
 from sagd_jax.run.noise import CorruptedNoiseConfig, NoiseConfig
+from sagd_jax.run.objective import ObjectiveConfig
 from sagd_jax.run.schedule import ScheduleConfig
 from sagd_jax.system import kinds, schema
 from sagd_jax.system.schema import LARGEST_SEED, Free, OrImportPath, field, section
@@ -163,8 +163,8 @@ class PreviewConfig:
 
     every: int | None = field(5_000, "steps between grids; None: no grids", low=1)
     num_samples: int = field(64, "samples in a grid", low=1, high=4096)
-    method: str = field("ddim", "sampler", choices=METHODS)
-    num_steps: int = field(50, "sampling steps", low=1)
+    method: str = field("ddim", "sampler; consistency models have their own", choices=METHODS)
+    num_steps: int = field(50, "sampling steps; of a consistency model 2 instead of 50", low=1)
     times: str = field("uniform", "grid of times", choices=tuple(GRIDS))
 
 
@@ -222,6 +222,7 @@ class RunConfig:
     corrupted_noise: CorruptedNoiseConfig = section(CorruptedNoiseConfig)
     schedule: ScheduleConfig = section(ScheduleConfig)
     model: ModelConfig = section(ModelConfig)
+    objective: ObjectiveConfig = section(ObjectiveConfig)
     optimizer: OptimizerConfig = section(OptimizerConfig)
     train: TrainConfig = section(TrainConfig)
     log: LogConfig = section(LogConfig, may_change=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +11,13 @@ import jax
 import jax.numpy as jnp
 
 from sagd_jax.diffusion.process import Diffusion
+from sagd_jax.diffusion.schedules import LearnedSchedule
 from sagd_jax.run.build import as_config_error
 from sagd_jax.run.layout import gathered
 from sagd_jax.spectral.stacks import CovarianceStack
 from sagd_jax.system.import_paths import faults_of
+
+PATH = "learned_path"  # of a learned schedule, among the parameters of the network
 
 
 def initial_parameters(model: nn.Module, key: jax.Array, shape: tuple[int, ...]) -> Any:
@@ -60,6 +64,22 @@ def apply_network(
         options = {"train": True, "rngs": {"dropout": dropout_key}}
     prediction: Any = model.apply(variables, seen, timestep, label, **options)
     return prediction
+
+
+def with_path(diffusion: Diffusion, params: Any) -> Diffusion:
+    """The process with the path of a learned schedule that is among the parameters, if there is one."""
+    schedule = diffusion.schedule
+    if not isinstance(schedule, LearnedSchedule) or PATH not in params:
+        return diffusion
+    return dataclasses.replace(diffusion, schedule=schedule.with_path(params[PATH]))
+
+
+def with_own_path(params: Any, diffusion: Diffusion) -> Any:
+    """A network's parameters and, beside them, the path of the process, where it is learned."""
+    schedule = diffusion.schedule
+    if not isinstance(schedule, LearnedSchedule):
+        return params
+    return {**params, PATH: jnp.asarray(schedule.path, jnp.float32)}
 
 
 def of_kinds(diffusion: Diffusion, kind: jax.Array | None) -> Diffusion:

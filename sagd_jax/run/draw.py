@@ -23,7 +23,7 @@ from sagd_jax.diffusion import guidance
 from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.diffusion.samplers import Sampler, check_prediction
 from sagd_jax.diffusion.sampling import sample
-from sagd_jax.run.denoiser import as_denoiser, of_kinds
+from sagd_jax.run.denoiser import as_denoiser, of_kinds, with_path
 from sagd_jax.run.layout import batch_sharding, replicated, rounded_up
 from sagd_jax.run.record import Record
 from sagd_jax.system import schema
@@ -238,7 +238,7 @@ def compile_draw(
             return as_denoiser(model, params, own, label, project_input=config.project_input)
 
         label = jax.lax.with_sharding_constraint(label, split)
-        own = of_kinds(diffusion, label)
+        own = of_kinds(with_path(diffusion, params), label)
         denoise = denoiser(label if model.num_classes else None)
         if guidance_scale != 1:
             denoise = guidance.classifier_free(denoise, denoiser(None), guidance_scale)

@@ -23,7 +23,14 @@ from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.run import build, integrity, noise
 from sagd_jax.run.checkpoints import Checkpoints
 from sagd_jax.run.config import RunConfig
-from sagd_jax.run.denoiser import as_denoiser, of_kinds, parameter_shapes
+from sagd_jax.run.denoiser import (
+    PATH,
+    as_denoiser,
+    of_kinds,
+    parameter_shapes,
+    with_own_path,
+    with_path,
+)
 from sagd_jax.run.layout import with_layout
 from sagd_jax.run.noise import Signals
 from sagd_jax.run.record import Record, read_record
@@ -110,12 +117,15 @@ def load_run(
         model = build.network(record.config.model, record.data.num_classes)
         shapes = parameter_shapes(model, record.data.shape)
         diffusion = stored_process(record, saved.arrays)
+        shapes = jax.eval_shape(lambda params: with_own_path(params, diffusion), shapes)
     except schema.ConfigError as error:
         raise CheckpointError(f"{saved.path}: {error}") from error
     if mesh is not None:
         shapes = with_layout(shapes, mesh)
     name = "ema" if ema else "params"
     params = saved.restore({name: shapes})[name]
+    if PATH in params:  # read with the weights, averaged or not, as they are
+        diffusion = with_path(diffusion, {PATH: np.asarray(params[PATH])})
     identity = integrity.digest(saved.path)
     return Run(model, params, diffusion, record, saved.step, identity)
 

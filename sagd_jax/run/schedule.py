@@ -139,7 +139,33 @@ def _hierarchical(inputs: Inputs, base: str, basis: str, labels: str, softness: 
     return schedules.hierarchical(_base(base), inputs.array("labels", make), softness, coordinates)
 
 
+def _learned(
+    inputs: Inputs, basis: str, knots: int, pieces: int, log_snr_max: float, log_snr_min: float
+) -> Schedule:
+    # Its path is among the parameters of a checkpoint.
+    return schedules.learned(
+        inputs.basis(basis),
+        knots=knots,
+        pieces=pieces,
+        log_snr_max=log_snr_max,
+        log_snr_min=log_snr_min,
+    )
+
+
+def _learned_slope(
+    inputs: Inputs, basis: str, slope: float, log_snr_max: float, log_snr_min: float
+) -> Schedule:
+    return schedules.learned_slope(
+        inputs.basis(basis),
+        log_snr_max=log_snr_max,
+        log_snr_min=log_snr_min,
+        path=np.array([slope]),
+    )
+
+
 _SCALAR = tuple(schedules.KINDS)
+_LOG_SNR_MAX = field(13.3, "log-SNR at t = 0", low=-30, high=30)
+_LOG_SNR_MIN = field(-8.0, "log-SNR at t = 1", low=-30, high=30)
 _BASE = field("cosine", "the scalar schedule that it is made of", choices=_SCALAR)
 _BASIS = field("fourier", "its coordinates", choices=tuple(bases.KINDS))
 _BLUR_BASIS = field("cosine", "its coordinates", choices=("cosine", "fourier"))
@@ -195,6 +221,21 @@ SPECTRAL_KINDS = {
             "coarse_first", "what is made first: coarse_first, fine_first or a .npy of labels"
         ),
         softness=field(1.0, "a coordinate's own time over the delay of the last", above=0),
+    ),
+    "learned": kinds.kind(
+        _learned,
+        basis=_BASIS,
+        knots=field(6, "radii that have paths of their own", low=1, high=1024),
+        pieces=field(8, "lines that a path is made of", low=1, high=1024),
+        log_snr_max=_LOG_SNR_MAX,
+        log_snr_min=_LOG_SNR_MIN,
+    ),
+    "learned_slope": kinds.kind(
+        _learned_slope,
+        basis=_BASIS,
+        slope=field(0.0, "alpha that it begins with", low=-4, high=4),
+        log_snr_max=_LOG_SNR_MAX,
+        log_snr_min=_LOG_SNR_MIN,
     ),
 }
 SCHEDULE_KINDS = {**schedules.KINDS, **SPECTRAL_KINDS}

@@ -43,11 +43,11 @@ def ema_loss(parts: Parts) -> Metric:
         }
 
     @functools.partial(jax.jit, out_shardings=layout.replicated(parts.mesh))
-    def loss(ema, batch):
-        drawn = objective.draw(batch, *jax.random.split(key, 3))
+    def loss(ema, batch, step):
+        drawn = objective.draw({**batch, "step": step}, *jax.random.split(key, 3))
         return objective.loss(ema, ema, drawn, None)[0]
 
-    return lambda state: {"ema_loss": float(loss(state["ema"], batch()))}
+    return lambda state: {"ema_loss": float(loss(state["ema"], batch(), state["step"]))}
 
 
 METRICS: dict[str, Callable[[Parts], Metric]] = {"ema_loss": ema_loss}

@@ -1,7 +1,7 @@
 """What a network is trained on: the draws of a batch, and the loss given them.
 
 An objective is what the step (`step.py`) differentiates. `Denoising` is the loss (6) of
-`diffusion/losses.py`, or its options there.
+`diffusion/losses.py`, or its options there; `few_steps.py` has others.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Objective(Protocol):
 
         Args:
           batch: `x` of shape `(batch, *spatial, channels)`, raw data values; `label` and `corrupted`
-            of shape `(batch,)`.
+            of shape `(batch,)`; and `step`, the number of the step.
 
         Returns:
           Arrays whose first axis is the batch, so that they can be split into parts.

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import optax
 
 from sagd_jax.run.config import OptimizerConfig, TrainConfig
+from sagd_jax.run.denoiser import PATH
+from sagd_jax.run.objective import ObjectiveConfig
 
 
 def learning_rate(config: OptimizerConfig, num_steps: int) -> optax.Schedule:
@@ -24,10 +26,16 @@ def learning_rate(config: OptimizerConfig, num_steps: int) -> optax.Schedule:
     return optax.join_schedules([rise, after], [warmup])
 
 
-def make_optimizer(config: OptimizerConfig, train: TrainConfig) -> optax.GradientTransformation:
+def make_optimizer(
+    config: OptimizerConfig, train: TrainConfig, path: ObjectiveConfig | None = None
+) -> optax.GradientTransformation:
     """Gradient clipping by global norm, the optimiser of `config.optimizer`, and a scale.
 
     The scale of the update is 1 and part of the state, where a rollback makes it smaller.
+
+    Args:
+      path: how the path of a learned schedule, which is then among the parameters, is trained beside the
+        network; None: there is none.
     """
     rate = learning_rate(config, train.num_steps)
     core = {
@@ -41,7 +49,37 @@ def make_optimizer(config: OptimizerConfig, train: TrainConfig) -> optax.Gradien
         if config.clip_norm is None
         else optax.clip_by_global_norm(config.clip_norm)
     )
-    return optax.chain(clip, core, optax.inject_hyperparams(optax.scale)(step_size=1.0))
+    scale = optax.inject_hyperparams(optax.scale)(step_size=1.0)
+    if path is None:
+        return optax.chain(clip, core, scale)
+    # Clipped apart: a steep path must not make the network's steps small.
+    network = optax.chain(clip, core) if path.network else optax.set_to_zero()
+    moves = optax.set_to_zero() if path.path == "frozen" else optax.adam(path.path_learning_rate)
+    return optax.chain(_beside(network, moves), scale)
+
+
+def _beside(
+    network: optax.GradientTransformation, path: optax.GradientTransformation
+) -> optax.GradientTransformation:
+    """One optimiser for the parameters of the network, another one for the path among them."""
+
+    def split(tree: Any) -> tuple[Any, Any]:
+        return {name: part for name, part in tree.items() if name != PATH}, {PATH: tree[PATH]}
+
+    def init(params: Any) -> Any:
+        own, its = split(params)
+        return {"network": network.init(own), "path": path.init(its)}
+
+    def update(gradients: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        parts = zip(split(gradients), (network, path), state.items(), split(params), strict=True)
+        updates: dict[str, Any] = {}
+        new: dict[str, Any] = {}
+        for gradient, optimizer, (name, before), values in parts:
+            change, new[name] = optimizer.update(gradient, before, values)
+            updates |= change
+        return updates, new
+
+    return optax.GradientTransformation(init, update)
 
 
 def rescale(opt_state: Any, factor: float) -> Any:

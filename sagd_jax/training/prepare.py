@@ -18,9 +18,10 @@ from jax.sharding import Mesh
 
 from sagd_jax.data.source import Source
 from sagd_jax.diffusion.process import Diffusion
+from sagd_jax.diffusion.schedules import LearnedSchedule
 from sagd_jax.run import build, layout
 from sagd_jax.run.config import RunConfig
-from sagd_jax.run.denoiser import parameter_shapes
+from sagd_jax.run.denoiser import parameter_shapes, with_own_path
 from sagd_jax.run.items import MAX_ARRAYS_BYTES
 from sagd_jax.run.noise import MAKE_ANEW
 from sagd_jax.run.record import Record, describe_run, identified, require_readable
@@ -29,14 +30,15 @@ from sagd_jax.system.schema import ConfigError
 from sagd_jax.training.actions import Action, Parts
 from sagd_jax.training.evaluation import Evaluation
 from sagd_jax.training.feed import FIELDS
+from sagd_jax.training.few_steps import make_objective
 from sagd_jax.training.metrics import MetricsAction
-from sagd_jax.training.objectives import Denoising
 from sagd_jax.training.optimizer import make_optimizer
+from sagd_jax.training.path_picture import PathPicture
 from sagd_jax.training.preview import Preview
 from sagd_jax.training.step import Metrics, State, initial_state, make_steps, steps_per_call
 
 # What the loop does every so many steps, in this order.
-ACTIONS: tuple[Callable[[Parts], Action], ...] = (Preview, MetricsAction, Evaluation)
+ACTIONS: tuple[Callable[[Parts], Action], ...] = (Preview, PathPicture, MetricsAction, Evaluation)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,10 +91,14 @@ def prepare(config: RunConfig, source: Source) -> Prepared:
     # What corrupted examples hold in their hole is nothing to sample: that is the process of clean ones.
     two_kinds = config.corrupted_noise.kind != "same"
     diffusion = of_examples.at(0) if two_kinds else of_examples
-    optimizer = make_optimizer(config.optimizer, config.train)
+    learns = isinstance(diffusion.schedule, LearnedSchedule)
+    optimizer = make_optimizer(
+        config.optimizer, config.train, path=config.objective if learns else None
+    )
     shapes = parameter_shapes(model, tuple(source.shape))
+    shapes = jax.eval_shape(lambda params: with_own_path(params, diffusion), shapes)
     _check_arrays(arrays, source)
-    objective = Denoising(config, model, of_examples, record.data.value_range)
+    objective = make_objective(config, model, of_examples, record.data.value_range)
 
     abstract = jax.eval_shape(lambda params: initial_state(params, optimizer), shapes)
     state = layout.with_layout(abstract, mesh)

@@ -8,17 +8,34 @@ from typing import Any
 
 import numpy as np
 
-from sagd_jax.diffusion.samplers import SAMPLERS
+from sagd_jax.diffusion.consistency import NUM_STEPS, Multistep
+from sagd_jax.diffusion.samplers import SAMPLERS, Sampler
 from sagd_jax.diffusion.time_grids import GRIDS
 from sagd_jax.run import build, layout
+from sagd_jax.run.config import PreviewConfig, RunConfig
 from sagd_jax.run.draw import Drawer, NotFiniteError, is_bounded
 from sagd_jax.show import pictures
 from sagd_jax.system import kinds
+from sagd_jax.system.schema import ConfigError
 from sagd_jax.training.actions import Action, Moment, Parts
 
 _SAMPLES_AT_ONCE = 16  # few, so that a signal to stop does not wait for a whole grid
 
 _log = logging.getLogger(__name__)
+
+
+def _sampler(config: RunConfig) -> tuple[Sampler, int]:
+    """The sampler of the previews and its steps; a consistency model has one of its own, and few."""
+    options, default = config.preview, PreviewConfig()
+    if config.objective.kind != "consistency":
+        return kinds.make(SAMPLERS, options, selector="method"), options.num_steps
+    if options.method != default.method:
+        raise ConfigError(
+            f"config.preview.method={options.method!r}: config.objective.kind='consistency' has a sampler "
+            "of its own; leave it out"
+        )
+    few = options.num_steps if options.num_steps != default.num_steps else NUM_STEPS
+    return Multistep(), few
 
 
 class Preview(Action):
@@ -31,16 +48,17 @@ class Preview(Action):
         options = config.preview
         self.every = options.every
         self._data, self._count = parts.record.data, options.num_samples
+        sampler, num_steps = _sampler(config)
         with build.as_config_error("config.preview"):
             grid = kinds.make(GRIDS, options, selector="times")
-            times = grid.times(parts.diffusion.schedule, options.num_steps)
+            times = grid.times(parts.diffusion.schedule, num_steps)
         self._drawer = Drawer(
             parts.record,
             parts.model,
             parts.diffusion,
             parts.mesh,
-            sampler=kinds.make(SAMPLERS, options, selector="method"),
-            num_steps=options.num_steps,
+            sampler=sampler,
+            num_steps=num_steps,
             times=times,
             seed=config.seed,
             batch_size=min(_SAMPLES_AT_ONCE, self._count),

@@ -14,8 +14,14 @@ from etils import epath
 from sagd_jax.data.fingerprint import difference
 from sagd_jax.data.source import Source
 from sagd_jax.run.checkpoints import Checkpoints
-from sagd_jax.run.config import differences
-from sagd_jax.run.denoiser import initial_parameters, parameter_shapes
+from sagd_jax.run.config import RunConfig, differences
+from sagd_jax.run.denoiser import (
+    PATH,
+    initial_parameters,
+    parameter_shapes,
+    with_own_path,
+    with_path,
+)
 from sagd_jax.run.record import Record, read_record
 from sagd_jax.run.restore import Checkpoint, NoCheckpointError
 from sagd_jax.run.saved import load_run
@@ -23,6 +29,7 @@ from sagd_jax.system import processes
 from sagd_jax.system.compilation_cache import announced
 from sagd_jax.system.schema import ConfigError
 from sagd_jax.training.fresh import evaluate
+from sagd_jax.training.fitting import needs_network, require_fitting
 from sagd_jax.training.prepare import Prepared
 from sagd_jax.training.step import State, initial_state
 
@@ -72,6 +79,16 @@ def resume(checkpoints: Checkpoints, prepared: Prepared) -> tuple[State | None, 
     return restored(saved, prepared), f"resuming at step {saved.step}"
 
 
+def _require_no_trained_network(config: RunConfig) -> None:
+    if not needs_network(config):
+        return
+    words = f"kind={config.objective.kind!r}" if config.objective.network else "network=False"
+    raise ConfigError(
+        f"config.objective.{words}: it begins with the network of a diffusion model; give its "
+        "workdir, --init_from=WORKDIR"
+    )
+
+
 def _equal(new: np.ndarray | None, old: np.ndarray | None) -> bool:
     """To rounding: spectra that are estimated from data may differ by it between machines."""
     if new is None or old is None or new.shape != old.shape:
@@ -92,27 +109,37 @@ def begin(
     """The state before step 0, fresh or from other weights, and how to say so."""
     model, optimizer, layout = prepared.model, prepared.optimizer, prepared.layout
     shape = tuple(source.shape)
+    config = prepared.record.config  # what it names is what its user named
     if init_from is None:
+        _require_no_trained_network(config)
 
         def fresh(key: jax.Array) -> State:
-            return initial_state(initial_parameters(model, key, shape), optimizer)
+            params = with_own_path(initial_parameters(model, key, shape), prepared.diffusion)
+            return initial_state(params, optimizer)
 
         # A stream of its own: the steps' keys are fold_in(key(seed), step) with step >= 0.
-        key = jax.random.fold_in(jax.random.key(prepared.record.config.seed), 2**32 - 1)
+        key = jax.random.fold_in(jax.random.key(config.seed), 2**32 - 1)
         with announced("compiling the initial weights", say):
             state = evaluate(fresh, key, layout)
         return state, "starting a new run"
-    config = prepared.record.config  # what it names is what its user named
     allow = (config.model.kind, config.schedule.kind)
-    params, words = _other_weights(init_from, parameter_shapes(model, shape), allow)
+    params, words = _other_weights(init_from, parameter_shapes(model, shape), allow, prepared)
     start = jax.jit(lambda p: initial_state(p, optimizer), out_shardings=layout)
     return start(params), f"starting from {words}"
 
 
-def _other_weights(folder: str, shapes: Any, allow: tuple[str, ...]) -> tuple[Any, str]:
+def _other_weights(
+    folder: str, shapes: Any, allow: tuple[str, ...], prepared: Prepared
+) -> tuple[Any, str]:
+    run = None
     if (epath.Path(folder) / "checkpoints").is_dir():
         run = load_run(folder, allow=allow)
-        params, words = run.params, f"the EMA weights of {folder} at step {run.step}"
+        params = {name: part for name, part in run.params.items() if name != PATH}
+        words = f"the EMA weights of {folder} at step {run.step}"
+    elif needs_network(prepared.record.config):
+        raise ConfigError(
+            f"--init_from={folder}: expected the workdir of a training run, whose process is known"
+        )
     else:
         from sagd_jax.models.diffusers_weights import load_diffusers
 
@@ -131,4 +158,11 @@ def _other_weights(folder: str, shapes: Any, allow: tuple[str, ...]) -> tuple[An
                 f"--init_from={folder}: {name} has shape {flat.get(name)} there, this config's "
                 f"network has {expected.get(name)}"
             )
-    return params, words
+    own = with_own_path(params, prepared.diffusion)
+    if run is not None and PATH in own:
+        before = run.params.get(PATH)
+        if before is not None and before.shape == own[PATH].shape:
+            own, words = {**own, PATH: before}, f"{words}, with its path"
+    if run is not None and needs_network(prepared.record.config):
+        require_fitting(run, with_path(prepared.diffusion, own), prepared.record.config, folder)
+    return own, words

@@ -62,6 +62,7 @@ def make_steps(
     def step(state: State, batch: dict[str, jax.Array]) -> tuple[State, Metrics]:
         key = jax.random.fold_in(jax.random.key(config.seed), state["step"])
         time_key, noise_key, dropout_key, label_key = jax.random.split(key, 4)
+        batch = {**batch, "step": state["step"]}
         drawn = objective.draw(batch, time_key, noise_key, label_key)
 
         def gradient_of_part(part: Any, key: jax.Array) -> Any:

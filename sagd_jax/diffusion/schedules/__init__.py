@@ -1,11 +1,19 @@
 """Schedules: how fast data turn into noise, for all frequencies alike or for each its own way.
 
 `base.py` says what a schedule is, `scalar.py` has those of isotropic diffusion, `spectral.py` what those
-with a coefficient per coordinate have in common; `shifts.py`, `blurs.py` and `paths.py` are these.
+with a coefficient per coordinate have in common; `shifts.py`, `blurs.py` and `paths.py` are these, and
+`learned.py` has those with parameters.
 """
 
 from sagd_jax.diffusion.schedules.base import Schedule
 from sagd_jax.diffusion.schedules.blurs import Blurring, Heat, blurring, heat
+from sagd_jax.diffusion.schedules.learned import (
+    Learned,
+    LearnedSchedule,
+    LearnedSlope,
+    learned,
+    learned_slope,
+)
 from sagd_jax.diffusion.schedules.paths import (
     Hierarchical,
     Moving,
@@ -41,6 +49,9 @@ __all__ = [
     "Edm",
     "Heat",
     "Hierarchical",
+    "Learned",
+    "LearnedSchedule",
+    "LearnedSlope",
     "LinearBeta",
     "Moving",
     "RectifiedFlow",
@@ -56,6 +67,8 @@ __all__ = [
     "flipped_snr",
     "heat",
     "hierarchical",
+    "learned",
+    "learned_slope",
     "linear_beta",
     "moving",
     "rectified_flow",
