@@ -50,5 +50,8 @@ class DataConfig:
     corrupted_flags: str = schema.field(
         "",
         "path of an .npy of booleans, one per example: which are corrupted already on disk, or, "
-        "with a corruption, which shall be",
+        "with a corruption, which shall be; or of kinds of corruption, 0 clean, 1, 2 and so on",
+    )
+    corrupted_all: bool = schema.field(
+        False, "whether all examples are corrupted already on disk, of kind 1"
     )

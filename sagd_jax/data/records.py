@@ -127,8 +127,10 @@ class RecordSource(Source):
             list(pool.map(read, piece))
         bad = sorted(errors)
         left_out([errors[index] for index in bad], len(self), self._on_error, self._what)
+        kinds = self.kinds
         if bad:
             x, labels = np.delete(x, bad, axis=0), np.delete(labels, bad)
+            kinds = None if kinds is None else np.delete(kinds, bad)
         source = ArraySource(
             x,
             value_range=self.value_range,
@@ -137,7 +139,7 @@ class RecordSource(Source):
             kind=self.kind,
             sample_rate=self.sample_rate,
         )
-        source.identity = self.identity
+        source.identity, source.kinds = self.identity, kinds
         return source
 
     def _example(self, index: int) -> tuple[np.ndarray, int, int]:

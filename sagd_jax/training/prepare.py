@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 
 from sagd_jax.data.source import Source
 from sagd_jax.diffusion.process import Diffusion
+from sagd_jax.diffusion.schedules import Capped
 from sagd_jax.run import build, layout
 from sagd_jax.run.config import RunConfig
 from sagd_jax.run.denoiser import parameter_shapes
@@ -28,9 +29,10 @@ from sagd_jax.system.schema import ConfigError
 from sagd_jax.training.actions import Action, Parts
 from sagd_jax.training.feed import FIELDS
 from sagd_jax.training.metrics import MetricsAction
-from sagd_jax.training.objectives import Denoising
+from sagd_jax.training.objectives import Denoising, Recovering
 from sagd_jax.training.optimizer import make_optimizer
 from sagd_jax.training.preview import Preview
+from sagd_jax.training.restoring import with_restoring
 from sagd_jax.training.step import Metrics, State, initial_state, make_steps, steps_per_call
 
 # What the loop does every so many steps, in this order.
@@ -49,6 +51,7 @@ class Prepared:
       actions: what is done every so many steps besides.
       record: what a checkpoint says of the run.
       arrays: the spectra, which a checkpoint stores.
+      source: the data, as training draws from them.
     """
 
     mesh: Mesh
@@ -61,6 +64,7 @@ class Prepared:
     actions: list[Action]
     record: Record
     arrays: dict[str, np.ndarray]
+    source: Source
 
     @property
     def layout(self) -> Any:
@@ -82,28 +86,30 @@ def prepare(config: RunConfig, source: Source) -> Prepared:
     record = describe_run(config, source)
     require_readable(record)
     mesh = layout.make_mesh(config.mesh, config.train.batch_size, config.train.accumulate)
-    model = build.network(config.model, source.num_classes)
     of_examples, arrays = build.process(config, source)
+    model = build.network(config.model, source.num_classes, build.num_kinds(of_examples))
+    fed = with_restoring(source, config, of_examples)
     # What corrupted examples hold in their hole is nothing to sample: that is the process of clean ones.
     two_kinds = config.corrupted_noise.kind != "same"
     diffusion = of_examples.at(0) if two_kinds else of_examples
     optimizer = make_optimizer(config.optimizer, config.train)
     shapes = parameter_shapes(model, tuple(source.shape))
     _check_arrays(arrays, source)
-    objective = Denoising(config, model, of_examples, record.data.value_range)
+    make = Recovering if isinstance(of_examples.schedule, Capped) else Denoising
+    objective = make(config, model, of_examples, record.data.value_range)
 
     abstract = jax.eval_shape(lambda params: initial_state(params, optimizer), shapes)
     state = layout.with_layout(abstract, mesh)
     state_layout = jax.tree.map(lambda leaf: leaf.sharding, state)
     batches_layout = layout.batch_sharding(mesh, leading=1)
-    batches = _batch_shapes(config, source, batches_layout)
+    batches = _batch_shapes(config, fed, batches_layout)
     steps = jax.jit(
         make_steps(config, objective, optimizer),
         in_shardings=(state_layout, batches_layout),
         out_shardings=(state_layout, layout.replicated(mesh)),
         donate_argnums=0,
     )
-    parts = Parts(record, source, model, diffusion, objective, mesh)
+    parts = Parts(record, fed, model, diffusion, objective, mesh)
     actions = [action(parts) for action in ACTIONS]
     with build.as_config_error("config"), jax.set_mesh(mesh):
         # Tracing finds what does not fit together (a prediction that does not exist at t = 1, a
@@ -122,6 +128,7 @@ def prepare(config: RunConfig, source: Source) -> Prepared:
         actions,
         identified(record, source),
         arrays,
+        fed,
     )
 
 

@@ -1,11 +1,13 @@
 """Schedules: how fast data turn into noise, for all frequencies alike or for each its own way.
 
 `base.py` says what a schedule is, `scalar.py` has those of isotropic diffusion, `spectral.py` what those
-with a coefficient per coordinate have in common; `shifts.py`, `blurs.py` and `paths.py` are these.
+with a coefficient per coordinate have in common; `shifts.py`, `blurs.py` and `paths.py` are these; `capped.py`
+has the levels of corrupted examples.
 """
 
 from sagd_jax.diffusion.schedules.base import Schedule
 from sagd_jax.diffusion.schedules.blurs import Blurring, Heat, blurring, heat
+from sagd_jax.diffusion.schedules.capped import Capped, capped
 from sagd_jax.diffusion.schedules.paths import (
     Hierarchical,
     Moving,
@@ -37,6 +39,7 @@ from sagd_jax.diffusion.schedules.spectral import SpectralSchedule
 __all__ = [
     "KINDS",
     "Blurring",
+    "Capped",
     "Cosine",
     "Edm",
     "Heat",
@@ -50,6 +53,7 @@ __all__ = [
     "SpectralSchedule",
     "SpectrallyShifted",
     "blurring",
+    "capped",
     "cosine",
     "edm",
     "equal_snr",
