@@ -55,3 +55,8 @@ class DataConfig:
     corrupted_all: bool = schema.field(
         False, "whether all examples are corrupted already on disk, of kind 1"
     )
+    restored: str = schema.field(
+        "",
+        "path of an .npz, as config.em writes it, of restored versions that stand in for corrupted "
+        "examples, as clean ones",
+    )

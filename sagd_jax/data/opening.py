@@ -7,6 +7,7 @@ import types
 from sagd_jax.data.augment import Augmented
 from sagd_jax.data.config import DataConfig
 from sagd_jax.data.corrupted import corrupted
+from sagd_jax.data.restored import restored
 from sagd_jax.data.source import DataError, Source
 from sagd_jax.data.sources import SOURCES
 from sagd_jax.system import import_paths, kinds, schema
@@ -36,6 +37,8 @@ def open_source(config: DataConfig) -> Source:
     else:
         source = SOURCES[config.name].make(types.SimpleNamespace(name=config.name, **own))
     source = corrupted(source, config)
+    if config.restored:
+        source = restored(source, config.restored)
     if config.flip or config.crop_padding:
         source = Augmented(source, flip=config.flip, crop_padding=config.crop_padding)
     return source

@@ -43,6 +43,7 @@ class Source(abc.ABC):
       sample_rate: samples per second along the first spatial axis (audio, video), else None.
       in_memory: whether `fetch` is a plain memory look-up, which needs no prefetching.
       kinds: of corruption, `(len,)` whole numbers, 0 clean; None: all are clean.
+      restored: whether corrupted examples have been restored, and count as clean.
       planted: draws of what a planted corruption adds, in the network's range: from numbers `(n,)` to
         `(n, *shape)`; None where none is added.
       identity: makes what tells this set from others like it (`fingerprint.py`); None where the
@@ -57,6 +58,7 @@ class Source(abc.ABC):
     sample_rate: float | None = None
     in_memory: bool = True
     kinds: np.ndarray | None = None
+    restored: bool = False
     planted: Callable[[np.ndarray], np.ndarray] | None = None
     identity: Callable[[], tuple[str, ...]] | None = None
 

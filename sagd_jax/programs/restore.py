@@ -66,7 +66,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             num_steps=flags.num_steps if flags.draws else 0,
             seed=flags.seed,
             batch_size=flags.batch_size,
-            label=flags.label,
         )
         with writing(f"--out={flags.out}"):
             out.mkdir(parents=True, exist_ok=True)
@@ -126,7 +125,7 @@ def _restore_one(
     )  # a file's draws are its own, in any folder of files
     draws = []
     for draw in range(max(flags.draws, 1)):
-        x = _restored(signals, restorer, flags.overlap, run, first, draw, stop)
+        x = _restored(signals, restorer, flags, run, first, draw, stop)
         if x is None:
             return False
         draws.append(x)
@@ -148,7 +147,7 @@ def _restore_one(
 def _restored(
     signals: np.ndarray,
     restorer: Restorer,
-    overlap: float,
+    flags: argparse.Namespace,
     run: Run,
     first: int,
     draw: int,
@@ -157,12 +156,13 @@ def _restored(
     """Signals `(n, *spatial, channels)` restored tile by tile; None if a signal came first."""
     tile = run.record.data.shape[:-1]
     spatial = signals.shape[1:-1]
-    common = tuple(min(int(overlap * size), size - 1) for size in tile)
+    common = tuple(int(flags.overlap * size) for size in tile)
     at = tiles.places(spatial, tile, common)
     cut = np.concatenate([tiles.cut(x, tile, at) for x in signals])
+    labels = None if flags.label is None else np.full(len(cut), flags.label, np.int32)
     try:
         done = restorer(
-            cut, draw=draw, first=first, interrupted=lambda: stop.exit_status is not None
+            cut, labels, draw=draw, first=first, interrupted=lambda: stop.exit_status is not None
         )
     except FloatingPointError as error:
         raise RestoreError(f"{error}; try another --step or --num_steps") from error

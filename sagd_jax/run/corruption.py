@@ -82,7 +82,7 @@ def counts(source: Source, kinds: int, where: str) -> np.ndarray:
       ConfigError: none is corrupted, or one is of a kind without an N.
     """
     own = source.kinds
-    if own is None or not own.any():
+    if own is None or not (own.any() or source.restored):
         raise ConfigError(
             f"{where}.kind='capped': no example is said to be corrupted; expected one of "
             "config.data.corrupted_flags, corrupted_folders, corrupted_all=True, or a corruption"

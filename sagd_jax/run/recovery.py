@@ -31,7 +31,6 @@ class Restorer:
         the run has one, else at the cap.
       seed: of the draws.
       batch_size: signals at once.
-      label: the class of all; None: none.
 
     Raises:
       ConfigError: a run that knows no corrupted kinds, not this one, or no restoring path to draw along.
@@ -50,7 +49,6 @@ class Restorer:
         num_steps: int = 0,
         seed: int = 0,
         batch_size: int = 64,
-        label: int | None = None,
     ) -> None:
         schema.check_seed(seed)
         schedule = run.diffusion.schedule
@@ -70,21 +68,21 @@ class Restorer:
         self._params, self._seed, self._batch = run.params, seed, batch_size
         self._shape = tuple(run.record.data.shape)
         chosen = int(schedule.restoring_path(kind)) if schedule.restoring else kind  # type: ignore[call-overload]
-        of_class = None if label is None else jnp.full((batch_size,), label, jnp.int32)
         process = recover.process_of(run.diffusion, chosen, num_steps)
 
         @jax.jit
-        def restore(params: Any, key: jax.Array, y: jax.Array, offset: jax.Array) -> jax.Array:
-            own = dataclasses.replace(run, params=params, diffusion=process)
-            return recover.restore(
-                key, own.denoiser(of_class), process, y, chosen, num_steps=num_steps, offset=offset
-            )
+        def restore(
+            params: Any, key: jax.Array, y: jax.Array, label: jax.Array | None, offset: jax.Array
+        ) -> jax.Array:
+            own = dataclasses.replace(run, params=params, diffusion=process).denoiser(label)
+            return recover.restore(key, own, process, y, chosen, num_steps=num_steps, offset=offset)
 
         self._restore = restore
 
     def __call__(
         self,
         y: np.ndarray,
+        labels: np.ndarray | None = None,
         *,
         draw: int = 0,
         first: int = 0,
@@ -94,6 +92,7 @@ class Restorer:
         """Restored signals, like y `(n, *shape)`, float32; None if `interrupted` between two batches.
 
         Args:
+          labels: their classes, `(n,)`; None: none.
           draw: number of the draw; each has its own noise.
           first: index of the first signal.
 
@@ -109,11 +108,16 @@ class Restorer:
             if interrupted():
                 return None
             part = np.asarray(y[begin : begin + self._batch], np.float32)
-            missing = self._batch - len(part)  # always a whole batch, so that one shape is compiled
-            padded = np.concatenate([part, np.zeros((missing, *self._shape), np.float32)])
-            x = np.asarray(self._restore(self._params, key, padded, jnp.int32(first + begin)))
-            if not np.isfinite(x[: len(part)]).all():
+            label = None if labels is None else self._whole(labels[begin : begin + self._batch])
+            offset = jnp.int32(first + begin)
+            x = self._restore(self._params, key, self._whole(part), label, offset)
+            parts.append(np.asarray(x)[: len(part)])
+            if not np.isfinite(parts[-1]).all():
                 raise FloatingPointError("what the network gives is not finite")
-            parts.append(x[: len(part)])
             advance(len(part))
         return np.concatenate(parts)
+
+    def _whole(self, part: np.ndarray) -> np.ndarray:
+        """A whole batch, always, so that one shape is compiled."""
+        missing = self._batch - len(part)
+        return np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)])
