@@ -20,6 +20,7 @@ import numpy as np
 from sagd_jax.data import fields
 from sagd_jax.data.files import Tally, Unreadable, find_files, keep_readable, reading
 from sagd_jax.data.fingerprint import of_files
+from sagd_jax.data.labels import kinds_of
 from sagd_jax.data.records import RecordSource
 from sagd_jax.data.source import DataError, Options, Source
 from sagd_jax.system.kinds import kind
@@ -97,6 +98,8 @@ def load_audio(config: Options) -> Source:
         on_error=config.on_error,
         what="audio windows",
     )
+    kinds = kinds_of([path for path, _ in files], config)
+    source.kinds = None if kinds is None else np.repeat(kinds, [count for _, count in files])
     source.identity = lambda: of_files([p for p, _ in files], Path(config.dir).expanduser())
     return source.held(config.memory_limit_mb)
 

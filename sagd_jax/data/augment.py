@@ -31,7 +31,16 @@ class Augmented(Source):
         if crop_padding >= smallest:
             raise DataError(f"data.crop_padding={crop_padding}: expected less than {smallest}")
         self._source, self._flip, self._padding = source, flip, crop_padding
-        for name in ("shape", "dtype", "value_range", "kind", "num_classes", "sample_rate"):
+        for name in (
+            "shape",
+            "dtype",
+            "value_range",
+            "kind",
+            "num_classes",
+            "sample_rate",
+            "kinds",
+            "planted",
+        ):
             setattr(self, name, getattr(source, name))
         self.in_memory = source.in_memory
         self.identity = source.fingerprint

@@ -51,7 +51,15 @@ class DataConfig:
     corrupted_flags: str = schema.field(
         "",
         "path of an .npy of booleans, one per example: which are corrupted already on disk, or, "
-        "with a corruption, which shall be",
+        "with a corruption, which shall be; or of kinds of corruption, 0 clean, 1, 2 and so on",
+    )
+    corrupted_all: bool = schema.field(
+        False, "whether all examples are corrupted already on disk, of kind 1"
+    )
+    restored: str = schema.field(
+        "",
+        "path of an .npz, as config.em writes it, of restored versions that stand in for corrupted "
+        "examples, as clean ones",
     )
     filtered_bands: tuple[tuple[float, float], ...] = schema.field(
         (), "radial bands (low, high) taken out of every example, after a corruption", low=0

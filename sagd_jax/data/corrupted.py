@@ -1,8 +1,9 @@
 """Corrupted examples: a degradation of `corruptions.py` on all or some of a source, and flags.
 
-Which examples are corrupted is fixed per data set: by a file of flags, or by a hash of the index
-against a share. Their flags come with every batch (`"corrupted"`), so that training can choose the
-noise per example: clean examples still teach the band that corrupted ones have to omit.
+Which examples are corrupted, and in which way, is fixed per data set: by a file of flags, by their folder, by
+a hash of the index against a share, or by rule: all. Their flags, or kinds, come with every batch
+(`"corrupted"`, 0 clean), so that training can choose the noise or its levels per example: clean examples
+still teach the band that corrupted ones have to omit.
 
 Corruptions act on values normalised to [-1, 1] and are not clipped, so that a band stays a band.
 """
@@ -31,6 +32,9 @@ from sagd_jax.system.schema import field
 Corruption = Callable[[jax.Array, jax.Array], jax.Array]
 _CHOICE = 3  # tells the hash of the choice of examples from others
 _FROZEN_SEED = 0
+_DRAWN_SEED = 1
+_ADDED = ("band", "hum", "moire", "wedge", "stripes")  # whatever the example is
+_MOST_KINDS = 255
 
 
 class Corrupted(Source):
@@ -47,7 +51,7 @@ class Corrupted(Source):
         """Wraps `source`.
 
         Args:
-          flags: `(len(source),)` booleans.
+          flags: `(len(source),)` booleans, or kinds, whole numbers from 0, clean, on.
           corrupt: `(keys, x) -> x` on values in [-1, 1]; without one, the flagged examples are
             taken to be corrupted already.
           frozen: the same draw for an example in every epoch, or a fresh one each time.
@@ -57,6 +61,7 @@ class Corrupted(Source):
             setattr(self, name, getattr(source, name))
         self.in_memory = source.in_memory
         self.identity = source.fingerprint
+        self.kinds = flags.astype(np.uint8)
         self._corrupt = None
         if corrupt is not None:
 
@@ -64,7 +69,7 @@ class Corrupted(Source):
                 key, x, flagged = example
                 unit = normalise(x, source.value_range)[None]
                 changed = denormalise(corrupt(key[None], unit), source.value_range, jnp.float32)[0]
-                return jnp.where(flagged, changed, x.astype(jnp.float32))
+                return jnp.where(flagged > 0, changed, x.astype(jnp.float32))
 
             # One at a time: how a product of matrices is rounded depends on the number of rows, and
             # an example must not depend on its batch.
@@ -101,7 +106,8 @@ def corrupted(source: Source, config: Any) -> Source:
     Raises:
       DataError: for a corruption that does not fit the data, or a file of flags that does not.
     """
-    if config.corruption == "none" and not config.corrupted_flags:
+    ways = _ways(source, config)
+    if config.corruption == "none" and not ways:
         return source
     corrupt = None
     if config.corruption != "none":
@@ -112,11 +118,42 @@ def corrupted(source: Source, config: Any) -> Source:
             jax.eval_shape(corrupt, keys, jax.ShapeDtypeStruct((1, *source.shape), jnp.float32))
         except ValueError as error:
             raise DataError(f"data.corruption={config.corruption!r}: {error}") from None
-    flags = _flags(len(source), config)
+    flags = source.kinds if source.kinds is not None else _flags(len(source), config)
+    if corrupt is not None and flags.max(initial=0) > 1:
+        raise DataError(
+            f"data.corruption={config.corruption!r}: it makes one kind of corrupted examples; expected flags "
+            f"of True and False, there is kind {flags.max()}"
+        )
     result = Corrupted(source, flags, corrupt, frozen=config.corruption_frozen)
     if config.corrupted_flags:
         result.identity = lambda: (*source.fingerprint(), *of_values("flags", flags))
+    if corrupt is not None and config.corruption in _ADDED:
+        result.planted = _added(corrupt, source.shape)
     return result
+
+
+def _ways(source: Source, config: Any) -> list[str]:
+    """By what the data say which examples are corrupted already; DataError for more than one way."""
+    ways = [name for name in ("corrupted_flags", "corrupted_all") if getattr(config, name)]
+    ways += [] if source.kinds is None else ["corrupted_folders"]
+    if len(ways) > 1:
+        raise DataError(f"data.{' and data.'.join(ways)}: give one of them")
+    if config.corruption != "none" and ways and ways != ["corrupted_flags"]:
+        raise DataError(
+            f"data.{ways[0]}: not together with data.corruption={config.corruption!r}, which is planted; "
+            "expected data.corrupted_fraction or corrupted_flags"
+        )
+    return ways
+
+
+def _added(corrupt: Corruption, shape: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
+    """Draws of what a corruption adds, other than those of the examples."""
+
+    def draw(numbers: np.ndarray) -> np.ndarray:
+        keys = corruptions.example_keys(_DRAWN_SEED, jnp.asarray(numbers))
+        return np.asarray(corrupt(keys, jnp.zeros((len(numbers), *shape))))
+
+    return draw
 
 
 def build_corruption(
@@ -183,6 +220,8 @@ def _one(values: tuple[float, ...]) -> float:
 
 
 def _flags(length: int, config: Any) -> np.ndarray:
+    if config.corrupted_all:
+        return np.ones(length, bool)
     if not config.corrupted_flags:
         words = hash_words(_FROZEN_SEED, np.arange(length), _CHOICE)
         # The top 53 bits as a number in [0, 1): exactly none at share 0 and all at share 1.
@@ -194,11 +233,18 @@ def _flags(length: int, config: Any) -> np.ndarray:
         flags = np.array(read_npy(path))
     except Unreadable as error:
         raise DataError(f"data.corrupted_flags={str(path)!r}: {error.why}") from None
-    if flags.shape != (length,) or flags.dtype != bool:
+    if flags.shape != (length,) or flags.dtype.kind not in "biu":
         raise DataError(
             f"data.corrupted_flags={str(path)!r}: {flags.dtype} of shape {flags.shape}; expected an "
-            f".npy of {length} booleans, one per example"
+            f".npy of {length} booleans, or kinds 0, 1, 2, ..., one per example"
         )
+    if flags.dtype != bool:
+        if flags.min(initial=0) < 0 or flags.max(initial=0) > _MOST_KINDS:
+            raise DataError(
+                f"data.corrupted_flags={str(path)!r}: kinds {flags.min()} to {flags.max()}; expected 0, clean, "
+                f"to {_MOST_KINDS} at most"
+            )
+        return flags.astype(np.uint8)
     # A damaged byte may be neither of the two that stand for False and True.
     if flags.view(np.uint8).max(initial=0) > 1:
         raise DataError(f"data.corrupted_flags={str(path)!r}: values other than True and False")

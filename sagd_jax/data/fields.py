@@ -34,6 +34,11 @@ FILES = {
         "count them",
         choices=("stop", "skip"),
     ),
+    "corrupted_folders": field(
+        (),
+        "names of folders within dir whose files are corrupted already: the first is kind 1, the next 2",
+        hint=tuple[str, ...],
+    ),
 }
 # Of folders of image files.
 PICTURES = {

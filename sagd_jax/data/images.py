@@ -16,7 +16,7 @@ from sagd_jax.data import fields
 from sagd_jax.data.files import Tally, find_files, keep_readable
 from sagd_jax.data.fingerprint import of_files
 from sagd_jax.data.image_files import SUFFIXES, Shape, check_image, fit, prepare, read_image
-from sagd_jax.data.labels import name_absent
+from sagd_jax.data.labels import kinds_of, name_absent
 from sagd_jax.data.records import RecordSource
 from sagd_jax.data.source import DataError, Options, Source
 from sagd_jax.system.kinds import kind
@@ -58,6 +58,7 @@ def load_folder(config: Options) -> Source:
         on_error=config.on_error,
         what="images",
     )
+    source.kinds = kinds_of(paths, config)
     source.identity = lambda: of_files(paths, Path(config.dir).expanduser())
     return source.held(config.memory_limit_mb)
 

@@ -8,6 +8,7 @@ from sagd_jax.data.augment import Augmented
 from sagd_jax.data.config import DataConfig
 from sagd_jax.data.corrupted import corrupted
 from sagd_jax.data.filtered import filtered
+from sagd_jax.data.restored import restored
 from sagd_jax.data.source import DataError, Source
 from sagd_jax.data.sources import SOURCES
 from sagd_jax.system import import_paths, kinds, schema
@@ -36,7 +37,10 @@ def open_source(config: DataConfig) -> Source:
         source = import_paths.make(config.name, "config.data.name", Source, **config.options)
     else:
         source = SOURCES[config.name].make(types.SimpleNamespace(name=config.name, **own))
-    source = filtered(corrupted(source, config), config)
+    source = corrupted(source, config)
+    if config.restored:
+        source = restored(source, config.restored)
+    source = filtered(source, config)
     if config.flip or config.crop_padding:
         source = Augmented(source, flip=config.flip, crop_padding=config.crop_padding)
     return source

@@ -118,9 +118,11 @@ class RecordSource(Source):
         if size > limit_mb * 2**20:
             return self
         if unchanging:
-            x, labels = kept(unchanging, (len(self), *self.shape), self._decoded)
+            shape = (len(self), *self.shape)
+            x, labels = kept(unchanging, shape, lambda: self._decoded()[:2])
+            kinds = self.kinds
         else:
-            x, labels = self._decoded()
+            x, labels, kinds = self._decoded()
         source = ArraySource(
             x,
             value_range=self.value_range,
@@ -129,11 +131,11 @@ class RecordSource(Source):
             kind=self.kind,
             sample_rate=self.sample_rate,
         )
-        source.identity = self.identity
+        source.identity, source.kinds = self.identity, kinds
         return source
 
-    def _decoded(self) -> tuple[np.ndarray, np.ndarray]:
-        """All examples that can be read, and their labels."""
+    def _decoded(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """All examples that can be read, their labels and kinds."""
         x = np.empty((len(self), *self.shape), self.dtype)
         labels = np.empty(len(self), np.int32)
         errors: dict[int, Unreadable] = {}
@@ -150,9 +152,11 @@ class RecordSource(Source):
             list(pool.map(read, piece))
         bad = sorted(errors)
         left_out([errors[index] for index in bad], len(self), self._on_error, self._what)
+        kinds = self.kinds
         if bad:
             x, labels = np.delete(x, bad, axis=0), np.delete(labels, bad)
-        return x, labels
+            kinds = None if kinds is None else np.delete(kinds, bad)
+        return x, labels, kinds
 
     def _example(self, index: int) -> tuple[np.ndarray, int, int]:
         """Example `index`, or the one that stands in for it; its class, and its own index."""

@@ -42,6 +42,10 @@ class Source(abc.ABC):
       num_classes: 0 where there are no labels.
       sample_rate: samples per second along the first spatial axis (audio, video), else None.
       in_memory: whether `fetch` is a plain memory look-up, which needs no prefetching.
+      kinds: of corruption, `(len,)` whole numbers, 0 clean; None: all are clean.
+      restored: whether corrupted examples have been restored, and count as clean.
+      planted: draws of what a planted corruption adds, in the network's range: from numbers `(n,)` to
+        `(n, *shape)`; None where none is added.
       identity: makes what tells this set from others like it (`fingerprint.py`); None where the
         configuration alone does.
     """
@@ -53,6 +57,9 @@ class Source(abc.ABC):
     num_classes: int = 0
     sample_rate: float | None = None
     in_memory: bool = True
+    kinds: np.ndarray | None = None
+    restored: bool = False
+    planted: Callable[[np.ndarray], np.ndarray] | None = None
     identity: Callable[[], tuple[str, ...]] | None = None
 
     def fingerprint(self) -> tuple[str, ...]:
@@ -74,7 +81,8 @@ class Source(abc.ABC):
 
         Returns:
           `{"x": (n, *shape) of dtype, "label": (n,) int32, "corrupted": (n,) bool}`. Labels are 0
-          where there are none, and nothing is corrupted unless the source says so. A source in
+          where there are none, and nothing is corrupted unless the source says so; one with several
+          kinds says which, in whole numbers (`kinds`). A source in
           which another example may stand in for one that cannot be read adds `"index"`, `(n,)`
           int64: those that these really are.
         """

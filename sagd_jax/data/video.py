@@ -18,6 +18,7 @@ from sagd_jax.data.files import Tally, Unreadable, find_files, keep_readable
 from sagd_jax.data.fingerprint import of_files
 from sagd_jax.data.image_files import SUFFIXES, Shape, check_image, prepare, read_image
 from sagd_jax.data.images import common_shape
+from sagd_jax.data.labels import kinds_of
 from sagd_jax.data.records import RecordSource
 from sagd_jax.data.source import DataError, Options, Source
 from sagd_jax.system.kinds import kind
@@ -75,6 +76,7 @@ def load_video(config: Options) -> Source:
         on_error=config.on_error,
         what="clips",
     )
+    source.kinds = kinds_of([clip[0] for clip in clips], config)
     frames = [frame for clip in clips for frame in clip]
     source.identity = lambda: of_files(frames, Path(config.dir).expanduser())
     return source.held(config.memory_limit_mb)
@@ -85,6 +87,10 @@ def _load_array(config: Options) -> Source:
     if x.ndim != 5:
         raise DataError(
             f"data.dir={config.dir!r}: shape {x.shape}; expected (n, time, height, width, channels)"
+        )
+    if config.corrupted_folders:
+        raise DataError(
+            "data.corrupted_folders: an array lies in no folders; expected data.corrupted_flags"
         )
     for name, value, found in (
         ("num_frames", config.num_frames, x.shape[1]),

@@ -92,6 +92,7 @@ def denoising_loss(
     gamma: float = 5.0,
     bias: float = 0.0,
     sigma_data: float = 0.5,
+    weight: ArrayLike | None = None,
 ) -> jax.Array:
     """The loss (6) of each example.
 
@@ -107,6 +108,8 @@ def denoising_loss(
       gamma: largest SNR that `min_snr` weighs, (6a).
       bias: log-SNR at which the weight of `sigmoid` has fallen by half, (6b).
       sigma_data: standard deviation of the data in `edm`, (6c).
+      weight: of the squared residual in each coordinate, like x0 or broadcastable to it: that of
+        `Diffusion.diffuse_corrupted`. With l2 alone.
 
     Returns:
       `(batch,)`: the weighted squared norm divided by the number of entries of a signal. It is
@@ -114,7 +117,7 @@ def denoising_loss(
 
     Raises:
       ValueError: for an unknown kind, norm or weighting; gamma or sigma_data <= 0; the Mahalanobis
-        norm of a score or white_epsilon, which are whitened already.
+        norm of a score or white_epsilon, which are whitened already, or with a weight.
 
     >>> import jax, jax.numpy as jnp, sagd_jax as sagd
     >>> diffusion = sagd.Diffusion(sagd.schedules.cosine(), sagd.power_law((8, 8), alpha=-0.5))
@@ -128,6 +131,8 @@ def denoising_loss(
         raise ValueError(
             f"norm={norm!r}: a {kind} is whitened already; use norm='l2', or another kind"
         )
+    if norm == "mahalanobis" and weight is not None:
+        raise ValueError(f"norm={norm!r}: not with a weight per coordinate; use norm='l2'")
     x0, noise, prediction = (
         x.astype(jnp.promote_types(x.dtype, jnp.float32))
         for x in (
@@ -139,11 +144,19 @@ def denoising_loss(
     residual = prediction - diffusion.target(x0, noise, t, kind)
     if norm == "mahalanobis":
         residual = diffusion.covariance.pinv_sqrt(residual)
-    square = jnp.mean(jnp.square(residual), axis=tuple(range(1, residual.ndim)))
-    weight = loss_weight(
+    square = jnp.square(residual)
+    if weight is not None:
+        square = jnp.asarray(weight) * jnp.square(diffusion.encode(residual))
+        if square.shape != residual.shape:  # it would be averaged over the wrong axes
+            raise ValueError(
+                f"weight: shape {jnp.shape(weight)} for signals of shape {residual.shape}; expected "
+                "the same"
+            )
+    square = jnp.mean(square, axis=tuple(range(1, residual.ndim)))
+    of_time = loss_weight(
         diffusion, t, kind, weighting, gamma=gamma, bias=bias, sigma_data=sigma_data
     )
-    return weight.astype(square.dtype) * square
+    return of_time.astype(square.dtype) * square
 
 
 def loss_weight(

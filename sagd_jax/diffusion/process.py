@@ -23,11 +23,17 @@ coordinates of signals, with guards where a coordinate is at an end:
     x0_hat = x_t / alpha_t whatever the network says; where alpha_t = 0, e_hat = x_t / sigma_t. Where
     sigma_t = 0 the draw is 0, so that no target holds noise that x_t does not.
 
+(27) An example y = x_0 + n of a corrupted kind, n ~ N(0, N) per coordinate, teaches the clean x_0 at the
+    levels of equation (26), `schedules/capped.py`: with x_t = a y + k z', k^2 = s^2 - a^2 N and w = k / s,
+    the pair x_0* = y - (a N / k) z', z* = (s / k) z' satisfies a x_0* + s z* = x_t and has the conditional
+    means of (x_0, z) given x_t. So the loss of every kind of prediction is the mean over coordinates of
+    w^2 |prediction - target(x_0*, z*)|^2. Clean: (x_0, z), w = 1; where N = inf: x_0* = 0, z* = z', w = 0.
+
 All of `Diffusion` takes and gives signals but `posterior`, `alpha`, `sigma` and the step functions of
 `samplers.py`, which act on states. Under a scalar schedule states are signals.
 
 Source: SAGD (arXiv 2510.09660), equations 7 to 9, 19 to 35; with coefficients per frequency, Hoogeboom &
-Salimans 2022 (arXiv 2209.05557). (The file is long by its docstrings.)
+Salimans 2022 (arXiv 2209.05557); (27) for white corruption, Daras et al. 2024 (arXiv 2404.10177). (The file is long by its docstrings.)
 """
 
 from __future__ import annotations
@@ -42,7 +48,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from sagd_jax.diffusion.checks import check_covariance, check_schedule, check_times
-from sagd_jax.diffusion.schedules import Schedule
+from sagd_jax.diffusion.schedules import Capped, Schedule
 from sagd_jax.spectral import arguments, bases
 from sagd_jax.spectral.covariance import Covariance
 from sagd_jax.spectral.diagonal import DiagonalCovariance, identity
@@ -131,11 +137,14 @@ class Diffusion:
         )
 
     def at(self, index: ArrayLike) -> Diffusion:
-        """The process of examples of these kinds, where the covariance is a `CovarianceStack`.
+        """The process of examples of these kinds, where they differ.
 
         Args:
-          index: integers `(batch,)`, or one; see `CovarianceStack.at`.
+          index: integers `(batch,)`, or one; see `CovarianceStack.at` for a covariance that is a stack,
+            `Capped.at` for a schedule of corrupted examples.
         """
+        if isinstance(self.schedule, Capped) and not isinstance(self.covariance, CovarianceStack):
+            return dataclasses.replace(self, schedule=self.schedule.at(index))
         if not isinstance(self.covariance, CovarianceStack):
             raise ValueError(f"covariance: {self.covariance!r} is one for all; expected a stack")
         return dataclasses.replace(self, covariance=self.covariance.at(index))
@@ -171,6 +180,47 @@ class Diffusion:
         sigma = self.sigma(t, x0)
         drawn = jnp.where(sigma > 0, self.encode(noise), 0)
         return self.decode(self.alpha(t, x0) * self.encode(x0) + sigma * drawn), self.decode(drawn)
+
+    def diffuse_corrupted(
+        self, key: jax.Array, y: jax.Array, t: ArrayLike, kind: ArrayLike
+    ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        """Draws x_t given examples of some kinds, and what they teach of clean ones, equation (27).
+
+        Args:
+          key: as of `diffuse`, whose draw of noise this is too.
+          y: `(batch, *spatial, channels)`; on restoring paths clean examples.
+          t: times, a scalar or `(batch,)`.
+          kind: of each example, `(batch,)`, or of all; see `Capped.at`. Under a schedule that knows no
+            kinds all are clean.
+
+        Returns:
+          `(x_t, x0, noise, weight)`: x_0* and z* of (27) as signals, like y, for
+          `denoising_loss(diffusion.at(kind), ..., weight=weight)`, and w^2 in coordinates.
+
+        >>> import jax, jax.numpy as jnp, sagd_jax as sagd
+        >>> schedule = sagd.schedules.capped(sagd.schedules.cosine(), sagd.white((4,)), [[0.0, 0, 9, 0]])
+        >>> y, kind = jnp.ones((2, 4, 1)), jnp.array([0, 1])
+        >>> parts = sagd.Diffusion(schedule).diffuse_corrupted(jax.random.key(0), y, 0.1, kind)
+        >>> [round(float(w), 3) for w in parts[3][:, 2, 0]]  # margin / (1 + margin) at the cap
+        [1.0, 0.091]
+        """
+        y = arguments.signal("y", y)
+        if not isinstance(self.schedule, Capped):
+            x_t, noise = self.diffuse(key, y, t)
+            return x_t, y, noise, jnp.ones_like(y)
+        check_times(t)
+        own = self.at(kind)
+        variance, k, useless = own.schedule.corrupted(t)  # type: ignore[attr-defined]
+        k = _broadcast(k, y)
+        alpha, sigma = own.alpha(t, y), own.sigma(t, y)
+        state = self.encode(y)
+        white = jnp.where(k > 0, self.encode(self.covariance.sample(key, y.shape, y.dtype)), 0)
+        x_t = alpha * state + k * white
+        x0 = jnp.where(useless, 0, state - self.ratio(alpha * _broadcast(variance, y), k) * white)
+        noise = jnp.where(useless, white, self.ratio(sigma, k) * white)
+        weight = jnp.where(sigma > 0, self.ratio(k, sigma) ** 2, 1)
+        weight = jnp.broadcast_to(jnp.where(useless, 0, weight), y.shape)
+        return self.decode(x_t), self.decode(x0), self.decode(noise), weight
 
     def prior_sample(
         self, key: jax.Array, shape: Sequence[int], offset: int | jax.Array = 0
@@ -383,6 +433,8 @@ class Diffusion:
         """Whether a coordinate that has noise at t = 1 has none at some t > 0."""
         if not self.is_spectral or _is_traced(self.schedule):
             return False
+        if self._is_mixed:
+            return any(one.finishes_early for one in self._alone)
         sigma = self._known(self.schedule.sigma, np.linspace(0, 1, 257, dtype=np.float32)[1:])
         return bool(np.any((sigma == 0) & (sigma[-1] > 0)))
 
@@ -444,6 +496,10 @@ class Diffusion:
         check_times(t)
         if _is_traced(self.schedule):
             return
+        if self._is_mixed:
+            for one in self._alone:
+                one._check_kind(name, kind, t)
+            return
         alpha, sigma = self._known(self.schedule.alpha, t), self._known(self.schedule.sigma, t)
         source = name == "source"
         # One coordinate without data is enough to leave x_0 unknown; one without noise is guarded.
@@ -473,6 +529,16 @@ class Diffusion:
                         f"still at t = {_first(t, ~np.all(determinant < 0, axis=-1))}, where a velocity "
                         "says nothing; use a network that predicts v or x0"
                     )
+
+    @property
+    def _is_mixed(self) -> bool:
+        """Whether examples have kinds each, so that a schedule knows no times but theirs."""
+        return isinstance(self.schedule, Capped) and np.ndim(self.schedule.kind) > 0
+
+    @property
+    def _alone(self) -> list[Diffusion]:
+        """The process of each kind that there is, for many times."""
+        return [self.at(int(kind)) for kind in np.unique(np.asarray(self.schedule.kind))]  # type: ignore[attr-defined]
 
     def _known(self, function: Any, t: ArrayLike) -> np.ndarray:
         """Values at known times, `(*t.shape, coordinates)`."""

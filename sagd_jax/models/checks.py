@@ -35,15 +35,22 @@ def compute_dtype(dtype: Any) -> Any:
 
 
 def call_arguments(
-    x: jax.Array, timestep: jax.Array, label: jax.Array | None, num_classes: int
+    x: jax.Array,
+    timestep: jax.Array,
+    label: jax.Array | None,
+    num_classes: int,
+    kind: jax.Array | None = None,
+    num_kinds: int = 0,
 ) -> None:
     """Checks the shapes and dtypes that every network is called with."""
     batch = x.shape[:1]
     require(jnp.issubdtype(x.dtype, jnp.floating), "x.dtype", x.dtype.name, "floating point")
     require(timestep.shape == batch, "timestep.shape", timestep.shape, f"(batch,) = {batch}")
-    if label is None:
-        return
-    require(num_classes > 0, "label", "given", "None for a network with num_classes=0")
-    require(label.shape == batch, "label.shape", label.shape, f"(batch,) = {batch}")
-    integer = jnp.issubdtype(label.dtype, jnp.integer)
-    require(integer, "label.dtype", label.dtype.name, "an integer type")
+    for name, values, count in (("label", label, num_classes), ("kind", kind, num_kinds)):
+        if values is None:
+            continue
+        option = "num_classes" if name == "label" else "num_kinds"
+        require(count > 0, name, "given", f"None for a network with {option}=0")
+        require(values.shape == batch, f"{name}.shape", values.shape, f"(batch,) = {batch}")
+        integer = jnp.issubdtype(values.dtype, jnp.integer)
+        require(integer, f"{name}.dtype", values.dtype.name, "an integer type")

@@ -19,6 +19,7 @@ from sagd_jax.models import checks
 from sagd_jax.models.layers import (
     ClassEmbedding,
     Dtype,
+    KindEmbedding,
     TimeEmbedding,
     dot_product_attention,
     sinusoidal_embedding,
@@ -147,16 +148,19 @@ class DiT(nn.Module):
       num_heads: attention heads; divides `hidden_size`.
       mlp_ratio: width of the perceptron's inner layer over `hidden_size`.
       num_classes: classes of the label; 0 for an unconditional network.
+      num_kinds: kinds of examples, by their corruption; 0 where there are none.
       out_channels: channels of the output; None for those of the input.
       dtype: what it computes in; parameters, normalisation statistics, softmax and output are
         float32.
       remat: recompute each block's activations in the backward pass instead of keeping them.
 
-    Called as `apply({"params": params}, x, timestep, label=None, train=False)`:
+    Called as `apply({"params": params}, x, timestep, label=None, train=False,
+    kind=None)`:
       x: `(batch, *spatial, channels)`.
       timestep: `(batch,)`, in steps of a 1000-step process; may be fractional.
       label: int `(batch,)` in 0 ... num_classes; None and `num_classes` mean "no class".
       train: as for `UNet`, but without effect: there is no dropout.
+      kind: int `(batch,)` in 0 ... num_kinds - 1; None means kind 0.
     and returns float32 `(batch, *spatial, out_channels)`, zero for a new network.
 
     Raises:
@@ -181,6 +185,7 @@ class DiT(nn.Module):
     num_heads: int = 6
     mlp_ratio: float = 4.0
     num_classes: int = 0
+    num_kinds: int = 0
     out_channels: int | None = None
     dtype: Any = jnp.float32
     remat: bool = False
@@ -203,6 +208,7 @@ class DiT(nn.Module):
         )
         checks.require(self.mlp_ratio > 0, "mlp_ratio", self.mlp_ratio, "positive")
         checks.positive_int("num_classes", self.num_classes, minimum=0)
+        checks.positive_int("num_kinds", self.num_kinds, minimum=0)
         if self.out_channels is not None:
             checks.positive_int("out_channels", self.out_channels)
         super().__post_init__()
@@ -214,10 +220,11 @@ class DiT(nn.Module):
         timestep: jax.Array,
         label: jax.Array | None = None,
         train: bool = False,
+        kind: jax.Array | None = None,
     ) -> jax.Array:
         del train
         patch = self._patch(x)
-        checks.call_arguments(x, timestep, label, self.num_classes)
+        checks.call_arguments(x, timestep, label, self.num_classes, kind, self.num_kinds)
         out_channels = self.out_channels or x.shape[-1]
         normal = functools.partial(nn.Dense, kernel_init=nn.initializers.normal(0.02))
 
@@ -228,6 +235,12 @@ class DiT(nn.Module):
                 self.num_classes, self.hidden_size, 0.02, self.dtype, name="class_embedding"
             )
             emb = emb + embedding(label, x.shape[0])
+        if self.num_kinds:
+            width = emb.shape[-1]
+            kinds = KindEmbedding(
+                self.num_kinds, width, 0.02, dtype=self.dtype, name="kind_embedding"
+            )
+            emb = emb + kinds(kind, x.shape[0])
 
         h = patchify(x, patch)
         grid = h.shape[1:-1]

@@ -229,3 +229,20 @@ class ClassEmbedding(nn.Module):
         if label is None:
             label = jnp.full((batch,), self.num_classes, jnp.int32)
         return jnp.take(table, label, axis=0, mode="fill").astype(self.dtype)
+
+
+class KindEmbedding(nn.Module):
+    """One row per kind of example, kind 0 where none is given: which levels the network is asked at."""
+
+    num_kinds: int
+    features: int
+    stddev: float = 1.0
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, kind: jax.Array | None, batch: int) -> jax.Array:
+        init = nn.initializers.normal(self.stddev)
+        table = self.param("embedding", init, (self.num_kinds, self.features))
+        if kind is None:
+            kind = jnp.zeros((batch,), jnp.int32)
+        return jnp.take(table, kind, axis=0, mode="fill").astype(self.dtype)

@@ -23,6 +23,7 @@ from sagd_jax.models.layers import (
     Dense,
     Dtype,
     GroupNorm,
+    KindEmbedding,
     TimeEmbedding,
     dot_product_attention,
     sinusoidal_embedding,
@@ -115,16 +116,19 @@ class UNet(nn.Module):
       freq_shift, flip_sin_to_cos: see `layers.sinusoidal_embedding`.
       dropout: rate inside residual blocks, applied with `train=True` from the rng "dropout".
       num_classes: classes of the label; 0 for an unconditional network.
+      num_kinds: kinds of examples, by their corruption; 0 where there are none.
       out_channels: channels of the output; None for those of the input.
       dtype: what it computes in; parameters, normalisation statistics, softmax and output are
         float32.
       remat: recompute each block's activations in the backward pass instead of keeping them.
 
-    Called as `apply({"params": params}, x, timestep, label=None, train=False)`:
+    Called as `apply({"params": params}, x, timestep, label=None, train=False,
+    kind=None)`:
       x: `(batch, height, width, channels)`; sides divisible by 2^(levels - 1).
       timestep: `(batch,)`, in steps of a 1000-step process (diffusers' unit); may be fractional.
       label: int `(batch,)` in 0 ... num_classes; None and `num_classes` mean "no class".
       train: whether to apply dropout.
+      kind: int `(batch,)` in 0 ... num_kinds - 1; None means kind 0.
     and returns float32 `(batch, height, width, out_channels)`.
 
     Raises:
@@ -154,6 +158,7 @@ class UNet(nn.Module):
     flip_sin_to_cos: bool = True
     dropout: float = 0.0
     num_classes: int = 0
+    num_kinds: int = 0
     out_channels: int | None = None
     dtype: Any = jnp.float32
     remat: bool = False
@@ -217,6 +222,7 @@ class UNet(nn.Module):
         )
         checks.probability("dropout", self.dropout)
         checks.positive_int("num_classes", self.num_classes, minimum=0)
+        checks.positive_int("num_kinds", self.num_kinds, minimum=0)
         if self.out_channels is not None:
             checks.positive_int("out_channels", self.out_channels)
         super().__post_init__()
@@ -228,6 +234,7 @@ class UNet(nn.Module):
         timestep: jax.Array,
         label: jax.Array | None = None,
         train: bool = False,
+        kind: jax.Array | None = None,
     ) -> jax.Array:
         channels = tuple(self.block_out_channels)
         attention = tuple(self.attention or ())
@@ -249,7 +256,7 @@ class UNet(nn.Module):
             f"(block_out_channels) need; for other sides: config.data.image_size={_near(x, divisor)} "
             "crops images to that, fewer levels, or the DiT (config.model.kind='dit')",
         )
-        checks.call_arguments(x, timestep, label, self.num_classes)
+        checks.call_arguments(x, timestep, label, self.num_classes, kind, self.num_kinds)
         out_channels = self.out_channels or x.shape[-1]
         make_resnet = nn.remat(ResnetBlock) if self.remat else ResnetBlock
         make_attention = nn.remat(AttentionBlock) if self.remat else AttentionBlock
@@ -286,6 +293,10 @@ class UNet(nn.Module):
                 self.num_classes, width, dtype=self.dtype, name="class_embedding"
             )
             emb = emb + embedding(label, x.shape[0])
+        if self.num_kinds:
+            width = emb.shape[-1]
+            kinds = KindEmbedding(self.num_kinds, width, dtype=self.dtype, name="kind_embedding")
+            emb = emb + kinds(kind, x.shape[0])
 
         h = Conv(channels[0], dtype=self.dtype, name="conv_in")(x)
         skips = [h]

@@ -161,7 +161,13 @@ def _settle(parser: Parser, run: Run, flags: Any) -> None:
     """Puts into the flags what they leave to the run; refuses what does not go together."""
     from sagd_jax.data.sources import SOURCES
     from sagd_jax.diffusion.likelihood import default_divergence
+    from sagd_jax.run.draw import sampled_kind
 
+    if sampled_kind(run.diffusion):
+        raise LikelihoodError(
+            f"--workdir={flags.workdir}: it was trained on corrupted examples alone, at whose cleanest levels "
+            "there is noise: clean data have no likelihood under it"
+        )
     flags.step, flags.checkpoint = run.step, run.identity
     flags.dir = os.path.abspath(os.path.expanduser(flags.dir)) if flags.dir else None
     if run.config.objective.kind == "consistency":

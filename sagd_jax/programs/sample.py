@@ -12,6 +12,7 @@ on its own devices, and none waits for another.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -51,10 +52,14 @@ SETTINGS = (
     "times",
     *kinds.users(GRIDS),
     "label",
+    "kind",
     "guidance",
     "clip",
 )
-BEFORE = {"clip": False}  # what versions did that had no such flag, where that is not its default
+BEFORE = {
+    "clip": False,
+    "kind": None,
+}  # what versions did that had no such flag, where that is not its default
 MOST = 2**31 - 1  # the last sample that there is: their keys are numbered in 32 bits
 MUCH = 0.03  # of the values cut off: of sound samples it is much less
 
@@ -92,6 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _check(parser, flags, run)
         if run.config.objective.kind == "consistency":
             sampler = _settle_consistency(parser, flags, *asked)
+        if flags.kind is not None:
+            run = dataclasses.replace(run, diffusion=run.diffusion.at(flags.kind))
         if flags.clip is None:
             flags.clip = is_bounded(run.record, run.diffusion)
         with as_config_error(f"--times={flags.times}"):
@@ -277,6 +284,14 @@ def _check(parser: Parser, flags: argparse.Namespace, run: Run) -> None:
         parser.error(f"--class={flags.label}: expected 0 to {classes - 1}")
     if flags.guidance != 1 and not classes:
         parser.error(f"--guidance={flags.guidance}: this network was trained without classes")
+    schedule = run.diffusion.schedule
+    kinds = getattr(schedule, "kinds", 0)
+    if flags.kind is not None and not kinds:
+        parser.error(f"--kind={flags.kind}: this run knows no kinds of corrupted examples")
+    if flags.kind is not None and not 0 <= flags.kind < kinds:
+        parser.error(f"--kind={flags.kind}: expected 0, clean, to {kinds - 1}")
+    if kinds and flags.kind is None:
+        flags.kind = int(schedule.kind)
     if flags.first + flags.num_samples - 1 > MOST:
         parser.error(f"--first={flags.first}: expected its last sample to be at most {MOST}")
     if flags.clip and run.record.data.kind in ("latents", "field"):
@@ -327,6 +342,12 @@ def _parser() -> Parser:
     parser.add_argument("--times", choices=tuple(GRIDS), default="uniform", help="default uniform")
     add_options(parser, GRIDS, "times")
     parser.add_argument("--class", dest="label", type=int, help="default: all classes in turn")
+    parser.add_argument(
+        "--kind",
+        type=int,
+        help="of runs with capped levels: draw as examples of this kind and finish them (default: 0, "
+        "clean, where clean examples were trained, else the least corrupted)",
+    )
     parser.add_argument("--guidance", type=number(), default=1.0, help="scale; 1 is none")
     parser.add_argument(
         "--clip",

@@ -19,6 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from etils import epath
 
         from sagd_jax.run.config_file import read_config
+        from sagd_jax.training.em import train_by_em
         from sagd_jax.training.loop import train
 
         flags, stop = program.flags, program.stop
@@ -28,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             workdir = workdir.expanduser().resolve()
         # One process alone loses nothing before its first step; several stop together.
         stop.nothing_to_save = jax.process_count() == 1
-        return train(config, workdir, init_from=flags.init_from, dry_run=flags.dry_run, stop=stop)
+        run = train_by_em if config.em.rounds else train
+        return run(config, workdir, init_from=flags.init_from, dry_run=flags.dry_run, stop=stop)
 
 
 def _reference() -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from sagd_jax.data.source import Source
 from sagd_jax.diffusion.checks import check_schedule
 from sagd_jax.diffusion.process import Diffusion
-from sagd_jax.diffusion.schedules import Schedule
+from sagd_jax.diffusion.schedules import Capped, Schedule
 from sagd_jax.models import DiT, UNet
 from sagd_jax.run import noise
 from sagd_jax.run import schedule as run_schedule
@@ -119,6 +119,8 @@ def process(config: RunConfig, source: Source) -> tuple[Diffusion, dict[str, np.
       ConfigError: one line saying what does not fit together.
     """
     spatial, rate = tuple(source.shape[:-1]), source.sample_rate
+    if config.schedule.kind == "capped":
+        check_alone(config)
     corrupted = corrupted_covariance(config, spatial, rate, source)
     own: Covariance | CovarianceStack
     if config.noise.per_class:
@@ -135,14 +137,62 @@ def process(config: RunConfig, source: Source) -> tuple[Diffusion, dict[str, np.
             arrays["corrupted_variance"] = np.asarray(corrupted.variance)
             with as_config_error("config.corrupted_noise"):
                 own = stack([clean, corrupted])
-    inputs = Inputs(Signals(spatial, rate, source, "config.schedule"))
+    inputs = Inputs(Signals(spatial, rate, source, "config.schedule"), own)
     made = schedule(config.schedule, inputs)
+    check_kinds(config, made)
     with as_config_error("config.noise"):
-        return Diffusion(made, own), arrays | inputs.used
+        return with_noise(made, own), arrays | inputs.used
 
 
-def network(config: ModelConfig, num_classes: int) -> nn.Module:
-    """The score network of `config.model`, for data with this many classes (0: no labels)."""
+def check_alone(config: RunConfig) -> None:
+    """Raises ConfigError where another part of the config tells examples apart by their noise."""
+    if config.corrupted_noise.kind != "same":
+        raise ConfigError(
+            "config.corrupted_noise: not together with config.schedule.kind='capped', which needs no hole; "
+            "leave it out"
+        )
+    if config.noise.per_class:
+        raise ConfigError(
+            "config.noise.per_class=True: not together with config.schedule.kind='capped'"
+        )
+
+
+def with_noise(schedule: Schedule, covariance: Covariance | CovarianceStack) -> Diffusion:
+    """The process of a schedule and the noise of `config.noise`, which a capped schedule contains."""
+    return Diffusion(schedule, None if isinstance(schedule, Capped) else covariance)
+
+
+def num_kinds(diffusion: Diffusion) -> int:
+    """Kinds of examples that a network is told of; 0 where all are alike."""
+    return diffusion.schedule.labels if isinstance(diffusion.schedule, Capped) else 0
+
+
+def check_kinds(config: RunConfig, schedule: Schedule) -> None:
+    """Raises ConfigError for what does not go with examples of different kinds; one line."""
+    if not isinstance(schedule, Capped):
+        return
+    for name, value, expected in (
+        ("train.norm", config.train.norm, "l2"),
+        ("model.project_input", config.model.project_input, False),
+    ):
+        if value != expected:
+            raise ConfigError(
+                f"config.{name}={value!r} with config.schedule.kind='capped': expected {expected!r}, "
+                "since the schedule contains the noise"
+            )
+    times = np.linspace(0.01, 0.99, 99, dtype=np.float32)
+    with as_config_error(f"config.model.prediction={config.model.prediction!r}"):
+        for kind in range(schedule.labels):
+            Diffusion(schedule).at(kind).check_readable(config.model.prediction, times)
+
+
+def network(config: ModelConfig, num_classes: int, num_kinds: int = 0) -> nn.Module:
+    """The score network of `config.model`.
+
+    Args:
+      num_classes: of the data; 0: no labels.
+      num_kinds: of examples, by their corruption (`Capped.labels`); 0: all are alike.
+    """
     if config.class_conditional and not num_classes:
         raise ConfigError("config.model.class_conditional=True: this data has no labels")
     common: dict[str, Any] = {
@@ -150,6 +200,8 @@ def network(config: ModelConfig, num_classes: int) -> nn.Module:
         "dtype": jnp.dtype(config.dtype),
         "remat": config.remat,
     }
+    if num_kinds:  # networks of one's own need not know it otherwise
+        common["num_kinds"] = num_kinds
     if schema.is_import_path(config.kind):
         return _own_network(config, common)
     options = schema.as_dict(getattr(config, config.kind))

@@ -136,6 +136,15 @@ class TrainConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class EMConfig:
+    """Rounds of restoring the corrupted examples and training on them, with capped levels."""
+
+    rounds: int = field(0, "rounds after the first training; 0: none", low=0, high=1000)
+    draws: int = field(1, "of each corrupted example, per round", low=1, high=1000)
+    num_steps: int = field(50, "sampling steps of a draw", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
 class LogConfig:
     """Numbers for people: terminal, metrics.jsonl, TensorBoard."""
 
@@ -225,6 +234,7 @@ class RunConfig:
     objective: ObjectiveConfig = section(ObjectiveConfig)
     optimizer: OptimizerConfig = section(OptimizerConfig)
     train: TrainConfig = section(TrainConfig)
+    em: EMConfig = section(EMConfig)
     log: LogConfig = section(LogConfig, may_change=True)
     checkpoint: CheckpointConfig = section(CheckpointConfig, may_change=True)
     preview: PreviewConfig = section(PreviewConfig, may_change=True)

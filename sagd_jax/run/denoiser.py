@@ -9,9 +9,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from sagd_jax.diffusion.process import Diffusion
-from sagd_jax.diffusion.schedules import LearnedSchedule
+from sagd_jax.diffusion.schedules import Capped, LearnedSchedule
 from sagd_jax.run.build import as_config_error
 from sagd_jax.run.layout import gathered
 from sagd_jax.spectral.stacks import CovarianceStack
@@ -42,12 +43,19 @@ def apply_network(
     *,
     project_input: bool = False,
     dropout_key: jax.Array | None = None,
+    prediction: str = "epsilon",
 ) -> jax.Array:
     """The network's prediction for x_t of shape `(batch, *spatial, channels)` at t of `(batch,)`.
 
     The network sees x_t / sqrt(alpha^2 + sigma^2), of unit scale under any schedule (and x_t itself
     under a variance-preserving one; what the schedule says, per coordinate, under a spectral one), and
     time as a discrete timestep of the schedule's clock.
+
+    Where examples have kinds (`schedules/capped.py`) the process says which, by `Diffusion.at`: its label is
+    shown to the network too, and what the network gives for v is v / sqrt(alpha^2 + sigma^2) per coordinate.
+
+    Args:
+      prediction: the kind of its output.
     """
     if project_input:
         x_t = diffusion.covariance.project(x_t)
@@ -62,8 +70,14 @@ def apply_network(
     options: dict[str, Any] = {}
     if dropout_key is not None:
         options = {"train": True, "rngs": {"dropout": dropout_key}}
-    prediction: Any = model.apply(variables, seen, timestep, label, **options)
-    return prediction
+    schedule = diffusion.schedule
+    if not isinstance(schedule, Capped):
+        return model.apply(variables, seen, timestep, label, **options)  # type: ignore[return-value]
+    kind = jnp.broadcast_to(schedule.label(t), timestep.shape)
+    output: Any = model.apply(variables, seen, timestep, label, kind=kind, **options)
+    if prediction == "v":
+        output = diffusion.decode(diffusion.encode(output) / scale.astype(output.dtype))
+    return output
 
 
 def with_path(diffusion: Diffusion, params: Any) -> Diffusion:
@@ -98,10 +112,19 @@ def as_denoiser(
     label: jax.Array | None = None,
     *,
     project_input: bool = False,
+    prediction: str = "epsilon",
+    kind: ArrayLike | None = None,
 ) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """A function `(x_t, t) -> prediction`, as samplers take it, for one batch of labels."""
+    """A function `(x_t, t) -> prediction`, as samplers take it, for one batch of labels.
+
+    Args:
+      kind: of the examples, where they have kinds: one, or `(batch,)`; None: as the process says.
+    """
+    own = diffusion if kind is None else diffusion.at(kind)
 
     def denoise(x_t: jax.Array, t: jax.Array) -> jax.Array:
-        return apply_network(model, params, diffusion, x_t, t, label, project_input=project_input)
+        return apply_network(
+            model, params, own, x_t, t, label, project_input=project_input, prediction=prediction
+        )
 
     return denoise

@@ -19,10 +19,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from sagd_jax.data.source import denormalise
-from sagd_jax.diffusion import guidance
+from sagd_jax.diffusion import guidance, recover
 from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.diffusion.samplers import Sampler, check_prediction
 from sagd_jax.diffusion.sampling import sample
+from sagd_jax.diffusion.schedules import Capped
 from sagd_jax.run.denoiser import as_denoiser, of_kinds, with_path
 from sagd_jax.run.layout import batch_sharding, replicated, rounded_up
 from sagd_jax.run.record import Record
@@ -51,13 +52,20 @@ def is_bounded(record: Record, diffusion: Diffusion) -> bool:
     """Whether the data, as the process sees them, have bounds that clipping x0_hat may use.
 
     8-bit images and clips have. A corruption may lead beyond, and so does leaving out the band where
-    a covariance is singular.
+    a covariance is singular, or noise that samples of a corrupted kind hold until they are finished.
     """
     return (
         record.data.dtype == "uint8"
         and record.config.data.corruption == "none"
         and diffusion.covariance.is_full_rank
+        and not sampled_kind(diffusion)
     )
+
+
+def sampled_kind(diffusion: Diffusion) -> int:
+    """The kind of examples that a process samples, 0 clean; `Diffusion.at` chooses it."""
+    schedule = diffusion.schedule
+    return int(schedule.kind) if isinstance(schedule, Capped) else 0  # type: ignore[call-overload]
 
 
 class Drawer:
@@ -232,10 +240,18 @@ def compile_draw(
     split = batch_sharding(mesh)
     data, config = record.data, record.config.model
     axes = tuple(range(1, len(data.shape) + 1))
+    kind_of_examples = sampled_kind(diffusion)
 
     def draw(params: Any, key: jax.Array, offset: jax.Array, label: jax.Array) -> Any:
         def denoiser(label: jax.Array | None) -> Any:
-            return as_denoiser(model, params, own, label, project_input=config.project_input)
+            return as_denoiser(
+                model,
+                params,
+                own,
+                label,
+                project_input=config.project_input,
+                prediction=config.prediction,
+            )
 
         label = jax.lax.with_sharding_constraint(label, split)
         own = of_kinds(with_path(diffusion, params), label)
@@ -259,6 +275,8 @@ def compile_draw(
             offset=offset,
             trajectory=returns == "finite",
         )
+        if kind_of_examples and returns != "finite":
+            x = recover.finish(denoise, own, x, kind_of_examples, prediction=kind)
         if returns == "finite":
             return jnp.isfinite(x).all([axis + 1 for axis in axes])
         x = jax.lax.with_sharding_constraint(x, split)

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from jax.typing import ArrayLike
 
 from sagd_jax.diffusion.denoisers import of_kind
 from sagd_jax.diffusion.process import Diffusion
@@ -78,11 +79,12 @@ class Run:
         return self.record.config
 
     def denoiser(
-        self, label: jax.Array | None = None
+        self, label: jax.Array | None = None, kind: ArrayLike | None = None
     ) -> Callable[[jax.Array, jax.Array], jax.Array]:
         """`(x_t, t) -> prediction` for labels of shape `(batch,)`; None: no class.
 
-        It says its kind of prediction itself, so that `sample` and `log_likelihood` need not be told.
+        Where examples have kinds (`schedules/capped.py`), it is of those of `kind`, one or `(batch,)`; None:
+        of the kind of `diffusion`, as which samples are drawn. It says its kind of prediction itself, so that `sample` and `log_likelihood` need not be told.
         """
         model = self.config.model
         own = self.config.noise.per_class and label is not None
@@ -92,6 +94,8 @@ class Run:
             of_kinds(self.diffusion, label) if own else self.diffusion,
             label,
             project_input=model.project_input,
+            prediction=model.prediction,
+            kind=kind,
         )
         return of_kind(denoiser, model.prediction)
 
@@ -114,9 +118,11 @@ def load_run(
         config = record.config
         named = {"model.kind": config.model.kind, "schedule.kind": config.schedule.kind}
         check_allowed(named, allow)
-        model = build.network(record.config.model, record.data.num_classes)
-        shapes = parameter_shapes(model, record.data.shape)
         diffusion = stored_process(record, saved.arrays)
+        model = build.network(
+            record.config.model, record.data.num_classes, build.num_kinds(diffusion)
+        )
+        shapes = parameter_shapes(model, record.data.shape)
         shapes = jax.eval_shape(lambda params: with_own_path(params, diffusion), shapes)
     except schema.ConfigError as error:
         raise CheckpointError(f"{saved.path}: {error}") from error
@@ -147,11 +153,12 @@ def load(
         checkpoint may have imported; others are refused, since a checkpoint is data.
 
     Returns:
-      `(denoiser, diffusion, metadata)`: `denoiser(x_t, t, label=None)` for x_t of shape
+      `(denoiser, diffusion, metadata)`: `denoiser(x_t, t, label=None, kind=None)` for x_t of shape
       `(batch, *spatial, channels)` in the network's range [-1, 1] and t of `(batch,)`, which says
       its kind of prediction itself (labels: `functools.partial(denoiser, label=labels)`); `metadata`
       holds `step`, `prediction`, `shape` of one signal and the whole record of the run as nested
-      dictionaries. `load_run` gives the network, its weights and the configuration as objects.
+      dictionaries. Of a run with capped levels, `diffusion` is of the kind that samples are drawn as
+      (`sagd.recover.finish`, if that is not 0). `load_run` gives the network, its weights and the configuration as objects.
 
     Raises:
       NoCheckpointError: if there is none.
@@ -169,8 +176,13 @@ def load(
     """
     run = load_run(workdir, step, ema, allow=allow)
 
-    def denoiser(x_t: jax.Array, t: jax.Array, label: jax.Array | None = None) -> jax.Array:
-        return run.denoiser(label)(x_t, t)
+    def denoiser(
+        x_t: jax.Array,
+        t: jax.Array,
+        label: jax.Array | None = None,
+        kind: ArrayLike | None = None,
+    ) -> jax.Array:
+        return run.denoiser(label, kind)(x_t, t)
 
     metadata = {
         "step": run.step,
@@ -198,9 +210,9 @@ def stored_process(record: Record, arrays: dict[str, np.ndarray]) -> Diffusion:
     else:
         covariance = stored_covariance(arrays, shape, basis)
     signals = Signals(tuple(shape[:-1]), where="config.schedule")
-    schedule = build.schedule(config.schedule, Inputs(signals, stored=arrays))
+    schedule = build.schedule(config.schedule, Inputs(signals, covariance, stored=arrays))
     try:
-        return Diffusion(schedule, covariance)
+        return build.with_noise(schedule, covariance)
     except ValueError as error:
         raise CheckpointError(f"the checkpoint's {error}") from error
 

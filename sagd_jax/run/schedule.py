@@ -15,13 +15,15 @@ from collections.abc import Callable
 import numpy as np
 
 from sagd_jax.diffusion import schedules
-from sagd_jax.diffusion.schedules import Schedule
+from sagd_jax.diffusion.schedules import Capped, Schedule
+from sagd_jax.run import corruption as run_corruption
 from sagd_jax.run.estimates import channel_means_of, spectrum_of
 from sagd_jax.run.noise import DATA, Signals, from_text, read_on_grid
 from sagd_jax.spectral import bases
 from sagd_jax.spectral.bases import Basis
 from sagd_jax.spectral.covariance import Covariance
 from sagd_jax.spectral.diagonal import from_coefficients
+from sagd_jax.spectral.stacks import CovarianceStack
 from sagd_jax.system import kinds
 from sagd_jax.system.schema import ConfigError, Free, OrImportPath, field
 
@@ -35,11 +37,13 @@ class Inputs:
 
     Attributes:
       signals: their sizes and, before a run starts, their source.
+      covariance: of `config.noise`.
       stored: arrays of a checkpoint, from which it is made again; None: made for the first time.
       used: the arrays that it was made from, float32, by their names in a checkpoint.
     """
 
     signals: Signals
+    covariance: Covariance | CovarianceStack | None = None
     stored: dict[str, np.ndarray] | None = None
     used: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
@@ -161,6 +165,47 @@ def _learned_slope(
         log_snr_min=log_snr_min,
         path=np.array([slope]),
     )
+def _capped(
+    inputs: Inputs,
+    base: str,
+    basis: str,
+    corruption: tuple[str, ...],
+    levels: tuple[float, ...],
+    margin: float,
+    restoring_share: float,
+) -> Schedule:
+    coordinates, signals = inputs.basis(basis), dataclasses.replace(inputs.signals, where=_WHERE)
+    values = inputs.array(
+        "corruption",
+        lambda: run_corruption.variances(signals, coordinates, basis, corruption, levels),
+    )
+    if not isinstance(inputs.covariance, Covariance):
+        raise ConfigError(f"{_WHERE}.kind='capped': it needs the one covariance of config.noise")
+    made = schedules.capped(
+        _base(base),
+        inputs.covariance,
+        values,
+        margin,
+        basis=coordinates,
+        restoring=restoring_share > 0,
+    )
+    if not isinstance(made, Capped):  # nothing is corrupted
+        return made
+
+    def count() -> np.ndarray:
+        if signals.source is None:
+            raise ConfigError(f"{_WHERE}.kind='capped': there is no data here")
+        return run_corruption.counts(signals.source, made.kinds - 1, _WHERE)
+
+    number = inputs.array("counts", count)
+    if number.shape != (made.kinds, 1) or not (np.all(number >= 0) and np.any(number > 0)):
+        raise ConfigError(f"{_WHERE}: counts of shape {number.shape}; expected one per kind, >= 0")
+    if restoring_share and not number[0, 0]:
+        raise ConfigError(
+            f"{_WHERE}.restoring_share={restoring_share:g}: the restoring path is learned from clean (or "
+            "restored) examples, and there are none; expected 0"
+        )
+    return made.at(run_corruption.sampled_kind(made, number))
 
 
 _SCALAR = tuple(schedules.KINDS)
@@ -212,6 +257,31 @@ SPECTRAL_KINDS = {
         basis=_BASIS,
         start=field("white", "noise near the data: a kind with its fields, power_law:alpha=-0.5"),
         end=field("white", "noise at t = 1, likewise"),
+    ),
+    "capped": kinds.kind(
+        _capped,
+        base=_BASE,
+        basis=_BASIS,
+        corruption=field(
+            (),
+            "variance N of the corruption, of each kind: a .npy or .npz, a spectrum with its fields such as "
+            "band_pass:bands=((0.4,0.6),), or planted: what config.data.corruption adds",
+            hint=tuple[str, ...],
+        ),
+        levels=field(
+            (),
+            "what each kind's N is multiplied by; of a spectrum it is the mean variance",
+            low=0,
+            hint=tuple[float, ...],
+        ),
+        margin=field(0.1, "of the levels above N, relative to it", above=0),
+        restoring_share=field(
+            0.0,
+            "share of a batch that is clean examples on the way from data to corrupted example, for "
+            "restoring by draws",
+            low=0,
+            below=1,
+        ),
     ),
     "hierarchical": kinds.kind(
         _hierarchical,

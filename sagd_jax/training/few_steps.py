@@ -16,12 +16,12 @@ from sagd_jax.data.source import ValueRange
 from sagd_jax.diffusion import bound, consistency, losses
 from sagd_jax.diffusion.denoisers import of_kind
 from sagd_jax.diffusion.process import Diffusion
-from sagd_jax.diffusion.schedules import LearnedSchedule
+from sagd_jax.diffusion.schedules import Capped, LearnedSchedule
 from sagd_jax.run.config import RunConfig
 from sagd_jax.run.denoiser import PATH, apply_network, of_kinds, with_path
 from sagd_jax.system.schema import ConfigError, as_config_error
 from sagd_jax.training import quarters
-from sagd_jax.training.objectives import Denoising, Drawn, Objective
+from sagd_jax.training.objectives import Denoising, Drawn, Objective, Recovering
 
 
 def make_objective(
@@ -32,6 +32,13 @@ def make_objective(
     Raises:
       ConfigError: one line saying what does not fit together.
     """
+    if isinstance(diffusion.schedule, Capped):
+        if config.objective.kind != "denoising":
+            raise ConfigError(
+                f"config.objective.kind={config.objective.kind!r}: corrupted examples "
+                "(config.schedule.kind='capped') are learned from by denoising alone"
+            )
+        return Recovering(config, model, diffusion, value_range)
     kind = {"denoising": Denoising, "consistency": Consistency, "bound": Bound}[
         config.objective.kind
     ]

@@ -109,7 +109,7 @@ def train(
         if main:
             print(f"{origin}; {workdir}", flush=True)
         try:
-            return _Loop(config, source, prepared, checkpoints, workdir, stop).run(state)
+            return _Loop(config, prepared.source, prepared, checkpoints, workdir, stop).run(state)
         except jax.errors.JaxRuntimeError as error:
             exits.leave_if_peers_are_lost(error)
             raise

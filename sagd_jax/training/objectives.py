@@ -76,12 +76,9 @@ class Denoising:
         config, diffusion = self.config, self.diffusion
         x0 = normalise(batch["x"], self.value_range)
         t = losses.sample_times(time_key, x0.shape[0], method=config.train.times)
-        kind = batch["corrupted"] if self._hides else batch["label"]
+        kind = batch["corrupted"] > 0 if self._hides else batch["label"]
         x_t, noise = of_kinds(diffusion, kind).diffuse(noise_key, x0, t)
-        label = None
-        if config.model.class_conditional:
-            hidden = jax.random.bernoulli(label_key, config.model.class_dropout, t.shape)
-            label = jnp.where(hidden, self.model.num_classes, batch["label"])
+        label = self._labels(batch, label_key)
         return {"x0": x0, "x_t": x_t, "noise": noise, "t": t, "label": label, "kind": kind}
 
     def loss(self, params, ema, drawn, dropout_key):
@@ -114,9 +111,62 @@ class Denoising:
         )
         return jnp.mean(per_example), quarters.sums(per_example, t)
 
+    def _labels(self, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array | None:
+        """The classes that the network is shown, some of them hidden; None where it knows none."""
+        if not self.config.model.class_conditional:
+            return None
+        label = batch["label"]
+        hidden = jax.random.bernoulli(key, self.config.model.class_dropout, label.shape)
+        return jnp.where(hidden, self.model.num_classes, label)
+
     @property
     def _hides(self) -> bool:
         return self.config.corrupted_noise.kind != "same"
+
+
+class Recovering(Denoising):
+    """Denoising from examples of which some are corrupted, equations (26) to (28).
+
+    Each is diffused at the levels of its kind, `batch["corrupted"]`. The loss of v is that of
+    v / sqrt(alpha^2 + sigma^2) per coordinate, or the noisy ones would outweigh the others.
+    """
+
+    def draw(self, batch, time_key, noise_key, label_key):
+        y = normalise(batch["x"], self.value_range)
+        t = losses.sample_times(time_key, y.shape[0], method=self.config.train.times)
+        kind = batch["corrupted"].astype(jnp.int32)
+        x_t, x0, noise, weight = self.diffusion.diffuse_corrupted(noise_key, y, t, kind)
+        label = self._labels(batch, label_key)
+        return {
+            "x0": x0, "x_t": x_t, "noise": noise, "t": t, "label": label, "kind": kind, "weight": weight
+        }  # fmt: skip
+
+    def loss(self, params, ema, drawn, dropout_key):
+        config, t = self.config, drawn["t"]
+        diffusion, weight = self.diffusion.at(drawn["kind"]), drawn["weight"]
+        prediction = apply_network(
+            self.model,
+            params,
+            diffusion,
+            drawn["x_t"],
+            t,
+            drawn["label"],
+            dropout_key=dropout_key,
+            prediction=config.model.prediction,
+        )
+        if config.model.prediction == "v":
+            weight = weight * diffusion.schedule.input_scale(t) ** 2
+        per_example = losses.denoising_loss(
+            diffusion,
+            prediction,
+            drawn["x0"],
+            drawn["noise"],
+            t,
+            kind=config.model.prediction,
+            weighting=config.train.weighting,
+            weight=weight,
+        )
+        return jnp.mean(per_example), quarters.sums(per_example, t)
 
 
 def _like(flags: jax.Array, x: jax.Array) -> jax.Array:

@@ -35,6 +35,7 @@ from sagd_jax.training.metrics import MetricsAction
 from sagd_jax.training.optimizer import make_optimizer
 from sagd_jax.training.path_picture import PathPicture
 from sagd_jax.training.preview import Preview
+from sagd_jax.training.restoring import with_restoring
 from sagd_jax.training.step import Metrics, State, initial_state, make_steps, steps_per_call
 
 # What the loop does every so many steps, in this order.
@@ -53,6 +54,7 @@ class Prepared:
       actions: what is done every so many steps besides.
       record: what a checkpoint says of the run.
       arrays: the spectra, which a checkpoint stores.
+      source: the data, as training draws from them.
     """
 
     mesh: Mesh
@@ -65,6 +67,7 @@ class Prepared:
     actions: list[Action]
     record: Record
     arrays: dict[str, np.ndarray]
+    source: Source
 
     @property
     def layout(self) -> Any:
@@ -86,8 +89,9 @@ def prepare(config: RunConfig, source: Source) -> Prepared:
     record = describe_run(config, source)
     require_readable(record)
     mesh = layout.make_mesh(config.mesh, config.train.batch_size, config.train.accumulate)
-    model = build.network(config.model, source.num_classes)
     of_examples, arrays = build.process(config, source)
+    model = build.network(config.model, source.num_classes, build.num_kinds(of_examples))
+    fed = with_restoring(source, config, of_examples)
     # What corrupted examples hold in their hole is nothing to sample: that is the process of clean ones.
     two_kinds = config.corrupted_noise.kind != "same"
     diffusion = of_examples.at(0) if two_kinds else of_examples
@@ -104,7 +108,7 @@ def prepare(config: RunConfig, source: Source) -> Prepared:
     state = layout.with_layout(abstract, mesh)
     state_layout = jax.tree.map(lambda leaf: leaf.sharding, state)
     batches_layout = layout.batch_sharding(mesh, leading=1)
-    batches = _batch_shapes(config, source, batches_layout)
+    batches = _batch_shapes(config, fed, batches_layout)
     steps = jax.jit(
         make_steps(config, objective, optimizer),
         in_shardings=(state_layout, batches_layout),
@@ -114,7 +118,7 @@ def prepare(config: RunConfig, source: Source) -> Prepared:
         # its time on are library calls.
         compiler_options=compiler.options(jax.default_backend(), xla_backend_optimization_level=1),
     )
-    parts = Parts(record, source, model, diffusion, objective, mesh)
+    parts = Parts(record, fed, model, diffusion, objective, mesh)
     actions = [action(parts) for action in ACTIONS]
     with build.as_config_error("config"), jax.set_mesh(mesh):
         # Tracing finds what does not fit together (a prediction that does not exist at t = 1, a
@@ -133,6 +137,7 @@ def prepare(config: RunConfig, source: Source) -> Prepared:
         actions,
         identified(record, source),
         arrays,
+        fed,
     )
 
 

@@ -1,8 +1,8 @@
 """Schedules: how fast data turn into noise, for all frequencies alike or for each its own way.
 
 `base.py` says what a schedule is, `scalar.py` has those of isotropic diffusion, `spectral.py` what those
-with a coefficient per coordinate have in common; `shifts.py`, `blurs.py` and `paths.py` are these, and
-`learned.py` has those with parameters.
+with a coefficient per coordinate have in common; `shifts.py`, `blurs.py` and `paths.py` are these; `capped.py`
+has the levels of corrupted examples, `learned.py` paths with parameters.
 """
 
 from sagd_jax.diffusion.schedules.base import Schedule
@@ -14,6 +14,7 @@ from sagd_jax.diffusion.schedules.learned import (
     learned,
     learned_slope,
 )
+from sagd_jax.diffusion.schedules.capped import Capped, capped
 from sagd_jax.diffusion.schedules.paths import (
     Hierarchical,
     Moving,
@@ -45,6 +46,7 @@ from sagd_jax.diffusion.schedules.spectral import SpectralSchedule
 __all__ = [
     "KINDS",
     "Blurring",
+    "Capped",
     "Cosine",
     "Edm",
     "Heat",
@@ -61,6 +63,7 @@ __all__ = [
     "SpectralSchedule",
     "SpectrallyShifted",
     "blurring",
+    "capped",
     "cosine",
     "edm",
     "equal_snr",

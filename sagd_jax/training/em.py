@@ -1,0 +1,174 @@
+"""Rounds of restoring the corrupted examples and training on them, equation (29) of `diffusion/recover.py`.
+
+A round is a run of its own in a folder of the work directory: `round_0` is trained on the data as they are,
+with capped levels; its network restores the corrupted examples, by draws along the restoring path, into
+`restored_1.npz`; `round_1` starts from its weights and is trained with these in place of the corrupted ones,
+and so on. Every part is whole or not there, so the same command goes on where it was stopped.
+
+Where no example is clean, the first round can have no restoring path. It gives posterior means, and the second
+starts anew, with the path; from then on there are draws, whose fixed point does not depend on the start.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from tqdm import tqdm
+
+from sagd_jax import data
+from sagd_jax.data.restored import write_restored
+from sagd_jax.data.source import Source, denormalise, normalise
+from sagd_jax.run.config import EMConfig, RunConfig
+from sagd_jax.run.recovery import Restorer
+from sagd_jax.run.saved import Run, load_run
+from sagd_jax.system.schema import ConfigError
+from sagd_jax.system.signals import StopRequest
+from sagd_jax.training.loop import TrainingError, train
+
+_PIECE = 1024  # examples read at once
+
+
+def train_by_em(
+    config: RunConfig,
+    workdir: os.PathLike[str],
+    *,
+    init_from: str | None = None,
+    dry_run: bool = False,
+    stop: StopRequest,
+) -> int:
+    """Trains, then restores and trains `config.em.rounds` times; arguments and result as of `loop.train`.
+
+    Raises:
+      ConfigError: a config without capped levels or a restoring share, or several processes.
+    """
+    schedule: Any = config.schedule
+    if schedule.kind != "capped" or not schedule.restoring_share:
+        raise ConfigError(
+            f"config.em.rounds={config.em.rounds}: restoring needs config.schedule.kind='capped' and "
+            "config.schedule.restoring_share > 0"
+        )
+    if jax.process_count() > 1 or "://" in os.fspath(workdir):
+        raise ConfigError("config.em: it runs in one process, with a local --workdir")
+    folder = Path(os.fspath(workdir))
+    source = data.open_source(dataclasses.replace(config.data, flip=False, crop_padding=0))
+    if source.kinds is None or not source.kinds.any():
+        raise ConfigError(
+            "config.em: no example is said to be corrupted, so there is none to restore"
+        )
+    has_clean = bool(np.any(source.kinds == 0))
+    status = 0
+    for number in range(config.em.rounds + 1):
+        own = _of_round(config, folder, number, has_clean)
+        place = epath.Path(folder / f"round_{number}")
+        if number == 0:
+            start = init_from
+        else:  # without a clean example the first network has no label for the path
+            start = str(folder / f"round_{number - 1}") if number > 1 or has_clean else None
+        print(f"round {number} of {config.em.rounds}", flush=True)
+        status = train(own, place, init_from=start, dry_run=dry_run, stop=stop)
+        if status or dry_run or number == config.em.rounds:
+            return status
+        file = folder / f"restored_{number + 1}.npz"
+        if not file.exists() and not _restore(own, place, source, file, config.em, stop):
+            return stop.exit_status or 0
+    return status
+
+
+def _of_round(config: RunConfig, folder: Path, number: int, has_clean: bool) -> RunConfig:
+    """The configuration of one round."""
+    own = dataclasses.replace(config, em=EMConfig())
+    if number:
+        file = str(folder / f"restored_{number}.npz")
+        return dataclasses.replace(own, data=dataclasses.replace(own.data, restored=file))
+    if has_clean:
+        return own
+    return dataclasses.replace(
+        own,
+        schedule=dataclasses.replace(own.schedule, restoring_share=0.0),  # type: ignore[call-arg]
+    )
+
+
+def _restore(
+    config: RunConfig,
+    workdir: epath.Path,
+    source: Source,
+    file: Path,
+    em: EMConfig,
+    stop: StopRequest,
+) -> bool:
+    """Restores all corrupted examples into a file; False if a signal came first."""
+    start = time.monotonic()
+    run = load_run(workdir, allow=(config.model.kind, config.schedule.kind))
+    has_path = run.diffusion.schedule.restoring  # type: ignore[attr-defined]
+    draws = em.draws if has_path else 1
+    kinds = np.asarray(source.kinds)
+    index = np.flatnonzero(kinds)
+    x, done = np.empty((draws, len(index), *source.shape), np.float32), 0
+    with tqdm(total=draws * len(index), unit="example", disable=None) as bar:
+        for kind in np.unique(kinds[index]):
+            restorer = Restorer(
+                run,
+                kind=int(kind),
+                num_steps=em.num_steps if has_path else 0,
+                seed=config.seed,
+                batch_size=min(config.train.batch_size, len(index)),
+            )
+            for rows in _pieces(np.flatnonzero(kinds[index] == kind)):
+                if not _restore_rows(run, restorer, source, index, rows, done, x, bar, stop):
+                    return False
+                done += len(rows)
+    write_restored(file, x, index)
+    what = f"{draws} draws each" if has_path else "posterior means"
+    print(
+        f"restored {len(index)} examples ({what}) in {time.monotonic() - start:.1f} s: {file}",
+        flush=True,
+    )
+    return True
+
+
+def _restore_rows(
+    run: Run,
+    restorer: Restorer,
+    source: Source,
+    index: np.ndarray,
+    rows: np.ndarray,
+    first: int,
+    x: np.ndarray,
+    bar: Any,
+    stop: StopRequest,
+) -> bool:
+    """Fills these rows of x, the examples `index[rows]`; False if a signal came first.
+
+    Args:
+      first: number of the first of them among all that are restored.
+    """
+    batch = source.fetch(index[rows])
+    y = np.asarray(normalise(batch["x"], source.value_range))
+    labels = batch["label"] if run.model.num_classes else None
+    for draw in range(len(x)):
+        try:
+            done = restorer(
+                y,
+                labels,
+                draw=draw,
+                first=first,
+                interrupted=lambda: stop.exit_status is not None,
+                advance=bar.update,
+            )
+        except FloatingPointError as error:
+            raise TrainingError(f"restoring examples: {error}") from error
+        if done is None:
+            return False
+        x[draw, rows] = np.asarray(denormalise(done, source.value_range, np.float32))
+    return True
+
+
+def _pieces(rows: np.ndarray) -> list[np.ndarray]:
+    return [rows[start : start + _PIECE] for start in range(0, len(rows), _PIECE)]
