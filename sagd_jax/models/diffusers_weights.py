@@ -1,7 +1,7 @@
 """Reads and writes the folders in which diffusers publishes a `UNet2DModel`.
 
 A folder holds `config.json` and `diffusion_pytorch_model.safetensors`, either directly or in
-`unet/` as whole pipelines do. Weights in pickles (`.bin`) are not read: unpickling runs code.
+`unet/` as whole pipelines do. Source of the names: diffusers' `UNet2DModel`. Weights in pickles (`.bin`) are not read: unpickling runs code.
 """
 
 import json

@@ -1,6 +1,6 @@
 """From a work directory back to a network, a process and a denoiser.
 
-The sampler, the likelihood program and research code all come in here. Only what the checkpoint
+The source of all is a checkpoint: the sampler, the likelihood program and research code come in here. Only what the checkpoint
 holds is used, every file of it is verified first, and only the weights that are asked for are read.
 """
 
@@ -73,7 +73,7 @@ class Run:
     def denoiser(
         self, label: jax.Array | None = None
     ) -> Callable[[jax.Array, jax.Array], jax.Array]:
-        """`(x_t, t) -> prediction` for labels of shape `(batch,)`; None: no class.
+        """`(x_t, t) -> prediction` for a `label` of shape `(batch,)`; None: no class.
 
         It says its kind of prediction itself, so that `sample` and `log_likelihood` need not be told.
         """
