@@ -124,7 +124,7 @@ def test_what_stands_beside_the_folders():
 
 
 def test_no_file_is_long_unless_its_docstrings_make_it_so():
-    roots = ("sagd_jax", "tests", "benchmarks", "scripts", "configs")
+    roots = ("sagd_jax", "tests", "benchmarks", "scripts", "configs", "examples")
     for path in (p for root in roots for p in (ROOT / root).rglob("*.py")):
         text = path.read_text()
         if len(text.splitlines()) > LONGEST:

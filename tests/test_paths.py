@@ -10,7 +10,7 @@ import sagd_jax
 
 PACKAGE = pathlib.Path(sagd_jax.__file__).parent
 ROOT = PACKAGE.parent
-FOLDERS = ("sagd_jax", "tests", "docs", "configs", "scripts", "benchmarks", "results")
+FOLDERS = ("sagd_jax", "tests", "docs", "configs", "scripts", "benchmarks", "results", "examples")
 
 PATH = re.compile(r"(?<![\w/.<-])((?:[\w-]+/)*[\w-]+\.(?:py|md|json|png|cfg))(?![\w/])")
 MODULE = re.compile(r"\b(?:sagd_jax|sagd)(?:\.[a-z][a-z_]*)+\b(?!/)")

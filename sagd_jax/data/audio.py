@@ -24,6 +24,7 @@ from sagd_jax.data.labels import kinds_of
 from sagd_jax.data.records import RecordSource
 from sagd_jax.data.source import DataError, Options, Source
 from sagd_jax.system.kinds import kind
+from sagd_jax.system.late import optional
 from sagd_jax.system.schema import field
 
 SUFFIXES = (".wav", ".flac")
@@ -109,7 +110,8 @@ def _header(path: Path, found: Tally | None = None) -> tuple[int, int, int]:
 
     What is worth a word is noted in `found`.
     """
-    import soundfile
+    with optional("data.name='audio'"):
+        import soundfile
 
     with reading(path):
         if not _is_consistent(path) and found is not None:
@@ -157,7 +159,8 @@ def _is_consistent(path: Path) -> bool:
 
 
 def _read(path: Path, start: int, length: int) -> np.ndarray:
-    import soundfile
+    with optional("data.name='audio'"):
+        import soundfile
 
     with reading(path):
         x, _ = soundfile.read(

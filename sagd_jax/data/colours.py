@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from sagd_jax.system.late import optional
+
 _ROUNDING = 2  # of 255: what copies of sRGB differ by, whose curves are tables
 _STEPS = 9  # per axis of the grid of colours by which it is told
 
@@ -36,7 +38,8 @@ def to_srgb(picture: Any, profile: bytes) -> Any:
 @functools.lru_cache(maxsize=64)
 def _transform(profile: bytes, mode: str) -> Any:
     """Pillow's transform of pictures of `mode` to sRGB; None where it would change nothing."""
-    from PIL import Image, ImageCms
+    with optional("reading pictures"):
+        from PIL import Image, ImageCms
 
     transform = ImageCms.buildTransform(
         ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB"), mode, "RGB"

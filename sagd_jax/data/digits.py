@@ -15,6 +15,7 @@ import numpy as np
 from sagd_jax.data import fields
 from sagd_jax.data.source import ArraySource, DataError, Options
 from sagd_jax.system.kinds import kind
+from sagd_jax.system.late import optional
 
 SPLITS = ("train", "test", "all")
 
@@ -44,7 +45,8 @@ def _read() -> tuple[np.ndarray, np.ndarray]:
         if file.is_file():
             table = np.loadtxt(file, delimiter=",")
             return table[:, :-1], table[:, -1].astype(int)
-    from sklearn.datasets import load_digits
+    with optional("data.name='digits'"):
+        from sklearn.datasets import load_digits
 
     return load_digits(return_X_y=True)
 

@@ -25,6 +25,7 @@ import numpy as np
 
 from sagd_jax.data.colours import to_srgb
 from sagd_jax.data.files import Tally, Unreadable, reading
+from sagd_jax.system.late import optional
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 FORMATS = ("PNG", "JPEG", "WEBP")  # of Pillow; its JPEG opens MPO too, with more pictures after it
@@ -44,7 +45,8 @@ _PROFILE = "its colour profile cannot be used, so it is taken as sRGB"
 def prepare(max_megapixels: int) -> None:
     """Lets Pillow, whose own limit holds for the whole process, open images up to this size."""
     # All formats at once, before threads do it one by one.
-    from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin  # noqa: F401
+    with optional("reading pictures"):
+        from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin  # noqa: F401
 
     own, limit = Image.MAX_IMAGE_PIXELS, max_megapixels * 10**6
     if own is not None and limit > 2 * own:  # Pillow raises above twice its own.
@@ -107,7 +109,8 @@ def read_image(path: Path, shape: Shape, resize: bool, max_megapixels: int) -> n
 
 def fit(picture: Any, height: int, width: int) -> Any:
     """One resampling of the largest central box with the proportions of the result."""
-    from PIL import Image
+    with optional("reading pictures"):
+        from PIL import Image
 
     w, h = picture.size
     if (w, h) == (width, height):
@@ -120,7 +123,8 @@ def fit(picture: Any, height: int, width: int) -> Any:
 
 def _opened(file: BinaryIO, max_megapixels: int) -> Any:
     """The picture, not decoded yet, if it is one that can be used."""
-    from PIL import Image, UnidentifiedImageError
+    with optional("reading pictures"):
+        from PIL import Image, UnidentifiedImageError
 
     if not file.read(1):
         raise ValueError("is empty")
@@ -186,7 +190,8 @@ def _chunks(file: BinaryIO, verify: bool = False) -> Iterator[bytes]:
 
 def _turn(picture: Any) -> tuple[Any, bool]:
     """What turns it upright, a `Transpose` or None, and whether its EXIF data could be read."""
-    from PIL import Image
+    with optional("reading pictures"):
+        from PIL import Image
 
     turns = Image.Transpose
     methods = {
@@ -210,14 +215,16 @@ def _turn(picture: Any) -> tuple[Any, bool]:
 
 
 def _swaps(method: Any) -> bool:
-    from PIL import Image
+    with optional("reading pictures"):
+        from PIL import Image
 
     turns = Image.Transpose
     return method in (turns.TRANSPOSE, turns.ROTATE_270, turns.TRANSVERSE, turns.ROTATE_90)
 
 
 def _usable_profile(picture: Any) -> bool:
-    from PIL import Image
+    with optional("reading pictures"):
+        from PIL import Image
 
     profile = picture.info.get("icc_profile")
     if not profile:
@@ -232,7 +239,8 @@ def _usable_profile(picture: Any) -> bool:
 
 def _flat(picture: Any) -> Any:
     """The picture in sRGB or grey, on white."""
-    from PIL import Image
+    with optional("reading pictures"):
+        from PIL import Image
 
     profile = None if picture.mode in _GREY else picture.info.get("icc_profile")
     clear = picture.mode in _CLEAR or "transparency" in picture.info

@@ -20,6 +20,7 @@ from sagd_jax.data.labels import kinds_of, name_absent
 from sagd_jax.data.records import RecordSource
 from sagd_jax.data.source import DataError, Options, Source
 from sagd_jax.system.kinds import kind
+from sagd_jax.system.late import optional
 from sagd_jax.system.schema import field
 
 
@@ -98,7 +99,8 @@ def resize_and_crop(image: np.ndarray, size: int) -> np.ndarray:
     >>> resize_and_crop(np.full((20, 30, 3), 7, np.uint8), 8).shape
     (8, 8, 3)
     """
-    from PIL import Image
+    with optional("reading pictures"):
+        from PIL import Image
 
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
     return np.asarray(fit(picture, size, size)).reshape(size, size, image.shape[-1])

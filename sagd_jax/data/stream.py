@@ -13,6 +13,7 @@ import numpy as np
 
 from sagd_jax.data.order import batch_indices
 from sagd_jax.data.source import DataError, Source
+from sagd_jax.system.late import optional
 
 _ENDLESS = 2**62
 
@@ -56,7 +57,8 @@ def batches(
     stop = _ENDLESS if stop_step is None else stop_step
     if source.in_memory:
         return map(fetch, range(start_step, stop))
-    import grain
+    with optional("reading data that is not in memory"):
+        import grain
 
     options = grain.ReadOptions(
         num_threads=num_threads, prefetch_buffer_size=max(prefetch, num_threads)

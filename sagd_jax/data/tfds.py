@@ -27,6 +27,7 @@ from sagd_jax.data.images import resize_and_crop
 from sagd_jax.data.records import RecordSource
 from sagd_jax.data.source import DataError, Options, Source
 from sagd_jax.system.kinds import kind
+from sagd_jax.system.late import optional
 from sagd_jax.system.schema import field
 
 
@@ -98,12 +99,8 @@ def load_named(config: Options) -> Source:
 
 
 def _builder(name: str, directory: str) -> Any:
-    try:
+    with optional(f"data.name={name!r}"):
         import tensorflow_datasets as tfds
-    except ImportError:
-        raise DataError(
-            f"data.name={name!r}: needs tensorflow-datasets: pip install tensorflow-datasets"
-        ) from None
     where = os.path.expanduser(directory) or None
     try:
         with _quiet():

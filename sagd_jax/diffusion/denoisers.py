@@ -2,7 +2,8 @@
 
 A denoiser is any function `(x_t, t) -> prediction`. One that has an attribute `prediction`, as what
 `sagd.load` returns, needs no `prediction=` where it is used: the kind goes along with it through
-guidance, editing, `functools.partial` and `jax.jit`, so that it can be neither forgotten nor mistaken.
+guidance, editing, `functools.partial` and `jax.jit`, so that it can be neither forgotten nor mistaken. Kinds
+are those of equation (13) of `process.py`.
 """
 
 from __future__ import annotations

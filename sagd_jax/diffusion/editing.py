@@ -77,8 +77,20 @@ def spectral_inpaint(
 def condition_on_clean(denoiser: Denoiser, diffusion: Diffusion, signal: jax.Array) -> Denoiser:
     """The denoiser of equation (16): it sees alpha_t times the signal off the range of Sigma.
 
+    Args:
+      denoiser: `(x_t, t) -> prediction`, of a network that was trained under `diffusion`.
+      diffusion: a process of singular Sigma.
+      signal: like x_t; what is kept of it is off the range.
+
     Raises:
       ValueError: for a covariance of full rank.
+
+    >>> import jax.numpy as jnp, sagd_jax as sagd
+    >>> hole = sagd.Diffusion(sagd.schedules.cosine(), sagd.band_pass((8,), [(0.2, 1)]))
+    >>> see = condition_on_clean(lambda x, t: x, hole, jnp.ones((1, 8, 1)))
+    >>> x = see(jnp.zeros((1, 8, 1)), jnp.full(1, 0.5))  # alpha = sqrt(1/2) of the constant
+    >>> [round(float(value), 4) for value in (x.min(), x.max())]
+    [0.7071, 0.7071]
     """
     covariance = diffusion.covariance
     if covariance.is_full_rank:
@@ -128,8 +140,8 @@ def reconstruction_guidance(
 ) -> Denoiser:
     """Pulls x0_hat towards signals with the given part, equation (18); approximate.
 
-    It differentiates the denoiser, and costs about three evaluations of it. Arguments are those of
-    `replacement`; `scale` multiplies the pull, and 1 is equation (18).
+    It differentiates the denoiser, and costs about three evaluations of it. Arguments and use are those
+    of `replacement`; `scale` multiplies the pull, and 1 is equation (18).
     """
     kind = kind_of(denoiser, prediction)
 
@@ -150,10 +162,21 @@ def reconstruction_guidance(
 
 
 def pixels(mask: ArrayLike) -> Projector:
-    """Projector on the sites where `mask` (booleans that broadcast against signals) is true."""
+    """Projector on the sites where `mask` (booleans that broadcast against signals) is true.
+
+    >>> import jax.numpy as jnp
+    >>> pixels(jnp.array([True, False])[:, None])(jnp.ones((1, 2, 1)))[0, :, 0]
+    Array([1., 0.], dtype=float32)
+    """
     return lambda x: jnp.where(jnp.asarray(mask, bool), x, 0)
 
 
 def frequencies_without_noise(covariance: Covariance) -> Projector:
-    """Projector on the frequencies where lambda = 0: the complement of the range of Sigma."""
+    """Projector on the frequencies where lambda = 0: the complement of the range of a `covariance`.
+
+    >>> import jax.numpy as jnp, sagd_jax as sagd
+    >>> given = frequencies_without_noise(sagd.band_pass((8,), [(0.2, 1)]))
+    >>> bool(jnp.allclose(given(jnp.ones((1, 8, 1))), 1, atol=1e-6))  # the mean is among them
+    True
+    """
     return lambda x: x - covariance.project(x)

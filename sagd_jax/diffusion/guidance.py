@@ -66,7 +66,7 @@ def autoguidance(
       denoiser: the model.
       weaker: a smaller or less trained one (an earlier checkpoint), of the same kind of prediction
         and trained under the same process.
-      scale, interval: as in `classifier_free`.
+      scale, interval: as for `classifier_free`.
     """
     return _extrapolated(denoiser, weaker, scale, interval)
 
@@ -119,7 +119,7 @@ def dynamic_threshold(
     """Scales each x0_hat so that a quantile of |x0_hat| is within `bound`, and clips it there.
 
     With q the quantile of an example's absolute values and m = max(q, bound), x0_hat becomes
-    clip(x0_hat, -m, m) bound / m. For data in [-bound, bound]; other arguments as in `clip_x0`.
+    clip(x0_hat, -m, m) bound / m. For data in [-bound, bound]; other arguments as for `clip_x0`.
 
     Raises:
       ValueError: unless 0 < quantile <= 1 and bound > 0.
@@ -139,11 +139,16 @@ def dynamic_threshold(
 
 
 def project_input(denoiser: Denoiser, covariance: Covariance) -> Denoiser:
-    """Shows the network the projection of x_t on the range of Sigma.
+    """Shows the network the projection of x_t on the range of Sigma, that of `covariance`.
 
     For networks trained so: what they see of data with a corrupted band is then what they see in
     sampling. Right for any kind of prediction, since `Diffusion.predict` reads only what the
     prediction has on the range, and takes the rest of x_0 from x_t itself.
+
+    >>> import jax.numpy as jnp, sagd_jax as sagd
+    >>> seen = project_input(lambda x, t: x, sagd.band_pass((8,), [(0.2, 1)]))
+    >>> bool(jnp.allclose(seen(jnp.ones((1, 8, 1)), jnp.ones(1)), 0, atol=1e-6))
+    True
     """
     return of_kind(lambda x, t: denoiser(covariance.project(x), t), noted(denoiser))
 
@@ -156,6 +161,9 @@ def map_x0(
     target: str | None = None,
 ) -> Denoiser:
     """Applies `function` to x0_hat and returns to the same kind of prediction, or to `target`.
+
+    `denoiser`, `diffusion` and `prediction` are as for `clip_x0`, which is made of this. Raises ValueError
+    for a target that does not exist.
 
     The computation has the dtype of x_t, the result that of the denoiser's output. A target of "v"
     can be read at every time without loss; the way through "score" and "white_epsilon" applies the

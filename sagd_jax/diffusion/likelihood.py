@@ -213,7 +213,7 @@ def log_likelihood(
 
 
 def default_divergence(shape: Sequence[int]) -> str:
-    """How the trace is taken, unless said otherwise, for signals of `(*spatial, channels)`.
+    """How the trace is taken, unless said otherwise, for signals of `shape`, `(*spatial, channels)`.
 
     >>> default_divergence((8, 8, 1)), default_divergence((32, 32, 3))
     ('exact', 'hutchinson')
@@ -262,6 +262,11 @@ def dequantize(
 
     Raises:
       ValueError: unless bin_width is finite and > 0.
+
+    >>> import jax, jax.numpy as jnp
+    >>> x = dequantize(jax.random.key(0), jnp.zeros((2, 4, 4, 1)), bin_width=0.5)
+    >>> bool(jnp.all(jnp.abs(x) <= 0.25))
+    True
     """
     _check_bin_width(bin_width)
     x = arguments.signal("x", x)

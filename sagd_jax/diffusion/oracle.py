@@ -74,7 +74,7 @@ class FourierGaussian:
         return FourierCovariance(jnp.asarray(self.variance), jnp.shape(self.mean)[:-1])
 
     def sample(self, key: jax.Array, count: int) -> jax.Array:
-        """Draws data of shape `(count, *spatial, channels)`."""
+        """Draws data of shape `(count, *spatial, channels)`, by a `jax.random.key`."""
         return self.mean + self.covariance.sample(key, (count, *jnp.shape(self.mean)))
 
     def log_prob(self, x: jax.Array) -> jax.Array:
@@ -162,7 +162,7 @@ class DiagonalGaussian:
         return DiagonalCovariance(self.basis, jnp.asarray(self.variance))
 
     def sample(self, key: jax.Array, count: int) -> jax.Array:
-        """Draws data of shape `(count, *spatial, channels)`."""
+        """Draws data of shape `(count, *spatial, channels)`, by a `jax.random.key`."""
         return self.mean + self.covariance.sample(key, (count, *jnp.shape(self.mean)))
 
     def log_prob(self, x: jax.Array) -> jax.Array:
@@ -264,7 +264,7 @@ class GaussianMixture:
                 )
 
     def sample(self, key: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
-        """Draws data `(count, *spatial, channels)` and the components `(count,)` they come from."""
+        """Draws data `(count, *spatial, channels)` and the components `(count,)` they come from, by `key`."""
         key_component, key_value = jax.random.split(key)
         component = jax.random.choice(
             key_component, self.weights.shape[0], (count,), p=jnp.asarray(self.weights)
@@ -374,7 +374,7 @@ class GaussianMixture:
 
 
 def dense(covariance: Covariance, channels: int, dtype=jnp.float32) -> jax.Array:
-    """Sigma as a `(D, D)` matrix, D = sites x channels, in the order of `x.reshape(-1)`.
+    """Sigma of a covariance as a `(D, D)` matrix of `dtype`, D = sites x channels, as `x.reshape(-1)`.
 
     >>> import sagd_jax as sagd
     >>> from sagd_jax import oracle

@@ -70,6 +70,8 @@ def predictor(
 ) -> Predict:
     """Turns a denoiser into the `predict` of the step functions: `(x, t) -> (x0_hat, e_hat)`.
 
+    An example is that of `ddim_step`.
+
     Args:
       denoiser: `(x_t, t) -> prediction` of signals, t of shape `(batch,)`.
       diffusion: the process.
@@ -154,7 +156,10 @@ def ddpm_step(
     s: ArrayLike,
     noise: ArrayLike,
 ) -> jax.Array:
-    """One ancestral step: a draw from the posterior q(x_s | x_t, x0_hat) of equation (8)."""
+    """One ancestral step: a draw from the posterior q(x_s | x_t, x0_hat) of equation (8).
+
+    Used as `ddim_step`.
+    """
     mean, scale = diffusion.posterior(predict(x, t)[0], x, s, t)
     return mean + scale * noise
 
@@ -162,7 +167,7 @@ def ddpm_step(
 def heun_step(
     predict: Predict, diffusion: Diffusion, x: jax.Array, t: ArrayLike, s: ArrayLike
 ) -> jax.Array:
-    """One step of Heun's method on du/dr = e_hat, equation (9).
+    """One step of Heun's method on du/dr = e_hat, equation (9); used as `ddim_step`.
 
     It is the DDIM step where sigma_s = 0 (e_hat cannot be read there) or alpha_t = 0 (r is
     infinite there; a single first-order step leaves the order 2 of the whole intact).
@@ -214,7 +219,7 @@ def dpmpp_2m_step(
     x0_previous: jax.Array,
     t_previous: ArrayLike,
 ) -> tuple[jax.Array, jax.Array]:
-    """One step of DPM-Solver++(2M), which remembers x0_hat of the step before.
+    """One step of DPM-Solver++(2M), which remembers x0_hat of the step before; used as `ddim_step`.
 
     It is the DDIM step with x0_hat extrapolated, linearly in the log-SNR, from the previous time
     and t to the middle of [t, s]. First order where there is nothing to extrapolate from
@@ -250,6 +255,8 @@ def sde_step(
 ) -> jax.Array:
     """One step of EDM's stochastic sampler: noise is added up to a later time, then a Heun step.
 
+    Used as `ddim_step`.
+
     Args:
       churn: sigma / alpha grows by the factor 1 + min(churn, sqrt(2) - 1), not beyond that of
         t = 1. (`sample` divides its own `churn` by the number of steps.)
@@ -277,6 +284,8 @@ def pc_step(
     snr: float,
 ) -> jax.Array:
     """One predictor-corrector step: a Langevin step at t, then a deterministic DDIM step to s.
+
+    Used as `ddim_step`.
 
     The corrector is x - (delta / sigma) e_hat + sqrt(2 delta) noise with delta = 2 snr^2 sigma^2:
     Langevin dynamics preconditioned by Sigma, since e_hat = -sigma Sigma score. Its step has no

@@ -1,7 +1,7 @@
 """Reads and writes the folders in which diffusers publishes a `UNet2DModel`.
 
 A folder holds `config.json` and `diffusion_pytorch_model.safetensors`, either directly or in
-`unet/` as whole pipelines do. Weights in pickles (`.bin`) are not read: unpickling runs code.
+`unet/` as whole pipelines do. Source of the names: diffusers' `UNet2DModel`. Weights in pickles (`.bin`) are not read: unpickling runs code.
 """
 
 import json
@@ -17,6 +17,7 @@ from flax import traverse_util
 
 from sagd_jax.models.unet import UNet
 from sagd_jax.system.files import write_whole
+from sagd_jax.system.late import optional
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
@@ -72,7 +73,7 @@ def load_diffusers(folder: str | Path) -> tuple[UNet, dict[str, Any]]:
 
     Raises:
       FileNotFoundError: the folder lacks one of the two files.
-      ImportError: the package `safetensors` is not installed.
+      MissingExtraError: the package `safetensors` is not installed.
       ValueError: the config asks for what `UNet` has not, or a tensor is missing, unexpected or
         of the wrong shape; the message names it.
 
@@ -110,7 +111,7 @@ def save_diffusers(
       sample_size: image side, or (height, width), kept in the config for diffusers' pipelines.
 
     Raises:
-      ImportError: the package `safetensors` is not installed.
+      MissingExtraError: the package `safetensors` is not installed.
       ValueError: the parameters are not those of the model.
 
     Example: see `load_diffusers`.
@@ -202,10 +203,8 @@ def _model_folder(folder: Path) -> Path:
 
 
 def _safetensors() -> Any:
-    try:
+    with optional("a diffusers folder"):
         import safetensors.numpy
-    except ImportError:
-        raise ImportError("diffusers folders need the package safetensors") from None
     return safetensors.numpy
 
 

@@ -11,7 +11,11 @@ from sagd_jax.system.commandline import Parser, at_least, one_line_errors
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the steps, the network, the data, the noise and the configuration."""
-    parser = Parser(prog="python -m sagd_jax.inspect", description=__doc__)
+    parser = Parser(
+        prog="python -m sagd_jax.inspect",
+        description="Says what a checkpoint of a training run holds: its steps, data, network, "
+        "schedule, noise and configuration. Every file of it is verified first.",
+    )
     parser.add_argument("workdir", help="directory of a training run")
     parser.add_allow()
     parser.add_argument(

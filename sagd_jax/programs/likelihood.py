@@ -58,10 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     with started(parser, argv) as program:
         # Imported late: a misspelt flag should not wait for the libraries.
         import jax
-        from tqdm import tqdm
 
         from sagd_jax.run.layout import whole_mesh
         from sagd_jax.run.saved import load_run
+        from sagd_jax.show.bars import bar_class
         from sagd_jax.system.processes import Agreement, broadcast
 
         flags, stop = program.flags, program.stop
@@ -91,7 +91,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(_cost(run, flags, count - begin), flush=True)
             since = time.monotonic()
             bar = stack.enter_context(
-                tqdm(total=count, initial=begin, unit="example", disable=not main_process or None)
+                bar_class()(
+                    total=count, initial=begin, unit="example", disable=not main_process or None
+                )
             )
             for nats in _evaluations(
                 run,
@@ -325,6 +327,8 @@ def _parser() -> Parser:
         prog="python -m sagd_jax.likelihood",
         description="Log-likelihood of a data split under a checkpoint's EMA weights, in nats and "
         "(for 8-bit data) bits per dimension.",
+        epilog="Writes a line for each example into likelihood.jsonl, as it goes; the same command again "
+        "goes on after the last of them. What it costs is said before it starts.",
     )
     parser.add_argument("--workdir", required=True, help="directory of a training run")
     parser.add_allow()

@@ -26,6 +26,7 @@ from sagd_jax.programs.resume import IDENTITY, claim, settings_of
 from sagd_jax.system import kinds
 from sagd_jax.system.commandline import Parser, add_options, at_least, chosen_kind, number
 from sagd_jax.system.errors import ForPeople
+from sagd_jax.system.late import require
 from sagd_jax.system.places import check_place, writing
 from sagd_jax.system.schema import LARGEST_SEED, as_config_error
 from sagd_jax.system.startup import started
@@ -152,9 +153,9 @@ def _draw_all(
     stop: StopRequest,
 ) -> int:
     import jax
-    from tqdm import tqdm
 
     from sagd_jax.programs import sample_files as files
+    from sagd_jax.show.bars import bar_class
 
     start = time.monotonic()
     data, labelled = run.record.data, bool(run.model.num_classes)
@@ -164,7 +165,7 @@ def _draw_all(
     for name, first, last in shards[me::everyone]:
         samples = None
         if not files.is_whole(out / name, last - first, data, labelled):
-            with tqdm(total=last - first, unit="sample", disable=me != 0 or None) as bar:
+            with bar_class()(total=last - first, unit="sample", disable=me != 0 or None) as bar:
                 samples = _draw(run, drawer, flags, (first, last), stop, bar.update)
             if samples is None:
                 break
@@ -296,6 +297,9 @@ def _check(parser: Parser, flags: argparse.Namespace, run: Run) -> None:
         parser.error(f"--first={flags.first}: expected its last sample to be at most {MOST}")
     if flags.clip and run.record.data.kind in ("latents", "field"):
         parser.error(f"--clip: the values of {run.record.data.kind} have no bounds")
+    needs = {"audio": "soundfile", "video": "PIL"}.get(run.record.data.kind)
+    if needs and run.record.data.sample_rate:
+        require(needs, f"writing {run.record.data.kind}")
     if flags.png and len(run.record.data.shape) != 3:
         parser.error("--png: these samples are not images")
 

@@ -43,6 +43,7 @@ from sagd_jax.spectral.frequencies import BASES
 from sagd_jax.spectral.power_spectrum import MEANS, WINDOWS, estimate, radial_profile
 from sagd_jax.system.commandline import Parser, number
 from sagd_jax.system.files import writable, write_whole
+from sagd_jax.system.late import require
 from sagd_jax.system.schema import field_names
 from sagd_jax.system.startup import started
 from sagd_jax.training.summary import hidden_energy
@@ -64,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise DataError(f"--num_examples={flags.num_examples}: expected at least 2")
         if not 0 <= flags.margin < 1e6:
             raise DataError(f"--margin={flags.margin}: expected a number of bins >= 0")
+        require("matplotlib", "plotting the spectrum")
         section = read_config(flags.config, program.overrides).data
         out = Path(flags.out).expanduser()
         _refuse_data_folder(out, section.dir)
@@ -105,9 +107,16 @@ def _parser() -> Parser:
     parser = Parser(
         fields=lambda: field_names(RunConfig),
         prog="python -m sagd_jax.spectrum",
-        description="The power spectrum of a data set.",
+        description="The power spectrum of a data set: the radial profile with its standard errors, the "
+        "power law that fits it, and the bands, wedges and lines that stand out.",
+        epilog="Writes into --out: spectrum.png, spectrum.json, power.npy; noise spectra for these data, "
+        "equal_snr.npy and, where something stands out, omission.npy (--per_class: classes.npy); and "
+        "noise_config.py, the lines of a config that use them. Any field of the section data of the "
+        "config can be set: --config.data.dir=PICTURES.",
     )
-    parser.add_argument("--config", required=True, help="config file; its section data is used")
+    parser.add_argument(
+        "--config", required=True, help="its section data is used: digits, or a file"
+    )
     parser.add_argument("--out", required=True, help="folder for the results")
     parser.add_argument("--num_examples", type=int, default=10_000, help="at most this many")
     parser.add_argument("--mean", choices=MEANS, default="channel", help="what is subtracted")

@@ -53,7 +53,11 @@ def _parser() -> Parser:
         add_help=False,
     )
     parser.add_config_help(_reference)
-    parser.add_argument("--config", required=True, help="a file such as configs/digits.py")
+    parser.add_argument(
+        "--config",
+        required=True,
+        help="a file, or the name of one of those that come with it: digits",
+    )
     parser.add_argument("--workdir", required=True, help="directory of the run")
     parser.add_argument("--init_from", help="start from the weights of this other workdir")
     parser.add_argument(

@@ -29,12 +29,16 @@ from sagd_jax.system import schema
 from sagd_jax.system.errors import one_line
 from sagd_jax.system.schema import ConfigError
 
+# `configs/` of the source tree, to which a link leads from the package; files in an installed one.
+READY = Path(__file__).parents[1] / "configs"
+
 
 def read_config(path: str, overrides: Sequence[str] = ()) -> RunConfig:
     """Runs a config file, applies overrides, and checks the result.
 
     Args:
-      path: a Python file with `get_config()`, which returns a ConfigDict, a mapping or a RunConfig.
+      path: a Python file with `get_config()`, which returns a ConfigDict, a mapping or a RunConfig; or
+        the name of one that comes with the package, `digits`.
       overrides: flags of the form `--config.section.field=value`.
 
     Raises:
@@ -46,13 +50,24 @@ def read_config(path: str, overrides: Sequence[str] = ()) -> RunConfig:
     return schema.build(RunConfig, values)
 
 
+def ready_configs() -> list[str]:
+    """The names of the configs that come with the package.
+
+    >>> "digits" in ready_configs()
+    True
+    """
+    return sorted(path.stem for path in READY.glob("*.py"))
+
+
 def _run_config_file(path: str) -> dict[str, Any]:
     file = Path(path)
+    if not file.is_file() and not file.is_dir() and path in ready_configs():
+        file = READY / f"{path}.py"
     if not file.is_file():
         folder = file if file.is_dir() else file.parent
-        if not file.is_dir() and str(folder) == "." and Path("configs").is_dir():
-            folder = Path("configs")
         near = sorted(str(p) for p in folder.glob("*.py")) if folder.is_dir() else []
+        if not file.is_dir() and str(folder) == ".":
+            near = ready_configs()
         found = f"there are: {', '.join(near)}" if near else "expected a Python file"
         state = "this is a folder" if file.is_dir() else "no such file"
         raise ConfigError(f"--config={path}: {state}; {found}")
@@ -67,7 +82,9 @@ def _run_config_file(path: str) -> dict[str, Any]:
         raise ConfigError(f"--config={path}: line {error.lineno}: {error.msg}") from error
     except Exception as error:
         # A fault in somebody's file: its own line is what helps, not our traceback.
-        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
+        lines = [
+            f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)
+        ]
         where = f"line {lines[-1]}: " if lines else ""
         words = str(error).strip().strip("\"'").replace("\\n", " ")
         reason = one_line(words) or "failed"

@@ -1,6 +1,6 @@
 """From a work directory back to a network, a process and a denoiser.
 
-The sampler, the likelihood program and research code all come in here. Only what the checkpoint
+The source of all is a checkpoint: the sampler, the likelihood program and research code come in here. Only what the checkpoint
 holds is used, every file of it is verified first, and only the weights that are asked for are read.
 """
 
@@ -81,7 +81,7 @@ class Run:
     def denoiser(
         self, label: jax.Array | None = None, kind: ArrayLike | None = None
     ) -> Callable[[jax.Array, jax.Array], jax.Array]:
-        """`(x_t, t) -> prediction` for labels of shape `(batch,)`; None: no class.
+        """`(x_t, t) -> prediction` for a `label` of shape `(batch,)`; None: no class.
 
         Where examples have kinds (`schedules/capped.py`), it is of those of `kind`, one or `(batch,)`; None:
         of the kind of `diffusion`, as which samples are drawn. It says its kind of prediction itself, so that `sample` and `log_likelihood` need not be told.

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sagd_jax.system.files import write_whole
+from sagd_jax.system.late import optional
 
 
 def write_wav(path: str | Path, x: np.ndarray, sample_rate: float) -> None:
@@ -19,7 +20,8 @@ def write_wav(path: str | Path, x: np.ndarray, sample_rate: float) -> None:
       ValueError: for another shape, values that are not finite, or a sample rate that is not a whole
         number.
     """
-    import soundfile
+    with optional("writing WAV files"):
+        import soundfile
 
     x = np.asarray(x, np.float32)
     if x.ndim != 2:
@@ -42,7 +44,8 @@ def write_gif(path: str | Path, x: np.ndarray, frame_rate: float) -> None:
     Raises:
       ValueError: for another shape or dtype, or a frame rate that is not positive.
     """
-    from PIL import Image
+    with optional("writing GIF files"):
+        from PIL import Image
 
     x = np.asarray(x)
     if x.ndim != 4 or x.shape[-1] not in (1, 3) or x.dtype != np.uint8:

@@ -14,6 +14,7 @@ from sagd_jax.show import pictures
 from sagd_jax.spectral.analysis import Analysis
 from sagd_jax.spectral.frequencies import frequency_vectors
 from sagd_jax.spectral.power_spectrum import radial_profile
+from sagd_jax.system.late import optional
 
 _MOST_LABELS = 8  # of a logarithmic axis
 _RINGS = 48  # of a map over the radius, at most
@@ -93,7 +94,8 @@ def _plot_plane(axes: Any, values: np.ndarray, analysis: Analysis) -> Any:
 
 def _label_logarithmic(axis: Any) -> None:
     """Few labels, as plain numbers: those of matplotlib overlap where the range is short."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+    with optional("plotting"):
+        from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
     low, high = axis.get_view_interval()
     for steps in ((1,), (1, 2, 5), range(1, 10)):
@@ -221,6 +223,7 @@ def _edges(centres: np.ndarray) -> np.ndarray:
 
 
 def _new_figure(size: tuple[float, float]) -> Any:
-    from matplotlib.figure import Figure
+    with optional("plotting"):
+        from matplotlib.figure import Figure
 
     return Figure(figsize=size, layout="constrained")

@@ -44,7 +44,7 @@ _NEARLY_FLAT, _CURVED = 1, 2
 
 @dataclasses.dataclass(frozen=True)
 class Anomaly:
-    """Frequencies with more power than the smooth spectrum around them.
+    """Frequencies with more power than the smooth spectrum around them, as `find_anomalies` lists them.
 
     Attributes:
       kind: `"band"`, `"wedge"` or `"line"`.
@@ -123,6 +123,7 @@ def suggested_mask(
     """The bins that stay once all anomalies are omitted, with a margin.
 
     Args:
+      spectrum, anomalies: as for `find_anomalies`, and what it returns.
       margin: bins this near (in bins, Euclidean) go too. The zero frequency stays.
 
     Returns:

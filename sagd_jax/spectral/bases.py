@@ -115,7 +115,7 @@ class Basis(abc.ABC):
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class Fourier(Basis):
-    """The Hartley transform of the DFT over all spatial axes; its own inverse."""
+    """The Hartley transform of the DFT over all spatial axes; its own inverse. See `fourier`."""
 
     spatial_shape: tuple[int, ...]
 
@@ -136,7 +136,7 @@ class Fourier(Basis):
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class Cosine(Basis):
-    """The orthonormal DCT-II along each axis."""
+    """The orthonormal DCT-II along each axis. See `cosine`."""
 
     spatial_shape: tuple[int, ...]
 
@@ -158,7 +158,7 @@ class Cosine(Basis):
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class Haar(Basis):
-    """Haar wavelets of full depth along each axis."""
+    """Haar wavelets of full depth along each axis. See `haar`."""
 
     spatial_shape: tuple[int, ...]
 
@@ -184,7 +184,7 @@ class Haar(Basis):
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class Sites(Basis):
-    """The sites themselves."""
+    """The sites themselves. See `sites`."""
 
     spatial_shape: tuple[int, ...]
 
@@ -197,13 +197,14 @@ class Sites(Basis):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Channels(Basis):
-    """An orthogonal matrix over the channels, then another basis over the sites."""
+    """An orthogonal matrix over the channels, then another basis over the sites. See `channels`."""
 
     mixing: jax.Array
     basis: Basis
 
     @property
     def spatial_shape(self):  # type: ignore[override]
+        """Sizes of the spatial axes, those of the basis over the sites."""
         return self.basis.spatial_shape
 
     @property
@@ -220,7 +221,10 @@ class Channels(Basis):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Matrix(Basis):
-    """An orthogonal matrix over all sites and channels, in the order of `x.reshape(-1)`."""
+    """An orthogonal matrix over all sites and channels, in the order of `x.reshape(-1)`.
+
+    See `matrix`.
+    """
 
     rows: jax.Array
     spatial_shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
@@ -243,6 +247,9 @@ class Matrix(Basis):
 def fourier(spatial_shape: Sequence[int]) -> Fourier:
     """Fourier coordinates, real: the Hartley transform of the DFT over one to three axes.
 
+    Args:
+      spatial_shape: one to three sizes.
+
     Raises:
       ValueError: for a malformed shape.
 
@@ -260,14 +267,24 @@ def cosine(spatial_shape: Sequence[int]) -> Cosine:
 
     Its lowest frequency is 1 / (2 n), half of Fourier's.
 
+    Args:
+      spatial_shape: one to three sizes.
+
     Raises:
       ValueError: for a malformed shape.
+
+    >>> import sagd_jax as sagd
+    >>> sagd.bases.cosine((4,)).radius[:, 0]  # cycles per sample
+    array([0.   , 0.125, 0.25 , 0.375])
     """
     return Cosine(check_spatial_shape(spatial_shape))
 
 
 def haar(spatial_shape: Sequence[int]) -> Haar:
     """Haar wavelets of full depth per axis: place and scale at once.
+
+    Args:
+      spatial_shape: one to three sizes.
 
     Raises:
       ValueError: for a malformed shape, or a size that is not a power of two.
@@ -287,8 +304,16 @@ def haar(spatial_shape: Sequence[int]) -> Haar:
 def sites(spatial_shape: Sequence[int]) -> Sites:
     """The identity: a variance per site, for noise maps over a picture.
 
+    Args:
+      spatial_shape: one to three sizes.
+
     Raises:
       ValueError: for a malformed shape.
+
+    >>> import jax.numpy as jnp, sagd_jax as sagd
+    >>> x = jnp.arange(4.0).reshape(1, 4, 1)
+    >>> bool((sagd.bases.sites((4,)).forward(x) == x).all())
+    True
     """
     return Sites(check_spatial_shape(spatial_shape))
 

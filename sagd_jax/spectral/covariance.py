@@ -40,7 +40,7 @@ from sagd_jax.spectral.half_grid import grid_size, hermitian_multiplicity, whole
 
 
 class Covariance(abc.ABC):
-    """A covariance that is diagonal in some basis: what all of them can do.
+    """A covariance that is diagonal in some basis: what all of them can do. See `FourierCovariance`.
 
     `variance` holds lambda, with a channel axis last. With one axis more in front, `(batch, ...)`, it is
     a covariance for each example of signals `(batch, *spatial, channels)` (`CovarianceStack.at`).

@@ -42,6 +42,7 @@ class DiagonalCovariance(Covariance):
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        """Sizes of the spatial axes, those of the basis."""
         return self.basis.spatial_shape
 
     def coefficients(self, basis: Basis) -> jax.Array:

@@ -26,7 +26,15 @@ BASES = ("fourier", "cosine")  # whose coordinates have a frequency along each a
 def frequency_vectors(
     spatial_shape: Sequence[int], basis: str = "fourier"
 ) -> tuple[np.ndarray, ...]:
-    """Signed frequency along each axis in cycles per sample, broadcastable to the grid of the basis."""
+    """Signed frequency along each axis in cycles per sample, broadcastable to the grid of the basis.
+
+    Args:
+      spatial_shape: one to three sizes.
+      basis: "fourier", on the half grid, or "cosine", on the whole one.
+
+    >>> [f.shape for f in frequency_vectors((4, 6))]
+    [(4, 1), (1, 4)]
+    """
     check_choice("basis", basis, BASES)
     shape = check_spatial_shape(spatial_shape)
     axes: list[np.ndarray]
@@ -111,7 +119,19 @@ def check_rates(
 
 
 def in_wedge(spatial_shape: Sequence[int], direction: ArrayLike, width: float) -> np.ndarray:
-    """Which bins of the half grid lie within `width / 2` degrees of +-`direction`; never DC."""
+    """Which bins of the half grid lie within `width / 2` degrees of +-`direction`; never DC.
+
+    Args:
+      spatial_shape: one to three sizes.
+      direction: a vector of as many numbers, of any length.
+      width: in degrees.
+
+    >>> in_wedge((4, 4), (0, 1), 10).astype(int)  # along the last axis
+    array([[0, 1, 1],
+           [0, 0, 0],
+           [0, 0, 0],
+           [0, 0, 0]])
+    """
     axis = np.asarray(direction, np.float64) / np.linalg.norm(np.asarray(direction, np.float64))
     vectors = frequency_vectors(spatial_shape)
     radius = radial_frequency(spatial_shape)

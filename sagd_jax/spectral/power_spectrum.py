@@ -13,6 +13,9 @@ examples than sites.
 
 In another basis B of `bases.py` (the cosine one has no periodic borders, so no taper is needed) S is the
 mean of the squares of the coordinates B (x - m), on the basis' whole grid.
+
+Sources: the periodogram with a Hann taper, Welch 1967; V is the variance of the innovation, the reciprocal of
+the spectrum's inverse (Capon 1969).
 """
 
 from __future__ import annotations
@@ -74,7 +77,10 @@ class PowerSpectrum:
 
 @dataclasses.dataclass(frozen=True)
 class PowerLaw:
-    """S(f) = scale r(f)^(2 alpha), r in cycles per sample: `alpha` as in `spectra.power_law`."""
+    """S(f) = scale r(f)^(2 alpha), r in cycles per sample: `alpha` as for `spectra.power_law`.
+
+    Made by `fit_power_law`; `standard_error` is that of alpha, `scale` the power at r = 1.
+    """
 
     alpha: float
     standard_error: float
@@ -192,9 +198,19 @@ def variance_in(batches: np.ndarray | Iterable[np.ndarray], basis: Basis) -> np.
 def radial_profile(spectrum: PowerSpectrum) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean over directions and channels, in rings one bin of the longest axis wide.
 
+    Args:
+      spectrum: of `estimate`.
+
     Returns:
       (radius, power, standard error of the power): float64 `(rings,)`, radius in cycles per sample;
       the zero frequency is left out.
+
+    >>> x = np.random.default_rng(0).normal(size=(100, 8, 1))
+    >>> radius, power, error = radial_profile(estimate(x, window="none"))
+    >>> radius
+    array([0.125, 0.25 , 0.375, 0.5  ])
+    >>> bool(np.all(np.abs(power - 1) < 5 * error))
+    True
     """
     grid = _Grid.of(spectrum)
     radius = grid.radius
@@ -250,7 +266,13 @@ def fit_power_law(spectrum: PowerSpectrum, omit: np.ndarray | None = None) -> Po
 
 
 def energy_share(spectrum: PowerSpectrum, mask: np.ndarray) -> float:
-    """Share of the data's energy about its mean that lies in `mask`, bool on the grid of its power."""
+    """Share of the data's energy about its mean that lies in `mask`, bool on the grid of its power.
+
+    >>> x = np.random.default_rng(0).normal(size=(100, 8, 1))
+    >>> spectrum = estimate(x, window="none")
+    >>> energy_share(spectrum, np.ones(5, bool))
+    1.0
+    """
     energy = spectrum.power.mean(axis=-1) * _Grid.of(spectrum).multiplicity
     return float(energy[mask].sum() / energy.sum())
 

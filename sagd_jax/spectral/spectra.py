@@ -64,6 +64,9 @@ _SYMMETRY_TOLERANCE = 1e-5
 def white(spatial_shape: Sequence[int]) -> FourierCovariance:
     """Isotropic noise: Sigma = I.
 
+    Args:
+      spatial_shape: one to three sizes.
+
     >>> import sagd_jax as sagd
     >>> sagd.white((8,)).variance[:, 0]
     Array([1., 1., 1., 1., 1.], dtype=float32)
@@ -112,8 +115,18 @@ def exponential(spatial_shape: Sequence[int], beta: float, *, basis: str = "four
     beta > 0 tilts the noise to low frequencies, beta < 0 to high ones, 0 is white. The power falls like
     exp(-2 beta r^2). In the basis `"cosine"` the lowest r is 1 / (2 n), half of Fourier's.
 
+    Args:
+      spatial_shape: one to three sizes.
+      beta: any number.
+      basis: "fourier" or "cosine".
+
     Raises:
       ValueError: for a beta so large that part of the spectrum underflows float32.
+
+    >>> import sagd_jax as sagd
+    >>> variance = sagd.exponential((8,), beta=2.0).variance[:, 0]
+    >>> round(float(variance[-1] / variance[0]), 4)  # exp(-4 / 4)
+    0.3679
     """
     beta = arguments.number("beta", beta)
     exponent = -beta * radial_frequency(spatial_shape, basis=basis) ** 2
@@ -433,7 +446,11 @@ def from_amplitude(
 ) -> Covariance:
     """Noise with the amplitude w(f) on the half grid (no channel axis), normalised by equation (4).
 
-    With `basis="cosine"` the amplitude is on the whole grid of that basis.
+    With `basis="cosine"` the amplitude is on the whole grid of that basis. `spatial_shape`: one to three
+    sizes.
+
+    Raises:
+      ValueError: for an amplitude of another shape, or one that is not finite, or zero everywhere.
 
     >>> import sagd_jax as sagd
     >>> radius = sagd.radial_frequency((8, 8))
@@ -452,7 +469,7 @@ def from_amplitude(
 def from_log_amplitude(
     log_amplitude: np.ndarray, spatial_shape: Sequence[int], what: str, basis: str = "fourier"
 ) -> Covariance:
-    """`from_amplitude`, given its logarithm; `what` names it in errors."""
+    """As `from_amplitude`, given its logarithm, which may be large; `what` names it in errors."""
     # Relative to the largest weight, so that only a spectrum whose own range is too wide is
     # refused.
     log_power = 2 * (log_amplitude - log_amplitude.max())

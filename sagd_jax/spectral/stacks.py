@@ -1,4 +1,4 @@
-"""One covariance for each example: per class, or per kind of corruption."""
+"""One covariance, equation (4) of `covariance.py`, for each example: per class, or per kind of corruption."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sagd_jax.spectral.diagonal import DiagonalCovariance, in_one_basis
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class CovarianceStack:
-    """Several covariances of one grid, from which `at` takes one per example; made by `stack`.
+    """Several covariances of one grid, from which `at` takes one per example; see `stack`.
 
     It is no covariance itself: `Diffusion.at` chooses.
 
@@ -53,6 +53,7 @@ class CovarianceStack:
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:
+        """Sizes of the spatial axes, the same for all."""
         return self.members.spatial_shape
 
     @property

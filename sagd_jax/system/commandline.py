@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import contextvars
 import difflib
 import errno
 import logging
@@ -27,6 +28,25 @@ _OF_PLACES = (
 )  # fmt: skip
 
 
+# The command that a program was started by where that is not its own name: `sagd train`.
+called_as: contextvars.ContextVar[str | None] = contextvars.ContextVar("called_as", default=None)
+
+
+class _Help(argparse.HelpFormatter):
+    """Help that fits a screen: a usage of one line, and what a flag does beside it."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=26, width=100)
+
+    def _get_default_metavar_for_optional(self, action):  # type: ignore[override]
+        return action.dest.rpartition("_")[2].upper() if action.type is None else "N"
+
+    def _format_usage(self, usage, actions, groups, prefix):  # type: ignore[override]
+        required = [action for action in actions if action.required]
+        words = super()._format_usage(usage, required, [], prefix).rstrip()
+        return f"{words} [flags]\n\n"
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that takes no abbreviations and complains in one line.
 
@@ -37,7 +57,8 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, fields: Callable[[], Sequence[str]] = tuple, **options) -> None:
-        super().__init__(allow_abbrev=False, **options)
+        options["prog"] = called_as.get() or options.get("prog")
+        super().__init__(allow_abbrev=False, **{"formatter_class": _Help, **options})
         self._fields = fields
 
     def error(self, message: str) -> NoReturn:
@@ -99,7 +120,7 @@ class Parser(argparse.ArgumentParser):
         known = [flag for action in self._actions for flag in action.option_strings]
         fields = [f"{_OVERRIDE}{name}" for name in self._fields()]
         name, equals, value = rest[0].partition("=")
-        close = _nearest(name, [*known, *fields])
+        close = nearest(name, [*known, *fields])
         if f"{_OVERRIDE}{name}" in fields:
             close = [f"{_OVERRIDE}{name}"]
         # With its value, where there is one way to read it.
@@ -108,7 +129,7 @@ class Parser(argparse.ArgumentParser):
         self.error(f"unknown argument {rest[0]!r}{hint}")
 
 
-def _nearest(name: str, known: Sequence[str], most: int = 3) -> list[str]:
+def nearest(name: str, known: Sequence[str], most: int = 3) -> list[str]:
     """The flags whose names are like this one, as a whole or in their last part; the nearest first."""
     asked = name.lstrip("-").replace("-", "_")
     likeness = {}

@@ -11,6 +11,8 @@ import uuid
 
 import numpy as np
 
+from sagd_jax.system.late import optional
+
 _FLUSH_EVERY = 30.0  # seconds
 
 
@@ -26,9 +28,10 @@ class Board:
     """
 
     def __init__(self, folder: str, step: int) -> None:
-        from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import SessionLog
-        from tensorboardX.record_writer import directory_check
+        with optional("config.log.tensorboard"):
+            from tensorboardX.event_file_writer import EventsWriter
+            from tensorboardX.proto.event_pb2 import SessionLog
+            from tensorboardX.record_writer import directory_check
 
         directory_check(folder)
         # The library's own name has whole seconds, in which a run may have gone back and begun anew.
@@ -38,7 +41,8 @@ class Board:
 
     def scalars(self, values: dict[str, float], step: int) -> None:
         """Numbers by name."""
-        from tensorboardX import summary
+        with optional("config.log.tensorboard"):
+            from tensorboardX import summary
 
         for name, value in values.items():
             self._add(step, summary=summary.scalar(name, value))
@@ -46,7 +50,8 @@ class Board:
 
     def image(self, name: str, picture: np.ndarray, step: int) -> None:
         """A picture `(height, width, 3)`, uint8."""
-        from tensorboardX import summary
+        with optional("config.log.tensorboard"):
+            from tensorboardX import summary
 
         self._add(step, summary=summary.image(name, picture, dataformats="HWC"))
         self._flush_at_times()
@@ -61,6 +66,7 @@ class Board:
             self._events.flush()
 
     def _add(self, step: int, **content: object) -> None:
-        from tensorboardX.proto.event_pb2 import Event
+        with optional("config.log.tensorboard"):
+            from tensorboardX.proto.event_pb2 import Event
 
         self._events.write_event(Event(wall_time=time.time(), step=step, **content))

@@ -26,6 +26,7 @@ from sagd_jax.run.items import MAX_ARRAYS_BYTES
 from sagd_jax.run.noise import MAKE_ANEW
 from sagd_jax.run.record import Record, describe_run, identified, require_readable
 from sagd_jax.system import compiler
+from sagd_jax.system.late import require
 from sagd_jax.system.schema import ConfigError
 from sagd_jax.training.actions import Action, Parts
 from sagd_jax.training.evaluation import Evaluation
@@ -80,7 +81,10 @@ def prepare(config: RunConfig, source: Source) -> Prepared:
 
     Raises:
       ConfigError: one line saying what does not fit together.
+      MissingExtraError: TensorBoard is asked for, and its package is not installed.
     """
+    if config.log.tensorboard:
+        require("tensorboardX", "config.log.tensorboard=True")
     if config.train.batch_size > len(source):
         raise ConfigError(
             f"config.train.batch_size={config.train.batch_size}: the data has only {len(source)} "

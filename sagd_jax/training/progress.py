@@ -20,8 +20,8 @@ from typing import Any, Self
 import jax
 import numpy as np
 from etils import epath
-from tqdm import tqdm
 
+from sagd_jax.show.bars import bar_class
 from sagd_jax.system.files import PlaceError, write_whole
 from sagd_jax.training import quarters
 from sagd_jax.training.board import Board
@@ -52,7 +52,7 @@ class Progress:
         self._file: Any = None
         self._board: Board | None = None
         # On a terminal only: in a log file the lines below say the same.
-        self._bar = tqdm(
+        self._bar = bar_class()(
             total=stop,
             initial=start,
             unit="step",
@@ -87,7 +87,7 @@ class Progress:
     def say(self, line: str) -> None:
         """Prints a line, above the progress bar if there is one."""
         if self._active:
-            tqdm.write(line)
+            self._bar.write(line)
             sys.stdout.flush()  # a log file should show it now
 
     def advance(self, step: int) -> None:

@@ -62,7 +62,7 @@ class Schedule(abc.ABC):
         return 2 * (jnp.log(self.alpha(t)) - jnp.log(self.sigma(t)))
 
     def time(self, log_snr: ArrayLike) -> jax.Array:
-        """The t with this log-SNR; values beyond the schedule's range give its nearest end.
+        """The t with this `log_snr`; values beyond the schedule's range give its nearest end.
 
         By bisection, which every schedule can do; one that knows its inverse overrides it.
         """
@@ -111,5 +111,6 @@ def _derivative(function, t):
 
 
 def as_float(t: ArrayLike) -> jax.Array:
+    """Times as floats: whole numbers become float32."""
     t = jnp.asarray(t)
     return t if jnp.issubdtype(t.dtype, jnp.floating) else t.astype(jnp.float32)

@@ -22,7 +22,7 @@ from sagd_jax.system import kinds, schema
 
 @dataclasses.dataclass(frozen=True)
 class LinearBeta(Schedule):
-    """The discrete DDPM table at t = (i + 1) / num_steps, log alpha-bar linear in between."""
+    """The discrete DDPM table at t = (i + 1) / num_steps, log alpha-bar linear in between. See `linear_beta`."""
 
     beta_min: float
     beta_max: float
@@ -63,7 +63,7 @@ class LinearBeta(Schedule):
 
 @dataclasses.dataclass(frozen=True)
 class Cosine(Schedule):
-    """alpha = cos(pi t / 2), clipped to alpha >= `alpha_min`; alpha^2 + sigma^2 = 1."""
+    """alpha = cos(pi t / 2), clipped to alpha >= `alpha_min`; alpha^2 + sigma^2 = 1. See `cosine`."""
 
     alpha_min: float = 1e-2
 
@@ -96,7 +96,10 @@ class Cosine(Schedule):
 
 @dataclasses.dataclass(frozen=True)
 class RectifiedFlow(Schedule):
-    """alpha = 1 - t, sigma = t; alpha(1) = 0, so the network must predict x0, v or velocity."""
+    """alpha = 1 - t, sigma = t; alpha(1) = 0, so the network must predict x0, v or velocity.
+
+    See `rectified_flow`.
+    """
 
     def alpha(self, t):
         return 1 - as_float(t)
@@ -110,7 +113,7 @@ class RectifiedFlow(Schedule):
 
 @dataclasses.dataclass(frozen=True)
 class Edm(Schedule):
-    """alpha = 1, sigma = sigma_max t^rho."""
+    """alpha = 1, sigma = sigma_max t^rho. See `edm`."""
 
     sigma_max: float
     rho: float
@@ -201,12 +204,20 @@ def linear_beta(
 
 
 def cosine() -> Cosine:
-    """alpha = cos(pi t / 2), clipped to alpha >= 1e-2 (from t = 0.9936 on nothing changes)."""
+    """alpha = cos(pi t / 2), clipped to alpha >= 1e-2 (from t = 0.9936 on nothing changes).
+
+    >>> round(float(cosine().alpha(0.5)), 4)
+    0.7071
+    """
     return Cosine()
 
 
 def rectified_flow() -> RectifiedFlow:
-    """alpha = 1 - t, sigma = t: straight lines from data to noise."""
+    """alpha = 1 - t, sigma = t: straight lines from data to noise.
+
+    >>> float(rectified_flow().sigma(0.25))
+    0.25
+    """
     return RectifiedFlow()
 
 
@@ -215,6 +226,9 @@ def edm(sigma_max: float = 80.0, rho: float = 7.0) -> Edm:
 
     Raises:
       ValueError: unless sigma_max > 0 and rho >= 1.
+
+    >>> float(edm(sigma_max=2.0, rho=1.0).sigma(0.5))
+    1.0
     """
     sigma_max, rho = arguments.number("sigma_max", sigma_max), arguments.number("rho", rho)
     if sigma_max <= 0:

@@ -83,7 +83,7 @@ class SpectralSchedule(Schedule):
         return RectifiedFlow()
 
     def time(self, log_snr: ArrayLike) -> jax.Array:
-        """Of the clock: a coordinate's own may stand still."""
+        """The t with this `log_snr` of the clock: a coordinate's own may stand still."""
         return self.clock.time(log_snr)
 
     @property
