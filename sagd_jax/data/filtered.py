@@ -26,7 +26,15 @@ class Filtered(Source):
     def __init__(self, source: Source, kept: Covariance):
         """Wraps `source`; `kept` has its spatial shape."""
         self._source = source
-        for name in ("shape", "dtype", "value_range", "kind", "num_classes", "sample_rate", "kinds"):
+        for name in (
+            "shape",
+            "dtype",
+            "value_range",
+            "kind",
+            "num_classes",
+            "sample_rate",
+            "kinds",
+        ):
             setattr(self, name, getattr(source, name))
         self.in_memory = source.in_memory
         self.identity = source.fingerprint

@@ -165,6 +165,8 @@ def _learned_slope(
         log_snr_min=log_snr_min,
         path=np.array([slope]),
     )
+
+
 def _capped(
     inputs: Inputs,
     base: str,

@@ -28,8 +28,8 @@ from sagd_jax.run.saved import load_run
 from sagd_jax.system import processes
 from sagd_jax.system.compilation_cache import announced
 from sagd_jax.system.schema import ConfigError
-from sagd_jax.training.fresh import evaluate
 from sagd_jax.training.fitting import needs_network, require_fitting
+from sagd_jax.training.fresh import evaluate
 from sagd_jax.training.prepare import Prepared
 from sagd_jax.training.step import State, initial_state
 

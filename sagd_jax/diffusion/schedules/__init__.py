@@ -7,6 +7,7 @@ has the levels of corrupted examples, `learned.py` paths with parameters.
 
 from sagd_jax.diffusion.schedules.base import Schedule
 from sagd_jax.diffusion.schedules.blurs import Blurring, Heat, blurring, heat
+from sagd_jax.diffusion.schedules.capped import Capped, capped
 from sagd_jax.diffusion.schedules.learned import (
     Learned,
     LearnedSchedule,
@@ -14,7 +15,6 @@ from sagd_jax.diffusion.schedules.learned import (
     learned,
     learned_slope,
 )
-from sagd_jax.diffusion.schedules.capped import Capped, capped
 from sagd_jax.diffusion.schedules.paths import (
     Hierarchical,
     Moving,
