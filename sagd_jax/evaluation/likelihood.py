@@ -22,7 +22,7 @@ from sagd_jax.run import layout
 from sagd_jax.run.denoiser import of_kinds
 from sagd_jax.run.record import DataRecord
 from sagd_jax.run.saved import Run
-from sagd_jax.system import schema
+from sagd_jax.system import compiler, schema
 
 
 def evaluate(
@@ -66,7 +66,11 @@ def evaluate(
     noise_key, probe_key = jax.random.split(jax.random.key(seed))
     width = bin_width(record.data)
 
-    @functools.partial(jax.jit, out_shardings=layout.replicated(mesh))
+    @functools.partial(
+        jax.jit,
+        out_shardings=layout.replicated(mesh),
+        compiler_options=compiler.of_networks(),
+    )
     def nats_of(params: Any, raw: jax.Array, label: jax.Array, offset: jax.Array) -> jax.Array:
         x = normalise(raw, record.data.value_range)
         if record.data.dtype == "uint8":
