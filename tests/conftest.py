@@ -17,20 +17,18 @@ QUICK = (
 
 
 def known(flags):
-    """Whether this XLA knows the flags; one that does not ends the process."""
+    """Those of the flags that this XLA knows; it ends a process that has others, and names them."""
     probe = "import jax; jax.devices()"
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": " ".join(flags)}
-    return not subprocess.run(
-        [sys.executable, "-c", probe], env=environment, capture_output=True
-    ).returncode
+    done = subprocess.run([sys.executable, "-c", probe], env=environment, capture_output=True)
+    return [flag for flag in flags if not done.returncode or flag.encode() not in done.stderr]
 
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["SAGD_JAX_DECODED_CACHE"] = "off"
 os.environ["SAGD_JAX_COMPILATION_CACHE"] = "off"  # nothing is written into anybody's home
 if QUICK[0] not in os.environ.get("XLA_FLAGS", ""):  # the workers have it from the first process
-    chosen = QUICK if known(QUICK) else [flag for flag in QUICK if known([flag])]
-    os.environ["XLA_FLAGS"] = " ".join([*chosen, os.environ.get("XLA_FLAGS", "")]).strip()
+    os.environ["XLA_FLAGS"] = " ".join([*known(QUICK), os.environ.get("XLA_FLAGS", "")]).strip()
 
 gc.set_threshold(50_000, 20, 50)  # traces are many small objects, few of them garbage
 

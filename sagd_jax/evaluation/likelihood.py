@@ -23,7 +23,7 @@ from sagd_jax.run import layout
 from sagd_jax.run.denoiser import of_kinds
 from sagd_jax.run.record import DataRecord
 from sagd_jax.run.saved import Run
-from sagd_jax.system import schema
+from sagd_jax.system import compiler, schema
 
 
 def evaluate(
@@ -124,7 +124,11 @@ def _by_batches(
     split = layout.batch_sharding(mesh)
     rows = layout.local_rows(split, batch)
 
-    @functools.partial(jax.jit, out_shardings=layout.replicated(mesh))
+    @functools.partial(
+        jax.jit,
+        out_shardings=layout.replicated(mesh),
+        compiler_options=compiler.of_networks(),
+    )
     def compiled(params: Any, raw: jax.Array, label: jax.Array, offset: jax.Array) -> jax.Array:
         return nats_of(params, normalise(raw, run.record.data.value_range), label, offset)
 

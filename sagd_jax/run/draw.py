@@ -27,7 +27,7 @@ from sagd_jax.diffusion.schedules import Capped
 from sagd_jax.run.denoiser import as_denoiser, of_kinds, with_path
 from sagd_jax.run.layout import batch_sharding, replicated, rounded_up
 from sagd_jax.run.record import Record
-from sagd_jax.system import schema
+from sagd_jax.system import compiler, schema
 from sagd_jax.system.errors import ForPeople
 
 FAR = 0.05  # of the range: what is cut off by more is no rounding, and visible
@@ -287,7 +287,7 @@ def compile_draw(
         finite = jnp.isfinite(x) & jnp.isfinite(raw.astype(jnp.float32))
         return raw, finite.all(axes), far.sum(axes)
 
-    return jax.jit(draw, out_shardings=out or split)
+    return jax.jit(draw, out_shardings=out or split, compiler_options=compiler.of_networks())
 
 
 def _clip_and_mark(x0: jax.Array) -> jax.Array:

@@ -26,6 +26,15 @@ def options(platform: str, **wanted: Any) -> dict[str, Any] | None:
     }
 
 
+def of_networks() -> dict[str, Any] | None:
+    """`options` of programs that hold a network, such as a training step, on the default devices.
+
+    The compiler takes a fifth less time, and the program neither gives other numbers nor takes longer:
+    what the level is for, XLA does before, or it is in library calls.
+    """
+    return options(jax.default_backend(), xla_backend_optimization_level=1)
+
+
 @functools.cache
 def _is_known(name: str, value: Any) -> bool:
     program = jax.jit(lambda x: x, compiler_options={name: value})

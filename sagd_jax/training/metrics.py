@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from sagd_jax.run import layout
+from sagd_jax.system import compiler
 from sagd_jax.system.errors import check_choice
 from sagd_jax.system.schema import ConfigError
 from sagd_jax.training.actions import Action, Moment, Parts
@@ -42,7 +43,11 @@ def ema_loss(parts: Parts) -> Metric:
             name: jax.make_array_from_process_local_data(split, examples[name]) for name in FIELDS
         }
 
-    @functools.partial(jax.jit, out_shardings=layout.replicated(parts.mesh))
+    @functools.partial(
+        jax.jit,
+        out_shardings=layout.replicated(parts.mesh),
+        compiler_options=compiler.of_networks(),
+    )
     def loss(ema, batch, step):
         drawn = objective.draw({**batch, "step": step}, *jax.random.split(key, 3))
         return objective.loss(ema, ema, drawn, None)[0]
