@@ -26,9 +26,10 @@ print([name for name in {HEAVY} if name in sys.modules])
 def test_training_never_imports_tensorflow_or_torch(tmp_path):
     code = """
 import sys
-from sagd_jax.programs import inspect, likelihood, sample, spectrum, train
+from sagd_jax.programs import evaluate, inspect, likelihood, sample, spectrum, train
 from sagd_jax.run.config_file import read_config
-import sagd_jax.evaluation.likelihood, sagd_jax.run.draw, sagd_jax.training.loop
+import sagd_jax.evaluation.bench, sagd_jax.evaluation.likelihood, sagd_jax.programs.evaluated_samples
+import sagd_jax.run.draw, sagd_jax.training.loop
 print([name for name in ("tensorflow", "torch") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -9,10 +9,11 @@ over examples. Between samples 1 and data 2, with weights w of sum 1,
 An example's energies go together, so their covariance counts: with z_i = e_i / P - 1,
 V = Cov(z1) / n1 + Cov(z2) / n2 is that of the estimate of delta, and W = diag(w),
 
-    E[D^2 estimated] = D^2 + tr(W V),   Var = 4 delta^T W V W delta + 2 tr(W V W V),
+    E[D^2 estimated] = D^2 + tr(W V),   Var(D^2) = 4 c D^2 + 2 tr(W V W V),
 
-where the estimate of the first term of Var holds the second twice too often. The traces come from pairs of
-different examples, so there may be more bins than examples.
+with c = delta^T W V W delta / delta^T W delta. The interval holds all D^2 that this variance does not
+refuse, since one about the estimate with the variance at the estimate is too short where that is too low.
+The traces come from pairs of different examples, so there may be more bins than examples.
 """
 
 from __future__ import annotations
@@ -107,11 +108,17 @@ def distance_of_energies(
     # The log of a mean is low by half its relative variance.
     bias = [np.square(z / root).sum(axis=0) / (2 * len(z) * (len(z) - 1)) for z in rows]
     delta = delta + bias[0] - bias[1]
-    squared = float(np.square(delta) @ weights) - sum(own)
-    variance = max(4 * sum(along) - 2 * traces, 2 * traces, 0.0)
-    error = float(np.sqrt(variance))
-    low, high = squared - _NORMAL * error, squared + _NORMAL * error
-    value, low, high = (float(np.sqrt(max(d, 0.0))) for d in (squared, low, high))
+    biased = float(np.square(delta) @ weights)
+    noise = sum(along) / biased if biased else 0.0
+    squared, traces = biased - sum(own), max(traces, 0.0)
+    error = float(np.sqrt(4 * noise * max(squared, 0.0) + 2 * traces))
+    # All D^2 that are not refused: (squared - D^2)^2 <= z^2 Var(D^2).
+    middle = squared + 2 * noise * _NORMAL**2
+    reach = middle**2 - squared**2 + 2 * traces * _NORMAL**2
+    reach = float(np.sqrt(max(reach, 0.0)))
+    low, high, value = (
+        float(np.sqrt(max(d, 0.0))) for d in (middle - reach, middle + reach, squared)
+    )
     return SpectralDistance(value, low, high, squared, error)
 
 

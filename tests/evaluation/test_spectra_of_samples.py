@@ -32,7 +32,7 @@ def truth(kind, first, second):
     return np.sqrt(np.square(np.log(a / b)) @ bins.weights)
 
 
-@pytest.mark.parametrize("slopes", [(-1.0, -1.1), (-1.0, -1.5)])
+@pytest.mark.parametrize("slopes", [(-1.0, -1.3), (-1.0, -1.5)])
 @pytest.mark.parametrize("kind", spectra.KINDS)
 def test_the_interval_covers_the_truth(kind, slopes):
     rng = np.random.default_rng(0)
@@ -44,7 +44,7 @@ def test_the_interval_covers_the_truth(kind, slopes):
         found = spectra.spectral_distance(a, b, kind=kind)
         hits += found.low <= expected <= found.high
         squared.append(found.squared)
-    assert 0.92 <= hits / 200 <= 0.98 + 0.01 * (kind == "radial")
+    assert 0.92 <= hits / 200 <= 0.98
     error = np.std(squared) / np.sqrt(200)
     assert abs(np.mean(squared) - expected**2) < 4 * error
 
