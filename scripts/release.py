@@ -9,12 +9,15 @@ noise and samples. It uploads nothing: `twine upload dist/*` is for a person to 
 """
 
 import argparse
+import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).parents[1]
+# What lies on this path would count as installed.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 TRIAL = """
 import sys
 import jax, numpy as np
@@ -67,7 +70,7 @@ def main():
 
 
 def run(*command, **options):
-    subprocess.run([str(word) for word in command], check=True, **options)
+    subprocess.run([str(word) for word in command], check=True, env=ENVIRONMENT, **options)
 
 
 if __name__ == "__main__":

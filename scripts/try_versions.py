@@ -10,12 +10,15 @@ packages need in turn the newest that fits.
 """
 
 import argparse
+import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).parents[1]
+# What lies on this path would count as installed.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 FAST = (
     "tests/test_imports.py",
     "tests/spectral/test_spectra.py",
@@ -49,11 +52,12 @@ def main():
         return subprocess.call(
             [python, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *flags.tests],
             cwd=ROOT,
+            env=ENVIRONMENT,
         )
 
 
 def run(*command):
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True, env=ENVIRONMENT)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""What importing costs and needs: jax, flax and numpy, and nothing heavy."""
+"""What importing costs and needs: jax and numpy, and nothing heavy."""
 
 import subprocess
 import sys
 
 HEAVY = (
     "tensorflow", "torch", "grain", "tensorflow_datasets", "matplotlib", "sklearn",
-    "ml_collections", "orbax", "optax", "PIL", "soundfile", "tensorboardX", "safetensors",
+    "ml_collections", "orbax", "optax", "flax", "PIL", "soundfile", "tensorboardX", "safetensors",
 )  # fmt: skip
 
 
@@ -21,6 +21,21 @@ print([name for name in {HEAVY} if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr + done.stdout
+
+
+def test_the_package_imports_no_other_library_than_jax_does():
+    """So that it costs what its own files cost, which are few hundredths of a second."""
+    code = """
+import sys
+import jax.numpy
+before = set(sys.modules)
+import sagd_jax
+new = set(sys.modules) - before
+others = {name.partition(".")[0] for name in new} - set(sys.stdlib_module_names) - {"sagd_jax", "jax", "numpy"}
+print(sorted(others), len(new) < 200)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[] True", done.stderr + done.stdout
 
 
 def test_training_never_imports_tensorflow_or_torch(tmp_path):
