@@ -26,6 +26,7 @@ from sagd_jax.data.fingerprint import of_array
 from sagd_jax.data.labels import count_classes
 from sagd_jax.data.source import ArraySource, DataError, Options, Source, ValueRange
 from sagd_jax.system.kinds import kind
+from sagd_jax.system.schema import field
 
 _LABELS = "label"
 _STATISTICS = ("mean", "std")
@@ -36,7 +37,7 @@ _LOG = logging.getLogger(__name__)
 
 def load_array(config: Options) -> Source:
     """The source `array`; raises DataError for a file, shape or values that cannot be used."""
-    x, extras = read_array(config)
+    x, extras = read_array(config, tuple(config.array_window))
     kind = "image" if x.ndim == 4 else "field"
     return array_source(x, value_range(x, config), extras, kind, config)
 
@@ -70,8 +71,14 @@ def load_latents(config: Options) -> Source:
     return array_source(x, (tuple(mean - std), tuple(mean + std)), extras, "latents", config)
 
 
-def read_array(config: Options) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The array of examples, memory-mapped where it can be, and the other arrays of an `.npz`."""
+def read_array(
+    config: Options, window: tuple[int, ...] = ()
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The array of examples, memory-mapped where it can be, and the other arrays of an `.npz`.
+
+    Args:
+      window: sizes of the examples that it is cut into; none: it holds examples.
+    """
     path = Path(config.dir).expanduser()
     where = f"data.dir={config.dir!r}"
     if path.suffix not in (".npy", ".npz") or not path.is_file():
@@ -81,6 +88,12 @@ def read_array(config: Options) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         x, extras = (read_npy(path), {}) if path.suffix == ".npy" else _read_npz(path, config)
     except Unreadable as error:
         raise DataError(f"{where}: cannot be read: {error.why}") from None
+    if window:
+        if extras:
+            raise DataError(
+                f"{where}: data.array_window cuts one array; it holds {', '.join(extras)} too"
+            )
+        x = _windows(x, window, where)
     if not (3 <= x.ndim <= 5 and x.size):
         raise DataError(
             f"{where}: shape {x.shape}; expected (n, *spatial, channels) with one to three spatial "
@@ -149,6 +162,27 @@ def array_source(
     )
     source.identity = lambda: of_array(x, labels)
     return source
+
+
+def _windows(x: np.ndarray, window: tuple[int, ...], where: str) -> np.ndarray:
+    """Windows `(n, *window, channels)`, one beside the other; what is left at the ends is not used."""
+    axes = len(window)
+    if x.ndim not in (axes, axes + 1, axes + 2) or not x.size:
+        raise DataError(
+            f"{where}: shape {x.shape}; expected {axes} spatial axes, as data.array_window={window} has, then "
+            "channels and before them examples, if there are any"
+        )
+    whole = x[..., None] if x.ndim == axes else x
+    whole = whole[None] if whole.ndim == axes + 1 else whole
+    spatial = whole.shape[1:-1]
+    if any(n < size for n, size in zip(spatial, window, strict=True)):
+        raise DataError(f"{where}: size {spatial}; expected at least data.array_window={window}")
+    counts = [n // size for n, size in zip(spatial, window, strict=True)]
+    used = whole[(slice(None), *(slice(c * w) for c, w in zip(counts, window, strict=True)))]
+    split = [part for pair in zip(counts, window, strict=True) for part in pair]
+    used = used.reshape(len(whole), *split, whole.shape[-1])
+    order = [0, *range(1, 2 * axes, 2), *range(2, 2 * axes + 1, 2), 2 * axes + 1]
+    return np.ascontiguousarray(used.transpose(order).reshape(-1, *window, whole.shape[-1]))
 
 
 def _read_npz(path: Path, config: Options) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -262,5 +296,12 @@ ARRAY_SOURCE = kind(
     **fields.STREAMED,
     array_key=fields.ARRAY_KEY,
     value_range=fields.VALUE_RANGE,
+    array_window=field(
+        (),
+        "sizes, one per axis, of windows that a long recording or a large picture is cut into; the array is "
+        "then (*spatial), (*spatial, channels) or (n, *spatial, channels)",
+        low=2,
+        hint=tuple[int, ...],
+    ),
 )
 LATENTS_SOURCE = kind(load_latents, **fields.STREAMED, array_key=fields.ARRAY_KEY)

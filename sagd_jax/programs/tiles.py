@@ -52,8 +52,8 @@ def join(
     tile = tiles.shape[1:-1]
     weight = np.ones((*tile, 1))
     for axis, (size, common) in enumerate(zip(tile, overlap, strict=True)):
-        place = np.arange(size)
-        ramp = np.minimum(1, (np.minimum(place, size - 1 - place) + 1) / (common + 1))
+        site = np.arange(size)
+        ramp = np.minimum(1, (np.minimum(site, size - 1 - site) + 1) / (common + 1))
         weight = weight * ramp.reshape(-1, *(1,) * (len(tile) - axis))
     total, weights = np.zeros((*spatial, tiles.shape[-1])), np.zeros((*spatial, 1))
     for one, place in zip(tiles, at, strict=True):

@@ -11,6 +11,7 @@ import numpy as np
 
 from sagd_jax.data.source import Source, normalise
 from sagd_jax.diffusion.process import Diffusion
+from sagd_jax.diffusion.schedules import Capped
 from sagd_jax.run.config import RunConfig
 from sagd_jax.show.words import describe_covariance
 from sagd_jax.spectral.covariance import Covariance
@@ -42,6 +43,7 @@ def summarise(
         f"schedule  {config.schedule.kind}: {diffusion.schedule}",
         f"noise     {describe_covariance(diffusion.covariance, source.shape[-1], config.noise.kind)}",
     ]
+    lines += _corruption(config, source, diffusion)
     warmup, steps = config.optimizer.warmup_steps, config.train.num_steps
     if warmup > steps:
         reached = float(learning_rate(config.optimizer, steps)(steps - 1))
@@ -54,6 +56,32 @@ def summarise(
         share = hidden_energy(covariance, source)
         lines.append(f"hole      holds {share:.2%} of the data's energy (mean image left out)")
     return "\n".join(lines)
+
+
+def _corruption(config: RunConfig, source: Source, diffusion: Diffusion) -> list[str]:
+    """What is made of corrupted examples, if there are any."""
+    if config.corrupted_noise.kind != "same":
+        return [
+            "corrupted examples teach nothing in the hole of config.corrupted_noise; where the variance of "
+            "their corruption is known, config.schedule.kind='capped' learns from it too "
+            "(docs/corrupted_data.md)"
+        ]
+    schedule = diffusion.schedule
+    if not isinstance(schedule, Capped) or source.kinds is None:
+        return []
+    number = np.bincount(source.kinds.astype(np.int64), minlength=schedule.kinds)
+    lines = [
+        f"kinds     {number[0]} clean examples; samples are drawn as kind {int(schedule.kind)}"
+    ]  # type: ignore[call-overload]
+    for kind, own in enumerate(np.asarray(schedule.corruption), start=1):
+        finite = own[np.isfinite(own)]
+        useless = int(own.size - finite.size)
+        lines.append(
+            f"kind {kind}    {number[kind]} examples; N in {np.mean(own > 0):.1%} of the coordinates, mean "
+            f"{finite.mean() if finite.size else 0:.3g}, at most {finite.max(initial=0):.3g}"
+            + (f"; {useless} coordinates are of no use" if useless else "")
+        )
+    return lines
 
 
 def hidden_energy(covariance: Covariance, source: Source) -> float:

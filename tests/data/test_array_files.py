@@ -168,3 +168,25 @@ def test_damaged_flags_are_refused_in_one_line(tmp_path, damage):
     with pytest.raises(DataError, match=r"data.corrupted_flags='.*a.npy': ") as raised:
         opened(examples, corrupted_flags=str(path))
     assert "\n" not in str(raised.value)
+
+
+def test_recordings_and_pictures_are_cut_into_windows(tmp_path):
+    def made(x, window):
+        limits = () if x.dtype == np.uint8 else (-1.0, 1.0)
+        return opened(npy(tmp_path, x), array_window=window, value_range=limits)
+
+    recording = np.linspace(-1, 1, 1000).astype(np.float32)
+    source = made(recording, (256,))
+    assert len(source) == 3 and source.shape == (256, 1)
+    np.testing.assert_array_equal(source.fetch(np.array([1]))["x"][0, :, 0], recording[256:512])
+    picture = np.arange(2 * 7 * 9 * 3).reshape(2, 7, 9, 3).astype(np.uint8)
+    source = made(picture, (3, 4))
+    assert len(source) == 8 and source.shape == (3, 4, 3)
+    np.testing.assert_array_equal(source.fetch(np.array([7]))["x"][0], picture[1, 3:6, 4:8])
+    for x, window, words in (
+        (recording, (2000,), "at least"),
+        (recording[None, None, None], (256,), "spatial axes"),
+    ):
+        with pytest.raises(ValueError, match=words) as raised:
+            made(x, window)
+        assert "\n" not in str(raised.value)

@@ -1,6 +1,7 @@
 """`config.schedule.kind='capped'`: N and kinds from a config, through a checkpoint, and what is refused."""
 
 import dataclasses
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,7 @@ import sagd_jax as sagd
 from sagd_jax.data import DataConfig, open_source
 from sagd_jax.run import build
 from sagd_jax.run.config import RunConfig
+from sagd_jax.run.config_file import read_config
 from sagd_jax.run.noise import CorruptedNoiseConfig, NoiseConfig
 from sagd_jax.run.record import describe_run, read_record
 from sagd_jax.run.saved import stored_process
@@ -17,6 +19,7 @@ from sagd_jax.run.schedule import ScheduleConfig
 from sagd_jax.system import schema
 from sagd_jax.system.schema import ConfigError
 
+ROOT = Path(sagd.__file__).parents[1]
 BAND = "band_pass:bands=((0.4,0.6),)"
 PLANTED = {"name": "digits", "corruption": "band", "corruption_band": (0.4, 0.6)}
 
@@ -47,6 +50,13 @@ def test_a_spectrum_with_its_level_is_n(band):
     np.testing.assert_array_equal(arrays["schedule_counts"], [[0], [len(source)]])
     assert diffusion.schedule.kind == 1  # no clean example: sampled as what was trained
     assert diffusion.schedule.kinds == 2 and build.num_kinds(diffusion) == 2
+
+
+def test_the_config_of_digits_is_one_with_clean_examples_and_a_path():
+    run = read_config(str(ROOT / "configs" / "corrupted_digits.py"))
+    source, diffusion, arrays = made(run)
+    assert 0.05 < arrays["schedule_counts"][0, 0] / len(source) < 0.15
+    assert diffusion.schedule.labels == 3 and diffusion.schedule.kind == 0
 
 
 def test_what_is_planted_is_measured(band):

@@ -1,0 +1,93 @@
+"""Rounds of restoring and training: folders of whole parts, gone on with by the same command."""
+
+import numpy as np
+import pytest
+from programs import TINY, call
+
+from sagd_jax.data import ArraySource
+from sagd_jax.data.corrupted import Corrupted
+from sagd_jax.data.restored import Restored, restored, write_restored
+from sagd_jax.programs import train
+from sagd_jax.run.saved import load_run
+
+CAPPED = (
+    "--config.schedule.kind=capped", "--config.schedule.corruption=planted",
+    "--config.data.corruption=band", "--config.data.corruption_band=(0.4,0.6)",
+    "--config.noise.kind=white", "--config.noise.alpha=0", "--config.checkpoint.every=12",
+    "--config.train.num_steps=4", "--config.schedule.restoring_share=0.2",
+)  # fmt: skip
+
+
+@pytest.fixture
+def config(tmp_path):
+    (tmp_path / "tiny.py").write_text(TINY)
+    return f"--config={tmp_path / 'tiny.py'}"
+
+
+def test_rounds_without_a_clean_example(config, tmp_path, cache):
+    flags = [config, f"--workdir={tmp_path / 'run'}", *CAPPED,
+             "--config.em.rounds=2", "--config.em.draws=2", "--config.em.num_steps=2"]  # fmt: skip
+    done = call("train.py", *flags, cache=cache)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "run"
+    # The first network knows no restoring path: means, and a second one made anew. Then draws.
+    assert "posterior means" in done.stdout and "2 draws each" in done.stdout
+    shapes = []
+    for number in (1, 2):
+        with np.load(folder / f"restored_{number}.npz") as file:
+            shapes.append(file["x"].shape)
+            np.testing.assert_array_equal(file["index"], np.arange(1437))
+    assert shapes == [(1, 1437, 8, 8, 1), (2, 1437, 8, 8, 1)]
+    last = load_run(folder / "round_2")
+    assert last.step == 4 and last.diffusion.schedule.kind == 0  # restored ones count as clean
+    assert last.params["kind_embedding"]["embedding"].shape[0] == 3
+    again = call("train.py", *flags, cache=cache)
+    assert again.returncode == 0 and again.stdout.count("nothing to do") == 3
+    assert "restored 1437" not in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--config.schedule.kind=cosine"], "restoring needs"),
+        ([*CAPPED, "--config.schedule.restoring_share=0"], "restoring needs"),
+        ([*CAPPED, "--config.data.corrupted_fraction=0"], "none to restore"),
+    ],
+)
+def test_what_is_refused(flags, words, config, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        train.main([config, f"--workdir={tmp_path / 'run'}", "--config.em.rounds=1", *flags])
+    err = capsys.readouterr().err.strip()
+    assert stopped.value.code == 2 and words in err and len(err.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_restored_examples_stand_in_for_corrupted_ones(tmp_path):
+    x = np.arange(20, dtype=np.uint8).reshape(20, 1, 1)
+    source = Corrupted(ArraySource(x, value_range=(0, 255)), np.arange(20) % 2 == 1)
+    index = np.arange(1, 20, 2)
+    draws = np.stack([100.0 + index, 200.0 + index])[..., None, None]
+    write_restored(tmp_path / "r.npz", draws, index)
+    made = restored(source, str(tmp_path / "r.npz"))
+    assert made.restored and made.kinds.sum() == 0 and made.dtype == np.uint8
+    seen = []
+    for step in range(30):
+        batch = made.fetch(np.arange(20), step=step)
+        values = batch["x"][:, 0, 0]
+        np.testing.assert_array_equal(values % 100, np.arange(20))
+        np.testing.assert_array_equal(values[::2] // 100, 0)
+        assert batch["corrupted"].sum() == 0
+        np.testing.assert_array_equal(made.fetch(np.arange(5), step=step)["x"], batch["x"][:5])
+        seen.append(values[1::2] // 100)
+    assert 0.3 < np.mean(np.concatenate(seen) == 1) < 0.7
+    assert made.fingerprint() != Restored(source, draws.astype(np.float32) + 1, index).fingerprint()
+    for arrays, words in (
+        ({"x": draws[..., 0], "index": index}, "x of shape"),
+        ({"x": draws, "index": index + 10}, "there are 20"),
+        ({"x": draws * np.nan, "index": index}, "not finite"),
+        ({"index": index}, "'x'"),
+    ):
+        np.savez(tmp_path / "bad.npz", **arrays)
+        with pytest.raises(ValueError, match=words) as raised:
+            restored(source, str(tmp_path / "bad.npz"))
+        assert "\n" not in str(raised.value)
