@@ -35,7 +35,8 @@ class Restored(Source):
         own = np.zeros(len(source), np.uint8) if source.kinds is None else source.kinds
         self._place = np.full(len(source), -1, np.int64)
         self._place[index] = np.arange(len(index))
-        self.kinds = np.where(self._place >= 0, 0, own).astype(np.uint8)
+        self._own = np.where(self._place >= 0, 0, own).astype(np.uint8)
+        self.kinds = self._own
 
     def __len__(self) -> int:
         return len(self._source)
@@ -48,7 +49,7 @@ class Restored(Source):
         chosen = self._x[draw.astype(np.int64), np.maximum(place, 0)]
         there = (place >= 0).reshape(-1, *(1,) * (chosen.ndim - 1))
         x = np.where(there, chosen, batch["x"]).astype(np.float32)
-        return {**batch, "x": x, "corrupted": self.kinds[own]}
+        return {**batch, "x": x, "corrupted": self._own[own]}
 
     def report(self) -> None:
         self._source.report()
@@ -84,4 +85,4 @@ def write_restored(file: Path, x: np.ndarray, index: np.ndarray) -> None:
     """Writes a file for `restored`, whole or not at all."""
     buffer = io.BytesIO()
     np.savez(buffer, x=np.asarray(x, np.float32), index=np.asarray(index, np.int64))
-    write_whole(file, buffer.getbuffer())
+    write_whole(file, buffer.getvalue())

@@ -174,7 +174,7 @@ def _write(file: Path, params: Any, accuracy: float) -> None:
     np.savez(buffer, accuracy=accuracy, **leaves)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, buffer.getbuffer(), alone=False)
+        write_whole(file, buffer.getvalue(), alone=False)
     except OSError as error:
         _log.warning("the classifier could not be kept in %s: %s", file, error)
 

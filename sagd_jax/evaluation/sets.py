@@ -112,7 +112,7 @@ def write(file: Path, chosen: Set) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, fingerprint=np.array(json.dumps(dict(chosen.fingerprint))), **arrays)
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, buffer.getbuffer(), alone=False)
+    write_whole(file, buffer.getvalue(), alone=False)
 
 
 def read(file: Path) -> Set:

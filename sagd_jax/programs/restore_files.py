@@ -114,7 +114,7 @@ def write(path: Path, x: np.ndarray, file: File, data: DataRecord) -> None:
         dtype = file.info["dtype"]
         limits = _BYTES if dtype == np.uint8 else data.value_range
         np.save(buffer, _raw(x, limits, dtype).reshape(file.info["shape"]))
-    write_whole(path, buffer.getbuffer())
+    write_whole(path, buffer.getvalue())
 
 
 def write_spread(path: Path, spread: np.ndarray, file: File, data: DataRecord) -> None:
@@ -126,7 +126,7 @@ def write_spread(path: Path, spread: np.ndarray, file: File, data: DataRecord) -
     buffer = io.BytesIO()
     values = np.asarray(spread * (high - low) / 2, np.float32)
     np.save(buffer, values.reshape(file.info.get("shape", values.shape[1:])))
-    write_whole(path, buffer.getbuffer())
+    write_whole(path, buffer.getvalue())
 
 
 def _look_at_array(path: Path, data: DataRecord) -> File:

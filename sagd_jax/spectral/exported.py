@@ -69,4 +69,4 @@ def write_amplitude(path: str | os.PathLike[str], covariance: Covariance | Covar
     np.savez(
         buffer, amplitude=amplitude(covariance), spatial_shape=np.array(covariance.spatial_shape)
     )
-    write_whole(Path(path), buffer.getbuffer())
+    write_whole(Path(path), buffer.getvalue())

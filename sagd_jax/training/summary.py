@@ -72,7 +72,7 @@ def _corruption(config: RunConfig, source: Source, diffusion: Diffusion) -> list
     number = np.bincount(source.kinds.astype(np.int64), minlength=schedule.kinds)
     lines = [
         f"kinds     {number[0]} clean examples; samples are drawn as kind {int(schedule.kind)}"
-    ]  # type: ignore[call-overload]
+    ]
     for kind, own in enumerate(np.asarray(schedule.corruption), start=1):
         finite = own[np.isfinite(own)]
         useless = int(own.size - finite.size)
