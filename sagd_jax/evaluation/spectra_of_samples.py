@@ -66,6 +66,8 @@ def spectral_distance(
 ) -> SpectralDistance:
     """The distance of two sets' power spectra, by rings or by single frequencies.
 
+    The interval is that of many examples: with 100 of each it misses in 5 % of all cases, with 20 in 12 %.
+
     Args:
       samples, data: `(n, *spatial, channels)`, two examples at least.
       kind: `"radial"`, rings one bin of the longest axis wide, which weigh alike; or `"full"`, every
