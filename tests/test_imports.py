@@ -73,7 +73,7 @@ for path in sorted(root.rglob("*.py")):
     assert pathlib.Path(found.__file__) == path, path
 for name in ("spectral", "diffusion"):  # of the mathematics the folders need not be named
     for path in (root / name).glob("[a-z]*.py"):
-        if path.stem not in ("likelihood", "bands_and_wedges", "arguments", "checks"):
+        if path.stem not in ("likelihood", "bands_and_wedges", "arguments", "checks", "bound"):
             assert getattr(sagd, path.stem) is getattr(getattr(sagd, name), path.stem), path
 assert sagd.likelihood.log_likelihood is sagd.log_likelihood
 assert sagd.default_config().train.batch_size == 128

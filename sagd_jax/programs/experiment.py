@@ -2,7 +2,7 @@
 
 Every arm is trained and evaluated by the programs that people use, once per seed, seed after seed. What
 is done is left alone: stopped or killed, the same command goes on, and ends with the file of figures of
-an undisturbed run. That file (`--json`) is written anew after every arm.
+an undisturbed run. That file is written anew after every arm.
 """
 
 from __future__ import annotations
@@ -319,8 +319,8 @@ def _parser() -> Parser:
     parser.add_argument(
         "config", metavar="FILE", help="an experiment, such as experiments/family.py"
     )
-    parser.add_argument("--out", help="folder of its runs (default runs/NAME)")
-    parser.add_argument("--json", help="file of its figures (default results/NAME.json)")
+    parser.add_argument("--out", help="folder of its runs (default: of its name, in runs)")
+    parser.add_argument("--json", help="file of its figures (default: of its name, in results)")
     parser.add_argument("--arms", help="only these, with semicolons between; default: all")
     parser.add_argument(
         "--jobs",

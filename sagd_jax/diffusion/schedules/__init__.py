@@ -1,14 +1,14 @@
 """Schedules: how fast data turn into noise, for all frequencies alike or for each its own way.
 
 `base.py` says what a schedule is, `scalar.py` has those of isotropic diffusion, `spectral.py` what those
-with a coefficient per coordinate have in common; `shifts.py`, `blurs.py` and `paths.py` are these; `capped.py`
-has the levels of corrupted examples, `learned.py` paths with parameters.
+with a coefficient per coordinate have in common; `shifts.py`, `blurs.py` and `paths.py` are these; `caps.py`
+has the levels of corrupted examples, `learned_paths.py` paths with parameters.
 """
 
 from sagd_jax.diffusion.schedules.base import Schedule
 from sagd_jax.diffusion.schedules.blurs import Blurring, Heat, blurring, heat
-from sagd_jax.diffusion.schedules.capped import Capped, capped
-from sagd_jax.diffusion.schedules.learned import (
+from sagd_jax.diffusion.schedules.caps import Capped, capped
+from sagd_jax.diffusion.schedules.learned_paths import (
     Learned,
     LearnedSchedule,
     LearnedSlope,
