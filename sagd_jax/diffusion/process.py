@@ -24,7 +24,7 @@ coordinates of signals, with guards where a coordinate is at an end:
     sigma_t = 0 the draw is 0, so that no target holds noise that x_t does not.
 
 (27) An example y = x_0 + n of a corrupted kind, n ~ N(0, N) per coordinate, teaches the clean x_0 at the
-    levels of equation (26), `schedules/capped.py`: with x_t = a y + k z', k^2 = s^2 - a^2 N and w = k / s,
+    levels of equation (26), `diffusion/schedules/capped.py`: with x_t = a y + k z', k^2 = s^2 - a^2 N and w = k / s,
     the pair x_0* = y - (a N / k) z', z* = (s / k) z' satisfies a x_0* + s z* = x_t and has the conditional
     means of (x_0, z) given x_t. So the loss of every kind of prediction is the mean over coordinates of
     w^2 |prediction - target(x_0*, z*)|^2. Clean: (x_0, z), w = 1; where N = inf: x_0* = 0, z* = z', w = 0.

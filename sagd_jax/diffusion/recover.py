@@ -12,7 +12,7 @@
          S_{k+1} = S_k^2 (S + N) / (S_k + N)^2                        for means, which goes to 0 or too low,
          S_{k+1} = S_k^2 (S + N) / (S_k + N)^2 + S_k N / (S_k + N)    for draws, whose fixed point is S.
 
-The levels are those of `schedules/capped.py`.
+The levels are those of `diffusion/schedules/capped.py`.
 
 Source: EM by posterior draws, Rozet et al. 2024 (arXiv 2405.13712); the other equations are this
 package's own.

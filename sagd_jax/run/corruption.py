@@ -2,7 +2,7 @@
 
 `config.schedule.corruption` names N, one text for each kind or one file for all: a file, a spectrum with its
 fields (`band_pass:bands=((0.4,0.6),)`, of mean 1 over all coordinates, times the kind's level), or `planted`,
-what `config.data.corruption` adds. Which kind an example is of says the data (`data/kinds.py`).
+what `config.data.corruption` adds. Which kind an example is of says the data (`data/corrupted.py`).
 
 A file is a `.npy` of the array, or a `.npz` with `variance`, the array, and `basis`, the name of its
 coordinates. The array has shape `(*spatial, 1 or channels)`, on the whole grid of the basis (of Fourier's,

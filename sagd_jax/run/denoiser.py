@@ -48,7 +48,7 @@ def apply_network(
     under a variance-preserving one; what the schedule says, per coordinate, under a spectral one), and
     time as a discrete timestep of the schedule's clock.
 
-    Where examples have kinds (`schedules/capped.py`) the process says which, by `Diffusion.at`: its label is
+    Where examples have kinds (`diffusion/schedules/capped.py`) the process says which, by `Diffusion.at`: its label is
     shown to the network too, and what the network gives for v is v / sqrt(alpha^2 + sigma^2) per coordinate.
 
     Args:

@@ -76,7 +76,7 @@ class Run:
     ) -> Callable[[jax.Array, jax.Array], jax.Array]:
         """`(x_t, t) -> prediction` for labels of shape `(batch,)`; None: no class.
 
-        Where examples have kinds (`schedules/capped.py`), it is of those of `kind`, one or `(batch,)`; None:
+        Where examples have kinds (`diffusion/schedules/capped.py`), it is of those of `kind`, one or `(batch,)`; None:
         of the kind of `diffusion`, as which samples are drawn. It says its kind of prediction itself, so that `sample` and `log_likelihood` need not be told.
         """
         model = self.config.model

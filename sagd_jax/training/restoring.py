@@ -1,4 +1,4 @@
-"""Clean examples in place of some of a batch, for the restoring path (29) of `schedules/capped.py`."""
+"""Clean examples in place of some of a batch, for the restoring path (29) of `diffusion/schedules/capped.py`."""
 
 from __future__ import annotations
 

@@ -17,11 +17,7 @@ from sagd_jax.training.prepare import prepare
 from sagd_jax.training.restoring import Restoring
 from sagd_jax.training.step import initial_state
 
-SMALL = {
-    "kind": "unet",
-    "unet": {"block_out_channels": (8,), "layers_per_block": 1, "norm_num_groups": 4,
-             "mid_attention": False},
-}  # fmt: skip
+SMALL = {"kind": "dit", "dit": {"patch_size": (4,), "hidden_size": 16, "depth": 1, "num_heads": 2}}
 
 
 def config(**sections):

@@ -20,7 +20,7 @@ kind; where kinds differ in content, the content has to be a class of its own.
 N is absolute: variance per orthonormal coordinate of data in [-1, 1].
 
 Sources: the pair that corrupted examples teach is Ambient-Tweedie's, Daras et al. 2024
-(arXiv 2404.10177), with a variance per coordinate (27 in `process.py`).
+(arXiv 2404.10177), with a variance per coordinate (27 in `diffusion/process.py`).
 """
 
 from __future__ import annotations
