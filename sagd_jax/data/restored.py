@@ -35,7 +35,7 @@ class Restored(Source):
         own = np.zeros(len(source), np.uint8) if source.kinds is None else source.kinds
         self._place = np.full(len(source), -1, np.int64)
         self._place[index] = np.arange(len(index))
-        self.kinds = np.where(self._place >= 0, 0, own).astype(np.uint8)
+        self.kinds = self._kinds = np.where(self._place >= 0, 0, own).astype(np.uint8)
 
     def __len__(self) -> int:
         return len(self._source)
@@ -48,7 +48,7 @@ class Restored(Source):
         chosen = self._x[draw.astype(np.int64), np.maximum(place, 0)]
         there = (place >= 0).reshape(-1, *(1,) * (chosen.ndim - 1))
         x = np.where(there, chosen, batch["x"]).astype(np.float32)
-        return {**batch, "x": x, "corrupted": self.kinds[own]}
+        return {**batch, "x": x, "corrupted": self._kinds[own]}
 
     def report(self) -> None:
         self._source.report()

@@ -199,7 +199,7 @@ def _predicted(
 ) -> jax.Array:
     """x0_hat, as a state."""
     kind = kind_of(denoiser, prediction)
-    diffusion.check_readable(kind, np.float32(t))
+    diffusion.check_readable(kind, np.asarray(t, np.float32))
     return predictor(denoiser, diffusion, kind)(state, t)[0]
 
 

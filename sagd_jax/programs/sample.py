@@ -257,7 +257,7 @@ def _check(parser: Parser, flags: argparse.Namespace, run: Run) -> None:
         parser.error(f"--class={flags.label}: expected 0 to {classes - 1}")
     if flags.guidance != 1 and not classes:
         parser.error(f"--guidance={flags.guidance}: this network was trained without classes")
-    schedule = run.diffusion.schedule
+    schedule: Any = run.diffusion.schedule
     kinds = getattr(schedule, "kinds", 0)
     if flags.kind is not None and not kinds:
         parser.error(f"--kind={flags.kind}: this run knows no kinds of corrupted examples")

@@ -65,7 +65,7 @@ def is_bounded(record: Record, diffusion: Diffusion) -> bool:
 def sampled_kind(diffusion: Diffusion) -> int:
     """The kind of examples that a process samples, 0 clean; `Diffusion.at` chooses it."""
     schedule = diffusion.schedule
-    return int(schedule.kind) if isinstance(schedule, Capped) else 0  # type: ignore[call-overload]
+    return int(schedule.kind) if isinstance(schedule, Capped) else 0
 
 
 class Drawer:

@@ -67,7 +67,7 @@ class Restorer:
         self.on_path = schedule.restoring
         self._params, self._seed, self._batch = run.params, seed, batch_size
         self._shape = tuple(run.record.data.shape)
-        chosen = int(schedule.restoring_path(kind)) if schedule.restoring else kind  # type: ignore[call-overload]
+        chosen = int(schedule.restoring_path(kind)) if schedule.restoring else kind
         process = recover.process_of(run.diffusion, chosen, num_steps)
 
         @jax.jit

@@ -25,6 +25,8 @@ Sources: the pair that corrupted examples teach is Ambient-Tweedie's, Daras et a
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,7 +63,7 @@ class Capped(SpectralSchedule):
     variance: ArrayLike
     corruption: ArrayLike
     basis: Basis
-    kind: ArrayLike
+    kind: Any
     margin: float = static_field()
     restoring: bool = static_field()
     contains_spectrum = True
@@ -109,7 +111,7 @@ class Capped(SpectralSchedule):
             restoring=self.restoring,
         )
 
-    def restoring_path(self, kind: ArrayLike) -> ArrayLike:
+    def restoring_path(self, kind: Any) -> Any:
         """The kind of the restoring path (29) of kinds 1 to K.
 
         Raises:
@@ -126,7 +128,7 @@ class Capped(SpectralSchedule):
                 raise ValueError(
                     f"kind: values {values.min()} to {values.max()}; expected 1 to {self.kinds - 1}"
                 )
-        return kind + (self.kinds - 1)  # type: ignore[operator]
+        return kind + (self.kinds - 1)
 
     def label(self, t: ArrayLike, kind: ArrayLike | None = None) -> jax.Array:
         """What a network is told of the kind at times t, (28): int32, like t and kind together.
