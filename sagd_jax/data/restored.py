@@ -65,6 +65,10 @@ def restored(source: Source, file: str) -> Source:
     where = f"data.restored={file!r}"
     try:
         with reading(path), np.load(path, allow_pickle=False) as arrays:
+            if not {"x", "index"} <= set(arrays):
+                raise ValueError(
+                    f"holds {', '.join(arrays) or 'nothing'}; expected 'x' and 'index'"
+                )
             x, index = np.ascontiguousarray(arrays["x"], np.float32), np.asarray(arrays["index"])
     except Unreadable as error:
         raise DataError(f"{where}: {error.why}") from None

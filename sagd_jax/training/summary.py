@@ -43,7 +43,7 @@ def summarise(
         f"schedule  {config.schedule.kind}: {diffusion.schedule}",
         f"noise     {describe_covariance(diffusion.covariance, source.shape[-1], config.noise.kind)}",
     ]
-    lines += _corruption(config, source, diffusion)
+    lines += corruption_lines(config, source, diffusion)
     warmup, steps = config.optimizer.warmup_steps, config.train.num_steps
     if warmup > steps:
         reached = float(learning_rate(config.optimizer, steps)(steps - 1))
@@ -58,7 +58,7 @@ def summarise(
     return "\n".join(lines)
 
 
-def _corruption(config: RunConfig, source: Source, diffusion: Diffusion) -> list[str]:
+def corruption_lines(config: RunConfig, source: Source, diffusion: Diffusion) -> list[str]:
     """What is made of corrupted examples, if there are any."""
     if config.corrupted_noise.kind != "same":
         return [

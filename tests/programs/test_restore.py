@@ -5,6 +5,7 @@ mean is y / (1 + N) on the restoring path and y / (1 + 1.1 N) at the cap, but fo
 """
 
 import dataclasses
+import functools
 import json
 
 import flax.linen as nn
@@ -40,16 +41,21 @@ def capped_run(shape=SHAPE, n=N, restoring=True, dtype=np.uint8):
     )
 
 
-@pytest.fixture
-def served(monkeypatch):
+@functools.cache
+def runs():
     sound = toy_runs.with_data(
         capped_run((16,), np.full((16, 1), 1.0), dtype=np.float32), kind="audio", sample_rate=800.0
     )
     two = capped_run(n=np.stack([N, 2 * N]))
-    toy_runs.serve(
-        monkeypatch, images=capped_run(), cap=capped_run(restoring=False), sound=sound, two=two,
-        plain=toy_runs.toy_run(),
-    )  # fmt: skip
+    return {
+        "images": capped_run(), "cap": capped_run(restoring=False), "sound": sound, "two": two,
+        "plain": toy_runs.toy_run(),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def served(monkeypatch):
+    toy_runs.serve(monkeypatch, **runs())
 
 
 def flags(workdir, folder, *more):

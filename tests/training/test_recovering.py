@@ -9,6 +9,7 @@ import numpy as np
 import sagd_jax as sagd
 from sagd_jax.data import ArraySource, open_source
 from sagd_jax.data.corrupted import Corrupted
+from sagd_jax.run import build
 from sagd_jax.run.config import RunConfig
 from sagd_jax.run.schedule import ScheduleConfig
 from sagd_jax.system import schema
@@ -16,12 +17,9 @@ from sagd_jax.training.objectives import Recovering
 from sagd_jax.training.prepare import prepare
 from sagd_jax.training.restoring import Restoring
 from sagd_jax.training.step import initial_state
+from sagd_jax.training.summary import corruption_lines
 
-SMALL = {
-    "kind": "unet",
-    "unet": {"block_out_channels": (8,), "layers_per_block": 1, "norm_num_groups": 4,
-             "mid_attention": False},
-}  # fmt: skip
+SMALL = {"kind": "dit", "dit": {"patch_size": (4,), "hidden_size": 16, "depth": 1, "num_heads": 2}}
 
 
 def config(**sections):
@@ -145,3 +143,23 @@ def test_the_restoring_share_is_of_clean_examples_and_a_function_of_the_step():
     counts = np.bincount(kinds[kinds > 3])[4:]
     assert len(counts) == 3 and counts.min() > 0.8 * counts.max()
     assert len(np.unique(np.concatenate(used))) == 50
+
+
+def test_a_run_says_what_it_makes_of_corrupted_examples():
+    hole = config(corrupted_noise={"kind": "band_pass", "bands": ((0.0, 0.4), (0.6, 1.0))})
+    source = open_source(hole.data)
+    diffusion, _ = build.process(hole, source)
+    (line,) = corruption_lines(hole, source, diffusion)
+    assert "config.schedule.kind='capped'" in line and "docs/corrupted_data.md" in line
+    capped = config(schedule={"kind": "capped", "corruption": BAND})
+    diffusion, _ = build.process(capped, source)
+    lines = corruption_lines(capped, source, diffusion)
+    number = int(np.sum(source.kinds == 1))
+    assert f"{len(source) - number} clean examples" in lines[0] and "as kind 0" in lines[0]
+    assert f"{number} examples" in lines[1] and "25.0% of the coordinates" in lines[1]
+    assert (
+        corruption_lines(
+            config(), source, sagd.Diffusion(sagd.schedules.cosine(), sagd.white((8, 8)))
+        )
+        == []
+    )
