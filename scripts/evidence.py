@@ -17,7 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "evidence.md"
-IMAGES = ROOT / "docs" / "images"
+IMAGES = ROOT / "docs"
 DISTANCE = "frechet:classifier"
 STEPS = ("4", "8", "16", "50")
 

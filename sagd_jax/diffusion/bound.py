@@ -42,7 +42,13 @@ LARGEST_LOG_SNR = 13.3  # noise of 1.3e-3: a third of half an 8-bit step of data
 
 
 class Bound(NamedTuple):
-    """The terms of (31) in nats, each `(batch,)`: their sum bounds -log p(x_0)."""
+    """The terms of (31) in nats, each `(batch,)`: their sum bounds -log p(x_0).
+
+    >>> import jax.numpy as jnp
+    >>> terms = Bound(jnp.ones(2), jnp.zeros(2), jnp.full(2, 0.5))
+    >>> sum(terms).tolist()
+    [1.5, 1.5]
+    """
 
     diffusion: jax.Array
     prior: jax.Array
@@ -65,7 +71,20 @@ def ends(diffusion: Diffusion, largest: float = LARGEST_LOG_SNR) -> tuple[jax.Ar
 
 
 def step_times(diffusion: Diffusion, num_steps: int) -> jax.Array:
-    """t_0 < ... < t_T of L_T: uniform in t, as samplers go, within `ends`; `(num_steps + 1,)`."""
+    """The times t_0 < ... < t_T of L_T, (31): uniform in t, as samplers go, within `ends`.
+
+    Args:
+      diffusion: the process.
+      num_steps: T.
+
+    Returns:
+      `(num_steps + 1,)`.
+
+    >>> import sagd_jax as sagd
+    >>> process = sagd.Diffusion(sagd.schedules.cosine(), sagd.white((4,)))
+    >>> [round(float(t), 3) for t in step_times(process, 2)][1:]
+    [0.5, 1.0]
+    """
     first, last = ends(diffusion)
     return jnp.clip(jnp.linspace(0, 1, num_steps + 1, dtype=first.dtype), first, last)
 
@@ -93,6 +112,13 @@ def rate(
 
     Returns:
       Nats per unit of time, `(batch,)`.
+
+    >>> import jax, jax.numpy as jnp, sagd_jax as sagd
+    >>> process = sagd.Diffusion(sagd.schedules.cosine(), sagd.white((4,)))
+    >>> x0, t = jnp.ones((2, 4, 1)), jnp.array([0.3, 0.6])
+    >>> noise = process.covariance.sample(jax.random.key(0), x0.shape)
+    >>> rate(lambda x, t: 0 * x, process, x0, noise, t, prediction="v").shape
+    (2,)
     """
     square, alpha, _ = _error(denoiser, diffusion, x0, noise, t, prediction)
     slope = jax.jvp(diffusion.schedule.log_snr, (t,), (jnp.ones_like(t),))[1]
@@ -271,6 +297,15 @@ def path_terms(diffusion: Diffusion, x0: jax.Array) -> jax.Array:
     """Prior and decoder of a density, nats `(batch,)`: what of (31) depends on the levels at the ends.
 
     Constants for a path whose ends are fixed; a path whose ends move pays for them here.
+
+    Args:
+      diffusion: the process.
+      x0: data, `(batch, *spatial, channels)`.
+
+    >>> import jax.numpy as jnp, sagd_jax as sagd
+    >>> process = sagd.Diffusion(sagd.schedules.cosine(), sagd.white((4,)))
+    >>> path_terms(process, jnp.ones((2, 4, 1))).shape
+    (2,)
     """
     first, last = ends(diffusion)
     return _prior(diffusion, x0, last) + _decoder(diffusion, x0, x0, first, None)

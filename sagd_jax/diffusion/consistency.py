@@ -57,7 +57,12 @@ _TIMES = np.linspace(1, 0, 33)
 
 
 def check(diffusion: Diffusion, prediction: str) -> None:
-    """Raises ValueError for a process or kind of prediction that makes no consistency function."""
+    """Raises ValueError for a process or kind of prediction that makes no consistency function.
+
+    Args:
+      diffusion: the process.
+      prediction: kind of the network's output, as of `function`.
+    """
     if prediction == "x0":
         raise ValueError(
             "prediction='x0': it does not turn into x itself where the noise ends, as a consistency "
@@ -224,6 +229,12 @@ class Multistep(Sampler):
     """The sampler of consistency models: from x to D(x, t), and with noise of Sigma on to the next time.
 
     For `sagd.sample(..., method=consistency.Multistep(), num_steps=2)`, with the network that was tuned.
+
+    >>> import jax, sagd_jax as sagd
+    >>> process = sagd.Diffusion(sagd.schedules.cosine(), sagd.white((4,)))
+    >>> options = dict(method=Multistep(), num_steps=2, prediction="v")
+    >>> sagd.sample(jax.random.key(0), lambda x, t: 0 * x, process, (3, 4, 1), **options).shape
+    (3, 4, 1)
     """
 
     def step(self, predict, diffusion, x, t, s, draw, memory, num_steps):

@@ -321,7 +321,7 @@ def _parser() -> Parser:
         "--num_steps",
         type=_whole_numbers,
         default=[50],
-        help="of sampling, with commas between several: --num_steps=4,8,16,50; default 50",
+        help="of sampling, with commas between several, 4,8,16,50; default 50",
     )
     parser.add_argument(
         "--seed", type=at_least(0, LARGEST_SEED), default=0, help="of the samples; default 0"
@@ -341,13 +341,12 @@ def _parser() -> Parser:
     parser.add_argument("--split", help="of the run's data to compare with; default the run's own")
     parser.add_argument(
         "--held_out",
-        help="split for the floors; default test, or halves (of the reference) where there is none",
+        help="split for the floors; default test, or else half of the reference",
     )
     parser.add_argument("--num_reference", type=at_least(2), help="examples of it; default: all")
     parser.add_argument(
         "--dir",
-        help="where the data is, if the run read a folder or file: the place that it was trained on "
-        "is not opened unasked",
+        help="where the data is, if the run read a folder or file",
     )
     parser.add_argument(
         "--classifier_seed", type=at_least(0, LARGEST_SEED), default=0, help="default 0"
@@ -356,15 +355,15 @@ def _parser() -> Parser:
         "--band",
         type=_band,
         metavar="LOW:HIGH",
-        help="where the data's corruption is, of the largest frequency (default: what the run omits)",
+        help="of the corruption, in max (default: what the run omits)",
     )
     parser.add_argument(
-        "--save_reference", metavar="FOLDER", help="keep the reference's statistics there"
+        "--save_reference", metavar="DIR", help="keep the reference's statistics there"
     )
     parser.add_argument(
         "--reference",
         metavar="PLACE",
-        help="statistics of --save_reference, folder or file, instead of computing them anew",
+        help="statistics of --save_reference, a folder or file",
     )
     parser.add_argument(
         "--fid_weights", type=_file, metavar="FILE", help="of torch-fidelity's Inception network"
@@ -374,7 +373,6 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "--cache",
-        help="folder for the classifier and its features of the reference, or off (default: "
-        "sagd_jax/evaluation in the user's cache)",
+        help="for the classifier and features, or off (default: the user's cache)",
     )
     return parser

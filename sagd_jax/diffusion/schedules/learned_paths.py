@@ -35,13 +35,20 @@ from sagd_jax.spectral.bases import Basis
 
 
 class LearnedSchedule(SpectralSchedule):
-    """Base of those with parameters: `path`, an array of any numbers that gradients may move."""
+    """Base of those with parameters: `path`, an array of any numbers that gradients may move; see `learned`.
+
+    Source: equation (31) of `diffusion/bound.py`.
+    """
 
     path: ArrayLike
     contains_spectrum = True
 
     def with_path(self, path: ArrayLike) -> Any:
-        """The same schedule with other parameters, of the same shape; traced ones are fine."""
+        """The same schedule with other parameters, of the same shape; traced ones are fine.
+
+        Raises:
+          ValueError: for another shape.
+        """
         if jnp.shape(path) != jnp.shape(self.path):
             raise ValueError(f"path: shape {jnp.shape(path)}; expected {jnp.shape(self.path)}")
         return dataclasses.replace(self, path=path)  # type: ignore[type-var]
