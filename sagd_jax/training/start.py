@@ -94,13 +94,13 @@ def begin(
     shape = tuple(source.shape)
     if init_from is None:
 
-        def fresh(key: jax.Array) -> State:
+        def fresh() -> State:
+            # A stream of its own: the steps' keys are fold_in(key(seed), step) with step >= 0.
+            key = jax.random.fold_in(jax.random.key(prepared.record.config.seed), 2**32 - 1)
             return initial_state(initial_parameters(model, key, shape), optimizer)
 
-        # A stream of its own: the steps' keys are fold_in(key(seed), step) with step >= 0.
-        key = jax.random.fold_in(jax.random.key(prepared.record.config.seed), 2**32 - 1)
         with announced("compiling the initial weights", say):
-            state = evaluate(fresh, key, layout)
+            state = evaluate(fresh, layout)
         return state, "starting a new run"
     config = prepared.record.config  # what it names is what its user named
     allow = (config.model.kind, config.schedule.kind)
