@@ -16,19 +16,20 @@ from typing import Any
 import jax
 import numpy as np
 from jax.extend import core
+from jax.sharding import AxisType, Mesh
 
 from sagd_jax.system import compiler
 
 _INLINED = ("checkpoint", "remat", "remat2")
 
 
-def evaluate(function: Callable[[jax.Array], Any], key: jax.Array, layout: Any) -> Any:
-    """`function(key)`, a tree of arrays, done one operation at a time, in each process by itself.
+def evaluate(function: Callable[[], Any], layout: Any) -> Any:
+    """`function()`, a tree of arrays, done one operation at a time, in each process by itself.
 
     Args:
-      function: can be traced. Equal calls of jitted functions in it, such as draws of one law and shape,
-        are compiled once.
-      key: the same in all processes.
+      function: can be traced, and the same in all processes. Equal calls of jitted functions in it, such
+        as draws of one law and shape, are compiled once. Keys are to be made in it: an array made outside
+        may lie on devices of other processes.
       layout: the shardings of the result, over devices of any processes. Each process makes each leaf
         whole, on its host where JAX may compute there.
 
@@ -36,21 +37,21 @@ def evaluate(function: Callable[[jax.Array], Any], key: jax.Array, layout: Any) 
       the tree, of arrays that share no memory.
 
     >>> here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    >>> tree = evaluate(lambda key: {"w": jax.random.normal(key, (2,))}, jax.random.key(0), {"w": here})
-    >>> bool((tree["w"] == jax.random.normal(jax.random.key(0), (2,))).all())
+    >>> tree = evaluate(lambda: {"w": jax.random.bits(jax.random.key(0), (2,))}, {"w": here})
+    >>> bool((tree["w"] == jax.random.bits(jax.random.key(0), (2,))).all())
     True
     """
-    traced, shapes = jax.make_jaxpr(function, return_shape=True)(key)
-    operations: list[_Operation] = []
     device = _host()
     values: dict[Any, Any] = {}
-    for var, value in zip(
-        [*traced.jaxpr.constvars, *traced.jaxpr.invars], [*traced.consts, key], strict=True
-    ):
-        values[var] = jax.device_put(value, device)
-    outputs = _flattened(traced.jaxpr, {var: var for var in values}, operations)
+    operations: list[_Operation] = []
     programs: dict[Any, Callable[..., Any]] = {}
-    with jax.default_device(device):
+    # The mesh of the run may be set, and no single device would do then.
+    with jax.set_mesh(Mesh(np.asarray([device]), ("host",), axis_types=(AxisType.Auto,))):
+        traced, shapes = jax.make_jaxpr(function, return_shape=True)()
+        given = traced.jaxpr.constvars
+        for var, value in zip(given, traced.consts, strict=True):
+            values[var] = jax.device_put(value, device)
+        outputs = _flattened(traced.jaxpr, {var: var for var in given}, operations)
         for operation in _needed(operations, outputs):
             results = _perform(operation, values, programs, device.platform)
             values.update(zip(operation.outputs, results, strict=True))

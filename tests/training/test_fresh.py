@@ -43,16 +43,15 @@ def state_of(model, key):
 
 @pytest.mark.parametrize("model", [*NETWORKS, Laws()])
 def test_the_values_are_those_of_init(model):
-    def function(key):
-        return state_of(model, key)
+    def function():
+        return state_of(model, jax.random.key(3))
 
-    key = jax.random.key(3)
     mesh = make_mesh(MeshConfig(), 1)
-    shapes = with_layout(jax.eval_shape(function, key), mesh)
+    shapes = with_layout(jax.eval_shape(function), mesh)
     layout = jax.tree.map(lambda leaf: leaf.sharding, shapes)
     with jax.set_mesh(mesh):
-        made = fresh.evaluate(function, key, layout)
-    expected = jax.jit(function)(key)
+        made = fresh.evaluate(function, layout)
+    expected = jax.jit(function)()
     assert jax.tree.structure(made) == jax.tree.structure(expected)
     pointers = set()
     for a, b in zip(jax.tree.leaves(made), jax.tree.leaves(expected), strict=True):
@@ -67,24 +66,24 @@ def test_equal_draws_are_one_program(monkeypatch):
     monkeypatch.setattr(jax, "jit", lambda f, **options: made.append(f) or jit(f, **options))
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
 
-    def function(key):
-        keys = jax.random.split(key, 5)
+    def function():
+        keys = jax.random.split(jax.random.key(0), 5)
         return [jax.random.normal(k, (2, 1 + i // 4)) * 3 for i, k in enumerate(keys)]
 
-    fresh.evaluate(function, jax.random.key(0), [here] * 5)
+    fresh.evaluate(function, [here] * 5)
     assert len(made) <= 3  # two shapes, and the split
 
 
 def test_what_no_result_needs_is_not_done():
-    def function(key):
+    def function():
         x = jnp.ones(2)
         for _ in range(3):
             x = jax.pure_callback(unwanted, x, x)
-        return jax.random.normal(key, (2,))
+        return jax.random.normal(jax.random.key(0), (2,))
 
     def unwanted(x):
         raise AssertionError("the forward pass was made")
 
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    made = fresh.evaluate(function, jax.random.key(0), here)
+    made = fresh.evaluate(function, here)
     np.testing.assert_allclose(made, jax.random.normal(jax.random.key(0), (2,)), rtol=1e-6)
