@@ -113,20 +113,12 @@ def begin(
     if init_from is None:
         _require_no_trained_network(config)
 
-<<<<<<< HEAD
-        def fresh(key: jax.Array) -> State:
+        def fresh() -> State:
+            # A stream of its own: the steps' keys are fold_in(key(seed), step) with step >= 0.
+            key = jax.random.fold_in(jax.random.key(config.seed), 2**32 - 1)
             params = with_own_path(initial_parameters(model, key, shape), prepared.diffusion)
             return initial_state(params, optimizer)
 
-        # A stream of its own: the steps' keys are fold_in(key(seed), step) with step >= 0.
-        key = jax.random.fold_in(jax.random.key(config.seed), 2**32 - 1)
-=======
-        def fresh() -> State:
-            # A stream of its own: the steps' keys are fold_in(key(seed), step) with step >= 0.
-            key = jax.random.fold_in(jax.random.key(prepared.record.config.seed), 2**32 - 1)
-            return initial_state(initial_parameters(model, key, shape), optimizer)
-
->>>>>>> 7e8b38761c6925344624715467af86c934d97eb3
         with announced("compiling the initial weights", say):
             state = evaluate(fresh, layout)
         return state, "starting a new run"
