@@ -85,7 +85,7 @@ def sections(draw, cls=RunConfig, most=4):
 def test_a_config_is_built_or_refused_in_one_line():
     built, seen = [], set()
 
-    @hypothesis.settings(max_examples=2000, deadline=None, derandomize=True, database=None)
+    @hypothesis.settings(max_examples=3000, deadline=None, derandomize=True, database=None)
     @hypothesis.given(sections(most=6))
     def check(values):
         seen.update(names(values))
