@@ -44,6 +44,16 @@ ADDED: dict[str, Treatment] = {
     "white noise, 0.02": t.white_noise(0.02),
     "band, 0.02 and moire, 0.01": t.both(t.band(0.02), t.line(0.01, at=(0.1, 0.2))),
 }
+ODD: dict[str, Treatment] = {
+    "moire that wanders, 0.01": t.line(0.01, drift=0.02),
+    "beats, 0.01": t.both(t.line(0.01, at=(0.20, 0.30)), t.line(0.01, at=(0.22, 0.27))),
+    "scanner bands, 0.01": t.line(0.01, at=(0.0, 6.4 / 64)),
+    "hot pixels": t.hot_pixels(5),
+    "narrow band, 0.005": t.band(0.005, low=0.6, high=0.65),
+    "band at the top, 0.01": t.band(0.01, low=0.8, high=1.01),
+    "columns, 0.005": t.rows(0.005, axis=1),
+    "moire, 0.01 in a twentieth": t.line(0.01, 0.05),
+}
 FILES: dict[str, Treatment] = {
     **{f"JPEG {q}, each": t.jpeg(q, False) for q in (10, 30, 75, 95)},
     **{f"JPEG {q}, then cut": t.jpeg(q, True) for q in (30, 75, 95)},
@@ -102,7 +112,7 @@ def all_sets(
         "digits": Set(
             photographs.digits, {"band, 0.05": t.band(0.05, low=0.55, high=0.8), **LINES}
         ),
-        "two photographs": Set(photographs.photographs, {**LINES, **ADDED, **FILES}),
+        "two photographs": Set(photographs.photographs, {**LINES, **ADDED, **ODD, **FILES}),
         "dead leaves": Set(drawn.dead_leaves, {**LINES, **ADDED, **FILES}),
         "text": Set(drawn.text, {**LINES, **FEW}),
         "fabric": Set(drawn.fabric, {**LINES, **FEW}),

@@ -86,12 +86,20 @@ def white_noise(sigma: float) -> Treatment:
     return apply
 
 
-def line(amplitude: float, share: float = 1.0, at: Sequence[float] = (0.137, 0.313)) -> Treatment:
-    """One wave with a random phase in each example, the last axes of `at` for fewer axes."""
+def line(
+    amplitude: float,
+    share: float = 1.0,
+    at: Sequence[float] = (0.137, 0.313),
+    drift: float = 0.0,
+) -> Treatment:
+    """One wave with a random phase in each example, the last axes of `at` for fewer axes.
+
+    `drift`: its frequency differs so much between examples, relatively.
+    """
 
     def apply(examples: Examples, rng: Rng) -> Treated:
         f = tuple((0.0, *at)[-len(examples.spatial) :])
-        return _waves(examples, rng, share, [(f, amplitude)])
+        return _waves(examples, rng, share, [(f, amplitude)], drift)
 
     return apply
 
@@ -161,6 +169,19 @@ def dead_rows(share: float = 1.0) -> Treatment:
             x[has, row] = 0.0
         everywhere = np.ones(half_grid_shape(examples.spatial), bool)
         return x, Truth("pattern", everywhere, has)
+
+    return apply
+
+
+def hot_pixels(count: int) -> Treatment:
+    """So many sites, the same in each example, are white."""
+
+    def apply(examples: Examples, rng: Rng) -> Treated:
+        x = examples.x.copy()
+        flat = x.reshape(len(x), -1, x.shape[-1])
+        flat[:, rng.choice(flat.shape[1], count, replace=False)] = 1.0
+        everywhere = np.ones(half_grid_shape(examples.spatial), bool)
+        return x, Truth("pattern", everywhere, np.ones(len(x), bool))
 
     return apply
 
