@@ -100,15 +100,16 @@ def current(x: np.ndarray) -> Answer:
 
 
 def _total(
-    variance: np.ndarray, error: np.ndarray, spatial: Sequence[int]
+    variance: np.ndarray | None, error: np.ndarray | None, spatial: Sequence[int]
 ) -> tuple[float | None, tuple[float, float] | None]:
     """N(f) summed over all coordinates, per value and mean over channels, and what it lies in."""
-    if not np.any(variance):
+    if variance is None or error is None or not np.any(variance):
         return None, None
     weight = np.broadcast_to(hermitian_multiplicity(spatial), half_grid_shape(spatial))[..., None]
     per_value = weight / (np.prod(spatial) * variance.shape[-1])
     total = float((variance * per_value).sum())
-    half = _NINE_OF_TEN * float(np.sqrt(np.square(error * per_value).sum()))
+    # The errors of a finding's bins are one error.
+    half = _NINE_OF_TEN * float((error * per_value).sum())
     return total, (total - half, total + half)
 
 
