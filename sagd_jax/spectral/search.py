@@ -1,0 +1,263 @@
+"""The search for what does not belong in data: candidates, how they go from example to example, verdicts.
+
+A verdict rests on what tells added noise from a shape of the data: power that is there where the data are
+quiet, does not follow that of its surroundings, and is as large in every example that has it. Where this
+does not hold it is the data's own; where too little is seen of it, nothing is said.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from sagd_jax.spectral import finding as kinds
+from sagd_jax.spectral.candidates import DECIBEL, Candidate, candidates
+from sagd_jax.spectral.evidence import Evidence, views
+from sagd_jax.spectral.excess import added_variance
+from sagd_jax.spectral.finding import CORRUPTION, OWN, UNKNOWN, Finding
+from sagd_jax.spectral.half_grid import hermitian_multiplicity
+from sagd_jax.spectral.lines import MEAN, QUIET, SOME
+from sagd_jax.spectral.responses import Response, respond, slope_of
+
+_CONSTANT = {1: 0.3, 2: 0.22, 3: 0.22}  # largest spread of a line's power over the quiet examples
+_FLAT, _FOLLOWS = 0.3, 0.6  # slopes
+_FEWEST_SHARE = 0.08
+_QUIET_ERRORS = 7.0
+_MAINS = (50.0, 60.0)
+
+
+def find(
+    evidence: Evidence, batches: Iterable[np.ndarray], sample_rate: float | None = None
+) -> list[Finding]:
+    """Findings in the spectrum, corruptions first; `batches` are gone through once more."""
+    found = candidates(evidence)
+    if not found:
+        return []
+    powers = measure(evidence, batches, found)
+    result = [
+        _judge(evidence, candidate, powers[k], sample_rate) for k, candidate in enumerate(found)
+    ]
+    kept = [finding for finding in result if finding is not None]
+    order = {CORRUPTION: 0, UNKNOWN: 1, OWN: 2}
+    kept.sort(key=lambda f: (order[f.verdict], f.kind in (kinds.BAND, kinds.WEDGE), -f.score))
+    return kept
+
+
+def measure(
+    evidence: Evidence, batches: Iterable[np.ndarray], found: list[Candidate]
+) -> list[np.ndarray]:
+    """Of each candidate the mean power in core, around and control in each example that is not blank.
+
+    Returns:
+      A list of arrays `(3, 1 + channels, examples)`: of the candidate's own view, then of each channel.
+    """
+    masks = np.stack(
+        [
+            mask.ravel() / max(mask.sum(), 1)
+            for c in found
+            for mask in (c.core, c.around, c.control)
+        ],
+        axis=1,
+    ).astype(np.float32)
+    mixes = views(evidence.channels)
+    pieces = []
+    for x, blank in zip(batches, evidence.blank, strict=True):
+        spectrum = evidence.coefficients(x)[~blank]
+        power = np.square(np.abs(spectrum)).reshape(len(spectrum), -1, evidence.channels)
+        of_views = {}
+        for view in {c.view for c in found}:
+            mix = mixes[view]
+            own = power.mean(-1) if mix is None else np.square(np.abs(spectrum @ mix))
+            of_views[view] = own.reshape(len(power), masks.shape[0]).astype(np.float32) @ masks
+        channels = np.stack(
+            [power[..., c].astype(np.float32) @ masks for c in range(power.shape[-1])], axis=1
+        )
+        piece = np.empty((len(power), 1 + evidence.channels, len(found), 3))
+        for k, c in enumerate(found):
+            piece[:, 0, k] = of_views[c.view][:, 3 * k : 3 * k + 3]
+            piece[:, 1:, k] = channels[:, :, 3 * k : 3 * k + 3]
+        pieces.append(piece)
+    everything = np.concatenate(pieces)
+    return [everything[:, :, k].transpose(2, 1, 0) for k in range(len(found))]
+
+
+def _judge(
+    evidence: Evidence, candidate: Candidate, power: np.ndarray, sample_rate: float | None
+) -> Finding | None:
+    p, q, control = power[:, 0]
+    ratio = candidate.ratio
+    if candidate.kind == kinds.STRIPES:
+        ratio = slope_of(p, q)
+    response = respond(p, q, ratio, control)
+    if response.level <= 1e-3 * float(np.median(q)) and candidate.seen_in != QUIET:
+        return None
+    verdict = _verdict(evidence, candidate, response)
+    variance, error, mask = added_variance(evidence, candidate, power, response)
+    if not np.any(mask):
+        return None
+    weight = hermitian_multiplicity(evidence.shape)
+    energy = evidence.mean("all") * weight
+    finding = Finding(
+        kind=candidate.kind,
+        verdict=verdict,
+        mask=mask,
+        axes=candidate.family.axes if candidate.family else tuple(range(len(evidence.shape))),
+        excess_db=DECIBEL * candidate.excess,
+        score=float(candidate.score),
+        seen_in=candidate.seen_in,
+        share=response.share,
+        floor=_floor(candidate, response),
+        slope=response.slope,
+        coherence=float(np.median(evidence.coherence(candidate.view)[candidate.core])),
+        channels=_channels(candidate, variance, mask),
+        energy=float((energy * mask).sum() / energy.sum()),
+        variance=variance,
+        error=error,
+        has=_of_all(evidence, response.has),
+    )
+    return _named(finding, candidate, evidence, sample_rate)
+
+
+def _verdict(evidence: Evidence, candidate: Candidate, response: Response) -> str:
+    if candidate.kind == kinds.LINE:
+        return _verdict_of_line(len(evidence.shape), candidate, response)
+    if candidate.kind == kinds.STRIPES:
+        return CORRUPTION if candidate.seen_in == QUIET else UNKNOWN
+    return _verdict_of_run(len(evidence.shape), candidate, response)
+
+
+def _verdict_of_line(axes: int, candidate: Candidate, response: Response) -> str:
+    line = candidate.lines[0]
+    visible = (
+        (line.score[QUIET] > 7 and line.excess[QUIET] * DECIBEL > 5)
+        or (line.score[SOME] > 8 and line.excess[SOME] > 0.2)
+        or (line.excess[MEAN] * DECIBEL > 5.5 and line.score[MEAN] > 6)
+    )
+    unmoved = math.isnan(response.slope) or abs(response.slope) <= _FLAT
+    constant = response.spread <= _CONSTANT[axes]
+    if math.isnan(response.slope):
+        # Examples that are all as loud tell nothing by it: the line itself has to be as sharp as a tone.
+        constant = response.spread <= 0.15
+    sure = response.quiet_score >= _QUIET_ERRORS and response.share >= _FEWEST_SHARE
+    if visible and unmoved and constant and sure:
+        return CORRUPTION
+    return _otherwise(response)
+
+
+def _verdict_of_run(axes: int, candidate: Candidate, response: Response) -> str:
+    run = candidate.run
+    assert run is not None
+    score = run.score
+    needed = 10.0 if axes == 1 else 7.0
+    if run.open_ended:
+        needed = 2 * needed
+    large = candidate.excess * DECIBEL > (6.0 if axes == 1 or run.open_ended else 2.0)
+    if candidate.kind == kinds.WEDGE:
+        large = candidate.excess * DECIBEL > 6.0
+    # In the mean it counts only where the quiet examples show as much of it.
+    quiet = candidate.seen_in == QUIET or candidate.quiet_score > 0.7 * candidate.excess
+    if score >= needed and large and quiet:
+        return CORRUPTION
+    some = candidate.seen_in in (SOME, MEAN) and _FEWEST_SHARE <= response.share < 0.9
+    unmoved = math.isnan(response.slope) or abs(response.slope) <= _FLAT
+    # A band that only some examples have: the same power in each of them, whatever else they hold.
+    if (
+        axes > 1
+        and some
+        and unmoved
+        and score >= 5
+        and response.spread < 0.15
+        and response.quiet_score >= 15
+        and not run.open_ended
+        and candidate.kind == kinds.BAND
+    ):
+        return CORRUPTION
+    return _otherwise(response)
+
+
+def _otherwise(response: Response) -> str:
+    follows = not math.isnan(response.slope) and response.slope >= _FOLLOWS
+    varies = not response.spread <= 0.5
+    return OWN if follows or varies or response.share < _FEWEST_SHARE / 2 else UNKNOWN
+
+
+def _floor(candidate: Candidate, response: Response) -> bool | None:
+    if math.isnan(response.slope):
+        return True if candidate.seen_in == QUIET else None
+    return True if response.slope <= _FLAT else False if response.slope >= _FOLLOWS else None
+
+
+def _channels(
+    candidate: Candidate, variance: np.ndarray, mask: np.ndarray
+) -> tuple[str, ...]:
+    channels = variance.shape[-1]
+    if candidate.view != "all":
+        return (candidate.view,)
+    if channels == 1:
+        return ("all",)
+    sums = variance[mask].sum(axis=0)
+    chosen = sums > 0.1 * sums.max()
+    return ("all",) if chosen.all() else tuple(str(c) for c in np.flatnonzero(chosen))
+
+
+def _of_all(evidence: Evidence, values: np.ndarray) -> np.ndarray:
+    """Values of the examples with variation, with 0 for the blank ones."""
+    blank = np.concatenate(evidence.blank)
+    result = np.zeros(len(blank))
+    result[~blank] = values
+    return result
+
+
+def _named(
+    finding: Finding, candidate: Candidate, evidence: Evidence, sample_rate: float | None
+) -> Finding:
+    if candidate.kind == kinds.LINE:
+        first = candidate.frequencies[0]
+        radius = math.hypot(*first)
+        changes: dict = {"frequencies": tuple(candidate.frequencies), "low": radius, "high": radius}
+        ends = [abs(f) > 0.5 - 0.25 / n for f, n in zip(first, evidence.shape, strict=True)]
+        zeros = [abs(f) < 0.25 / n for f, n in zip(first, evidence.shape, strict=True)]
+        both = all(e or z for e, z in zip(ends, zeros, strict=True))
+        if len(evidence.shape) > 1 and any(ends) and both:
+            changes |= {"kind": kinds.MOSAIC}
+            changes["details"] = {"pattern": "checkerboard" if all(ends) else "period 2"}
+        elif len(evidence.shape) == 1:
+            changes |= _hum(candidate, evidence, sample_rate)
+        return dataclasses.replace(finding, **changes)
+    if candidate.kind == kinds.STRIPES:
+        name = "rows" if candidate.axis == 0 else "columns"
+        return dataclasses.replace(finding, high=0.5, details={"of": name, "axis": candidate.axis})
+    family, run = candidate.family, candidate.run
+    assert family is not None and run is not None
+    last = run.last % len(family.low)
+    if family.kind == "wedge":
+        width = float((run.last - run.first + 1) * (family.high[0] - family.low[0]))
+        angle = float(family.low[run.first % len(family.low)] + width / 2) % 180
+        return dataclasses.replace(finding, angle=angle, width=width, low=0.15, high=0.5)
+    return dataclasses.replace(
+        finding, low=float(family.low[run.first]), high=float(family.high[last])
+    )
+
+
+def _hum(candidate: Candidate, evidence: Evidence, sample_rate: float | None) -> dict:
+    """Lines at multiples of the mains' frequency, or of any other, as one finding."""
+    (n,) = evidence.shape
+    bins = [f[0] * n for f in candidate.frequencies]
+    details: dict = {"fundamental": bins[0] / n, "half_bin": 0.5 / n}
+    if len(bins) > 1:
+        # All harmonics together tell the fundamental better than the first alone.
+        order = np.rint(np.array(bins) / bins[0])
+        details["fundamental"] = float(np.sum(order * bins) / np.sum(order**2)) / n
+        details["half_bin"] = 0.5 / n / float(order.max())
+    if sample_rate:
+        hertz = bins[0] / n * sample_rate
+        details["hertz"] = details["fundamental"] * sample_rate
+        mains = [m for m in _MAINS for k in range(1, 11) if abs(hertz - k * m) <= 0.6 * sample_rate / n]
+        if mains:
+            return {"kind": kinds.HUM, "details": details | {"mains": mains[0]}}
+    if len(bins) > 2:
+        return {"kind": kinds.HUM, "details": details}
+    return {"details": details}
