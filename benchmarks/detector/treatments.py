@@ -121,7 +121,9 @@ def line_above(decibels: float, share: float = 1.0) -> Treatment:
         sites = int(np.prod(shape))
         amplitude = 2 * np.sqrt((10 ** (decibels / 10) - 1) * level / sites)
         f = tuple(b / n for b, n in zip(bins, shape, strict=True))
-        return _waves(examples, rng, share, [(f, amplitude)])
+        # Of values that are rounded already, rounding again would undo what is weaker than a level.
+        exact = dataclasses.replace(examples, levels=0)
+        return _waves(exact, rng, share, [(f, amplitude)])
 
     return apply
 

@@ -91,7 +91,7 @@ def _judge(
     ratio = candidate.ratio
     if candidate.kind == kinds.STRIPES:
         ratio = slope_of(p, q)
-    response = respond(p, q, ratio, control)
+    response = respond(p, q, ratio, control, tone=candidate.kind == kinds.LINE)
     if response.level <= 1e-3 * float(np.median(q)) and candidate.seen_in != QUIET:
         return None
     verdict = _verdict(evidence, candidate, response)
@@ -136,15 +136,21 @@ def _verdict_of_line(axes: int, candidate: Candidate, response: Response) -> str
         or (line.score[SOME] > 8 and line.excess[SOME] > 0.2)
         or (line.excess[MEAN] * DECIBEL > 5.5 and line.score[MEAN] > 6)
     )
-    unmoved = math.isnan(response.slope) or abs(response.slope) <= _FLAT
-    constant = response.spread <= _CONSTANT[axes]
-    if math.isnan(response.slope):
-        # Examples that are all as loud tell nothing by it: the line itself has to be as sharp as a tone.
-        constant = response.spread <= 0.15
+    unmoved = _unmoved(response)
+    # Examples that are all as loud tell nothing by the slope: the line has to be as constant as a tone.
+    most = 0.15 if math.isnan(response.slope) else _CONSTANT[axes]
+    constant = response.spread <= most + min(2 * response.spread_error, most)
     sure = response.quiet_score >= _QUIET_ERRORS and response.share >= _FEWEST_SHARE
     if visible and unmoved and constant and sure:
         return CORRUPTION
     return _otherwise(response)
+
+
+def _unmoved(response: Response) -> bool:
+    """Whether its power is the same whatever surrounds it, as far as so many examples tell."""
+    if math.isnan(response.slope):
+        return True
+    return abs(response.slope) <= min(max(_FLAT, 2 * response.slope_error), _FOLLOWS)
 
 
 def _verdict_of_run(axes: int, candidate: Candidate, response: Response) -> str:
@@ -162,7 +168,7 @@ def _verdict_of_run(axes: int, candidate: Candidate, response: Response) -> str:
     if score >= needed and large and quiet:
         return CORRUPTION
     some = candidate.seen_in in (SOME, MEAN) and _FEWEST_SHARE <= response.share < 0.9
-    unmoved = math.isnan(response.slope) or abs(response.slope) <= _FLAT
+    unmoved = _unmoved(response)
     # A band that only some examples have: the same power in each of them, whatever else they hold.
     if (
         axes > 1
@@ -190,9 +196,7 @@ def _floor(candidate: Candidate, response: Response) -> bool | None:
     return True if response.slope <= _FLAT else False if response.slope >= _FOLLOWS else None
 
 
-def _channels(
-    candidate: Candidate, variance: np.ndarray, mask: np.ndarray
-) -> tuple[str, ...]:
+def _channels(candidate: Candidate, variance: np.ndarray, mask: np.ndarray) -> tuple[str, ...]:
     channels = variance.shape[-1]
     if candidate.view != "all":
         return (candidate.view,)
@@ -255,7 +259,9 @@ def _hum(candidate: Candidate, evidence: Evidence, sample_rate: float | None) ->
     if sample_rate:
         hertz = bins[0] / n * sample_rate
         details["hertz"] = details["fundamental"] * sample_rate
-        mains = [m for m in _MAINS for k in range(1, 11) if abs(hertz - k * m) <= 0.6 * sample_rate / n]
+        mains = [
+            m for m in _MAINS for k in range(1, 11) if abs(hertz - k * m) <= 0.6 * sample_rate / n
+        ]
         if mains:
             return {"kind": kinds.HUM, "details": details | {"mains": mains[0]}}
     if len(bins) > 2:
