@@ -19,8 +19,8 @@ from sagd_jax.spectral.power_spectrum import (
     PowerLaw,
     PowerSpectrum,
     estimate,
-    fit_power_law,
     first_pass,
+    fit_power_law,
     taper_of,
 )
 from sagd_jax.spectral.search import find
@@ -145,9 +145,7 @@ def analyse(
     kept = _kept(spectrum, omitted, margin)
     removed = _share(spectrum, kept == 0)
     kinds, combinations = kinds_of_examples(findings, sum(len(b) for b in evidence.blank))
-    suggested = advise(
-        findings, removed, float((kept == 0).mean()), evidence.count, most_removed
-    )
+    suggested = advise(findings, removed, float((kept == 0).mean()), evidence.count, most_removed)
     found = None if omitted is None or not (kept == 1).any() else kept == 0
     return Analysis(
         spectrum=spectrum,
@@ -204,9 +202,7 @@ def _kept(spectrum: PowerSpectrum, omitted: np.ndarray | None, margin: float) ->
 
 
 def _share(spectrum: PowerSpectrum, mask: np.ndarray) -> float:
-    weight = (
-        hermitian_multiplicity(spectrum.spatial_shape) if spectrum.basis == "fourier" else 1.0
-    )
+    weight = hermitian_multiplicity(spectrum.spatial_shape) if spectrum.basis == "fourier" else 1.0
     energy = spectrum.power.mean(axis=-1) * weight
     return float(energy[mask].sum() / energy.sum())
 

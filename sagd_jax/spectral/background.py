@@ -21,7 +21,7 @@ _LOWEST = 5  # bins next to zero have too few neighbours below them
 _PASSES, _OUT = 2, 3.0  # how often it is made anew without what is this many scales above it
 _SCALE = 201  # bins of like radius over which the scale is taken
 _GAUSSIAN = 1.4826  # standard deviations in a median absolute deviation
-_WIDE_AXIS = 12  # shorter ones have no bins beside their zero that count as on the axis
+_WIDE_AXIS = 6  # shorter ones have no bins beside their zero that count as on the axis
 
 
 def local_background(
@@ -78,7 +78,7 @@ def _once(values: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.nd
         found = np.full(part.shape, np.inf)
         found[~near] = _running_scale((part - own)[~near], order)
         scale[where] = np.where(near, scale[where], found)
-    lowest = radius * max(shape) < 3.5
+    lowest = radius * min(n for n in shape if n > 1) < 3.5
     scale[lowest] = np.inf
     return to_half_grid(background), to_half_grid(scale)
 

@@ -60,6 +60,7 @@ class Candidate:
     axis: int = -1
     quiet_score: float = 0.0
     background: np.ndarray | None = None  # of lines: that of the mean power
+    breadth: float = 0.0  # of lines: power three bins away over that of the line
 
 
 def candidates(evidence: Evidence) -> list[Candidate]:
@@ -70,12 +71,24 @@ def candidates(evidence: Evidence) -> list[Candidate]:
         near = dilate_half(taken, evidence.shape, 2)
         found = _of_lines(evidence, view, near)
         lines = dilate_half(_union([c.core for c in found], evidence) | taken, evidence.shape, 2)
-        if len(evidence.shape) == 2:
-            found += _stripes(evidence, view)
+        stripes = _stripes(evidence, view) if len(evidence.shape) == 2 else []
+        found += stripes
         of_runs = _of_runs(evidence, view, lines)
+        axes = {c.axis for c in stripes + result if c.kind == kinds.STRIPES}
+        of_runs = [c for c in of_runs if not _on_axes(c, axes)]
         found = [c for c in found if not _part_of_a_run(evidence, c, of_runs)] + of_runs
         result += [c for c in found if not (c.core & taken).sum() > 0.3 * c.core.sum()]
     return result
+
+
+def _on_axes(candidate: Candidate, axes: set[int]) -> bool:
+    """Whether a wedge is what rows or columns, already found, look like."""
+    if candidate.kind != kinds.WEDGE or not axes:
+        return False
+    family, run = candidate.family, candidate.run
+    assert family is not None and run is not None
+    inside = {k % len(family.low) for k in range(run.first - 1, run.last + 2)}
+    return any((len(family.low) // 2 if axis == 0 else 0) in inside for axis in axes)
 
 
 def _part_of_a_run(evidence: Evidence, candidate: Candidate, of_runs: list[Candidate]) -> bool:
@@ -161,9 +174,34 @@ def _of_lines(evidence: Evidence, view: str, taken: np.ndarray) -> list[Candidat
                 frequencies=[frequencies[k] for k in group],
                 quiet_score=line.score[QUIET],
                 background=power,
+                breadth=_breadth(
+                    line.place,
+                    np.exp(quiet)
+                    if line.excess[QUIET] > line.excess[MEAN]
+                    else evidence.mean(view),
+                    shape,
+                ),
             )
         )
     return result
+
+
+def _breadth(place: tuple[int, ...], mean: np.ndarray, shape: tuple[int, ...]) -> float:
+    """Power above the wider surroundings three bins from a line, over the line's; a tone has almost none."""
+    full = to_full_grid(mean, shape)
+    around, beside = [], []
+    for axis in range(len(shape)):
+        for step in (-3, 3):
+            beside.append(_shifted(full, place, axis, step))
+        around += [_shifted(full, place, axis, step) for step in (-9, -8, -7, 7, 8, 9)]
+    base = float(np.median(around))
+    return max(float(np.mean(beside)) - base, 0.0) / max(float(full[place]) - base, 1e-300)
+
+
+def _shifted(full: np.ndarray, place: tuple[int, ...], axis: int, step: int) -> float:
+    where = list(place)
+    where[axis] = (where[axis] + step) % full.shape[axis]
+    return float(full[tuple(where)])
 
 
 def _stripes(evidence: Evidence, view: str) -> list[Candidate]:

@@ -24,7 +24,9 @@ BUCKETS = 128
 _LOWEST, _HIGHEST = math.log(1e-13), math.log(1e6)  # of the log power in the buckets
 _STEP = (_HIGHEST - _LOWEST) / BUCKETS
 _BLANK = 1e-9  # mean power of an example that has none
-_STANDS_OUT = 5.0  # times its neighbours' geometric mean; white noise does so in 6 % of the examples
+_STANDS_OUT = (
+    5.0  # times its neighbours' geometric mean; white noise does so in 6 % of the examples
+)
 # Red, green and blue as an observer has them: two orthonormal differences beside the brightness.
 _CHROMA = {
     "chroma 1": np.array([1, -1, 0]) / math.sqrt(2),

@@ -15,15 +15,18 @@ import numpy as np
 
 from sagd_jax.spectral.background import local_background
 from sagd_jax.spectral.evidence import Evidence
-from sagd_jax.spectral.half_grid import unique_bins
+from sagd_jax.spectral.half_grid import degrees_of_freedom, unique_bins
 
 MEAN, QUIET, SOME = "mean", "quiet examples", "some examples"
 QUANTILE = 0.1
 _SCORE = 7.0
-_LARGE, _SCORE_OF_LARGE = 1.2, 4.7  # nats: so far above its neighbours' mean a bin needs a smaller score
+_LARGE, _SCORE_OF_LARGE = (
+    1.2,
+    4.7,
+)  # nats: so far above its neighbours' mean a bin needs a smaller score
 _LEAST = {MEAN: 0.3, QUIET: 0.7, SOME: 0.1}  # of each series: nats, nats, roots of a share
 _APART = 3  # bins: what lies nearer to a line than this is a part of it
-_MOST = 40
+_MOST, _MOST_OF_A_CHANNEL = 16, 6
 _TINY = 1e-13
 
 
@@ -61,7 +64,9 @@ def find_lines(evidence: Evidence, view: str) -> tuple[list[Line], np.ndarray]:
         if name == MEAN:
             background = own
         excess[name] = values - own
-        score[name] = np.where(once, excess[name] / scale, 0.0)
+        # A coefficient that is real is more often far from its mean than complex ones are.
+        usable = once & ((degrees_of_freedom(shape) > 1) | (name != SOME))
+        score[name] = np.where(usable, excess[name] / scale, 0.0)
         large = (excess[name] > _LARGE) & (score[name] > _SCORE_OF_LARGE) & (name == MEAN)
         passes |= (score[name] > _SCORE) & (excess[name] > _LEAST[name]) | large
     best = np.max(list(score.values()), axis=0)
@@ -69,18 +74,22 @@ def find_lines(evidence: Evidence, view: str) -> tuple[list[Line], np.ndarray]:
     places = [tuple(int(k) for k in p) for p in np.argwhere(passes)]
     places.sort(key=lambda p: -best[p])
     chosen: list[tuple[int, ...]] = []
+    peaks: list[tuple[int, ...]] = []
+    most = _MOST if view == "all" else _MOST_OF_A_CHANNEL
     for place in places:
+        peak = place
         place = _centre(place, added[QUIET if score[QUIET][place] > _SCORE / 2 else MEAN], once)
-        if len(chosen) < _MOST and all(_distance(place, other, shape) > _APART for other in chosen):
+        if len(chosen) < most and all(_distance(place, other, shape) > _APART for other in chosen):
             chosen.append(place)
+            peaks.append(peak)
     lines = [
         Line(
             place,
             _frequency(place, shape),
-            {name: float(values[place]) for name, values in excess.items()},
-            {name: float(values[place]) for name, values in score.items()},
+            {name: float(max(values[place], values[peak])) for name, values in excess.items()},
+            {name: float(max(values[place], values[peak])) for name, values in score.items()},
         )
-        for place in chosen
+        for place, peak in zip(chosen, peaks, strict=True)
     ]
     return lines, background
 
@@ -93,7 +102,11 @@ def _power(values: np.ndarray, excess: np.ndarray) -> np.ndarray:
 def _centre(place: tuple[int, ...], added: np.ndarray, once: np.ndarray) -> tuple[int, ...]:
     """Of a bin and those next to it the one to which most was added."""
     near = [np.array(place) + np.array(step) - 1 for step in np.ndindex(*[3] * len(place))]
-    inside = [tuple(int(k) for k in p % np.array(added.shape)) for p in near if p[-1] < added.shape[-1] and p[-1] >= 0]
+    inside = [
+        tuple(int(k) for k in p % np.array(added.shape))
+        for p in near
+        if p[-1] < added.shape[-1] and p[-1] >= 0
+    ]
     return max((p for p in inside if once[p]), key=lambda p: added[p], default=place)
 
 
@@ -140,7 +153,10 @@ def harmonics(
                     if len(shape) == 1:  # no aliases: a multiple beyond the end is none
                         near = float(np.abs(gap * size).max()) <= 0.6 + 0.06 * k
                     else:
-                        both = [gap, k * np.array(frequencies[first]) + np.array(frequencies[other])]
+                        both = [
+                            gap,
+                            k * np.array(frequencies[first]) + np.array(frequencies[other]),
+                        ]
                         near = k <= 7 and any(
                             np.abs((g - np.rint(g)) * size).max() <= 0.6 + 0.12 * k for g in both
                         )

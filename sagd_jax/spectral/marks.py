@@ -10,20 +10,23 @@ at all others.
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterable
 
 import numpy as np
 
 from sagd_jax.spectral import finding as kinds
 from sagd_jax.spectral.evidence import Evidence
-from sagd_jax.spectral.finding import CORRUPTION, Finding
+from sagd_jax.spectral.finding import CORRUPTION, UNKNOWN, Finding
 from sagd_jax.spectral.half_grid import half_grid_shape, to_full_grid
 
 _EXAMPLES = 512  # that are looked at
 _BLOCK = 8
 _FINEST = 256  # frequencies of the periods that are tried
-_JPEG_STRENGTH = 0.02  # relative modulation of the second difference: quality 95 has less
+_JPEG_STRENGTH = 0.12  # relative modulation of the second difference: good qualities have less
+_SURE, _STRENGTH = 20.0, 0.015  # score and relative modulation of an interpolation's period
+_REPEATED = 0.3  # modulation of the first difference where pixels are repeated
+_FALL, _FALL_ALONE = 1.5, 3.4  # nats beyond the old end, with a period and without one
 _ZERO = 0.35 / 127.5
 _ACTIVE = 3.0 / 127.5  # standard deviation of a block that holds something
 
@@ -34,7 +37,8 @@ class Marks:
     def __init__(self, shape: tuple[int, ...]):
         self.shape = shape
         self.count = 0
-        self._strengths: list[list[np.ndarray]] = [[], []]
+        # Of the second and of the first difference, along both axes.
+        self._strengths: list[list[np.ndarray]] = [[], [], [], []]
         self._zeros: list[np.ndarray] = []
 
     def add(self, x: np.ndarray) -> None:
@@ -47,9 +51,10 @@ class Marks:
         for axis in (0, 1):
             moved = np.moveaxis(grey, axis + 1, 1)
             second = np.abs(moved[:, 2:] - 2 * moved[:, 1:-1] + moved[:, :-2])
-            # Relative to what is usual, so that a few strong edges do not count for all.
-            size = second / (second.mean(axis=(1, 2), keepdims=True) + 1e-6)
-            self._strengths[axis].append(np.minimum(size, 3.0).mean(axis=2))
+            for order, difference in enumerate((second, np.abs(np.diff(moved, axis=1)))):
+                # Relative to what is usual, so that a few strong edges do not count for all.
+                size = difference / (difference.mean(axis=(1, 2), keepdims=True) + 1e-6)
+                self._strengths[2 * order + axis].append(np.minimum(size, 3.0).mean(axis=2))
         self._zeros.append(_zero_shares(grey))
 
     def merge(self, other: Marks) -> None:
@@ -59,9 +64,9 @@ class Marks:
         for own, more in zip(self._strengths, other._strengths, strict=True):
             own += more
 
-    def periods(self, axis: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(frequencies of the second difference's strength, amplitude relative to its mean, score)."""
-        strength = np.concatenate(self._strengths[axis])
+    def periods(self, axis: int, order: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(frequencies of a difference's strength, amplitude relative to its mean, score)."""
+        strength = np.concatenate(self._strengths[axis + 2 * (2 - order)])
         strength = strength - strength.mean(axis=1, keepdims=True)
         n = strength.shape[1]
         frequency = np.arange(1, _FINEST + 1) / (2 * _FINEST)
@@ -78,15 +83,9 @@ def find_marks(marks: Marks, evidence: Evidence) -> list[Finding]:
     """A JPEG's blocks and an enlargement, where there are any."""
     if marks.count < 16:
         return []
-    tried = [marks.periods(axis) for axis in (0, 1)]
-    found = []
-    jpeg = _jpeg(marks, tried, evidence)
-    if jpeg is not None:
-        found.append(jpeg)
-    enlarged = _enlarged(tried, evidence, jpeg is not None)
-    if enlarged is not None:
-        found.append(enlarged)
-    return found
+    jpeg = _jpeg(marks, [marks.periods(axis) for axis in (0, 1)], evidence)
+    enlarged = _enlarged(marks, evidence, jpeg is not None)
+    return [finding for finding in (jpeg, enlarged) if finding is not None]
 
 
 def _jpeg(marks: Marks, tried: list, evidence: Evidence) -> Finding | None:
@@ -113,39 +112,66 @@ def _jpeg(marks: Marks, tried: list, evidence: Evidence) -> Finding | None:
     return _finding(kinds.JPEG, evidence, min(scores), min(amplitudes), details)
 
 
-def _enlarged(tried: list, evidence: Evidence, blocks: bool) -> Finding | None:
+def _enlarged(marks: Marks, evidence: Evidence, blocks: bool) -> Finding | None:
     """Periods of interpolation along both axes at one frequency, and nothing above the old end."""
-    frequency = tried[0][0]
-    score = np.minimum(tried[0][2], tried[1][2])
-    amplitude = np.minimum(tried[0][1], tried[1][1])
-    if blocks:
-        for k in (1, 2, 3, 4):
-            score[np.abs(frequency - k / _BLOCK) < 0.02] = 0
-    best = int(np.argmax(np.where(frequency > 0.1, score * (amplitude > 0.015), 0)))
-    if score[best] < 8:
+    best = (0.0, 0.0, 0.0)
+    for order in (1, 2):
+        first, second = (marks.periods(axis, order) for axis in (0, 1))
+        frequency = first[0]
+        score, amplitude = np.minimum(first[2], second[2]), np.minimum(first[1], second[1])
+        usable = (frequency > 0.23) & (amplitude > _STRENGTH)
+        if blocks:
+            for k in (1, 2, 3, 4):
+                usable &= np.abs(frequency - k / _BLOCK) > 0.02
+        peak = int(np.argmax(np.where(usable, score, 0)))
+        if usable[peak]:
+            best = max(best, (float(score[peak]), float(frequency[peak]), float(amplitude[peak])))
+    score_, f, strength = best
+    if score_ > _SURE:
+        # A period p = 1/f of the strengths is the factor, or, of factors below 2, 1 - 1/p its alias.
+        factors = [1 / f] if f > 0.49 else [1 / f, 1 / (1 - f)]
+        factor = factors[0] if len(factors) == 1 or _fallen(evidence, factors) else factors[1]
+        repeated = strength > _REPEATED and abs(factor - round(factor)) < 0.05
+        if repeated or max(_emptiness(evidence, 0.5 / value) for value in factors) > _FALL:
+            details = {"factor": float(factor), "frequency": 0.5 / float(factor)}
+            return _finding(kinds.ENLARGED, evidence, score_, strength, details)
+    falls = [(_emptiness(evidence, 0.5 / factor), factor) for factor in np.arange(1.2, 4.3, 0.1)]
+    fall, factor = max(falls)
+    if fall < _FALL_ALONE:
         return None
-    # A period p = 1/f of the strengths is the factor, or, of factors below 2, 1 - 1/p its alias.
-    factors = [1 / frequency[best], 1 / (1 - frequency[best])]
-    cuts = [_emptiness(evidence, 0.5 / factor) for factor in factors]
-    emptiest = int(np.argmax([c for c in cuts]))
-    if cuts[emptiest] < 1.5:
-        return None
-    factor = float(factors[emptiest])
-    details = {"factor": factor, "frequency": 0.5 / factor}
-    return _finding(kinds.ENLARGED, evidence, score[best], amplitude[best], details)
+    details = {"frequency": 0.5 / float(factor), "fall_db": fall * 4.34}
+    found = _finding(kinds.EMPTY, evidence, fall / 0.3, 0.0, details)
+    return dataclasses.replace(found, verdict=UNKNOWN, excess_db=-fall * 4.34, seen_in="mean")
+
+
+def _fallen(evidence: Evidence, factors: list[float]) -> bool:
+    """Whether the power between the ends of two factors is nearer to that at the very end than to the first."""
+    low, high = sorted(0.5 / factor for factor in factors)
+    shares = []
+    for axis in (0, 1):
+        frequency, level = _along(evidence, axis)
+        middle = level[(frequency > low * 1.15) & (frequency < high * 0.95)]
+        first, last = level[frequency < 0.07], level[frequency > 0.46]
+        if min(len(middle), len(first), len(last)) == 0:
+            return False
+        shares.append((np.median(middle) - last.mean()) / max(first.mean() - last.mean(), 1e-9))
+    return float(np.mean(shares)) < 0.45
+
+
+def _along(evidence: Evidence, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """(frequencies along an axis, median log power over small frequencies along the other)."""
+    shape = evidence.shape
+    full = to_full_grid(np.log(evidence.mean("all") + 1e-13), shape)
+    k = np.arange(1, shape[axis] // 2 + 1)
+    rows = np.moveaxis(full, axis, 0)[k][:, 2 : max(shape[1 - axis] // 4, 4)]
+    return k / shape[axis], np.median(rows, axis=1)
 
 
 def _emptiness(evidence: Evidence, cut: float) -> float:
     """How far, in nats, the power beyond a frequency along each axis lies under the course before it."""
-    shape = evidence.shape
-    full = to_full_grid(np.log(evidence.mean("all") + 1e-13), shape)
     falls = []
     for axis in (0, 1):
-        values = np.moveaxis(full, axis, 0)
-        n = shape[axis]
-        k = np.arange(1, n // 2 + 1)
-        rows = np.median(values[k][:, 2 : max(shape[1 - axis] // 4, 4)], axis=1)
-        f = k / n
+        f, rows = _along(evidence, axis)
         before, after = (f > 0.15 * cut) & (f < 0.8 * cut), f > cut * 1.12
         if before.sum() < 3 or after.sum() < 2:
             return 0.0
@@ -195,7 +221,9 @@ def _zero_shares(grey: np.ndarray) -> np.ndarray:
     result = np.full((n, _BLOCK, _BLOCK), np.nan)
     for i in range(_BLOCK):
         for j in range(_BLOCK):
-            height, width = ((size - start) // _BLOCK for size, start in zip(grey.shape[1:], (i, j)))
+            height, width = (
+                (size - start) // _BLOCK for size, start in zip(grey.shape[1:], (i, j))
+            )
             cut = grey[:, i : i + height * _BLOCK, j : j + width * _BLOCK]
             blocks = cut.reshape(n, height, _BLOCK, width, _BLOCK).swapaxes(2, 3)
             blocks = blocks.reshape(n, height * width, _BLOCK, _BLOCK)

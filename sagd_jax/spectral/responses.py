@@ -61,7 +61,7 @@ def respond(
     >>> abs(found.share - 0.2) < 0.02, abs(found.level / 20 - 1) < 0.1
     (True, True)
     """
-    floor = 1e-12 + 1e-6 * float(q.mean())
+    floor = 1e-13 + 1e-6 * float(q.mean())
     base = ratio * q + floor
     shape = _shape(control / (np.median(control / (q + floor)) * (q + floor)))
     level, has = _mixture(p, base, shape, tone)
@@ -94,6 +94,10 @@ def respond(
 
 def slope_of(p: np.ndarray, q: np.ndarray) -> float:
     """b of p = N + b q, by least squares relative to what is expected."""
+    usable = p + q > 1e-9 * float((p + q).mean())
+    if usable.sum() < 8:
+        return 1.0
+    p, q = p[usable], q[usable]
     weight = 1 / (p + q)
     columns = np.stack([weight, q * weight], axis=1)
     for _ in range(3):

@@ -26,6 +26,11 @@ _CONSTANT = {1: 0.3, 2: 0.22, 3: 0.22}  # largest spread of a line's power over 
 _FLAT, _FOLLOWS = 0.3, 0.6  # slopes
 _FEWEST_SHARE = 0.08
 _QUIET_ERRORS = 7.0
+_BROAD = 0.01  # breadth of what is no tone
+_ROUNDING = 2e-5  # variance of 8-bit pictures' rounding in [-1, 1], and some more
+_LOWEST_BAND = 0.05  # cycles per sample: the voice's pitch lies below it
+_LOWEST_BINS = 20  # of sounds; 5 of pictures: objects' coarse shape, and beats, lie below
+_NOTES = 3  # lines of different fundamentals in part of the examples are the data's notes
 _MAINS = (50.0, 60.0)
 
 
@@ -40,7 +45,7 @@ def find(
     result = [
         _judge(evidence, candidate, powers[k], sample_rate) for k, candidate in enumerate(found)
     ]
-    kept = [finding for finding in result if finding is not None]
+    kept = _one_hum(_doubted([finding for finding in result if finding is not None]))
     order = {CORRUPTION: 0, UNKNOWN: 1, OWN: 2}
     kept.sort(key=lambda f: (order[f.verdict], f.kind in (kinds.BAND, kinds.WEDGE), -f.score))
     return kept
@@ -96,7 +101,7 @@ def _judge(
         return None
     verdict = _verdict(evidence, candidate, response)
     variance, error, mask = added_variance(evidence, candidate, power, response)
-    if not np.any(mask):
+    if not np.any(mask) or not np.any(variance > 0):
         return None
     weight = hermitian_multiplicity(evidence.shape)
     energy = evidence.mean("all") * weight
@@ -131,17 +136,22 @@ def _verdict(evidence: Evidence, candidate: Candidate, response: Response) -> st
 
 def _verdict_of_line(axes: int, candidate: Candidate, response: Response) -> str:
     line = candidate.lines[0]
-    visible = (
-        (line.score[QUIET] > 7 and line.excess[QUIET] * DECIBEL > 5)
-        or (line.score[SOME] > 8 and line.excess[SOME] > 0.2)
-        or (line.excess[MEAN] * DECIBEL > 5.5 and line.score[MEAN] > 6)
-    )
+    decibels = line.excess[QUIET] * DECIBEL
+    quiet = (line.score[QUIET] > 7 and decibels > 5) or (line.score[QUIET] > 5 and decibels > 15)
+    # What all examples have is seen in the quiet ones.
+    some = line.score[SOME] > 8 and line.excess[SOME] > 0.2
+    some &= response.share < 0.9 or line.excess[QUIET] * DECIBEL > 10
+    mean = line.excess[MEAN] * DECIBEL > 5.5 and line.score[MEAN] > 6
     unmoved = _unmoved(response)
-    # Examples that are all as loud tell nothing by the slope: the line has to be as constant as a tone.
-    most = 0.15 if math.isnan(response.slope) else _CONSTANT[axes]
+    most = _CONSTANT[axes]
+    if math.isnan(response.slope):
+        # Examples that are all as loud tell nothing by it: the line itself has to be as sharp as a tone.
+        most = 0.15 if response.share > 0.9 else 0.05
     constant = response.spread <= most + min(2 * response.spread_error, most)
     sure = response.quiet_score >= _QUIET_ERRORS and response.share >= _FEWEST_SHARE
-    if visible and unmoved and constant and sure:
+    tone = candidate.breadth < _BROAD or axes == 3
+    seen = response.level > (_ROUNDING if axes > 1 else 0.0)
+    if (quiet or some or mean) and unmoved and constant and sure and tone and seen:
         return CORRUPTION
     return _otherwise(response)
 
@@ -157,6 +167,9 @@ def _verdict_of_run(axes: int, candidate: Candidate, response: Response) -> str:
     run = candidate.run
     assert run is not None
     score = run.score
+    assert candidate.family is not None
+    if axes == 1 and candidate.family.low[run.first] < _LOWEST_BAND:
+        return _otherwise(response)
     needed = 10.0 if axes == 1 else 7.0
     if run.open_ended:
         needed = 2 * needed
@@ -190,6 +203,45 @@ def _otherwise(response: Response) -> str:
     return OWN if follows or varies or response.share < _FEWEST_SHARE / 2 else UNKNOWN
 
 
+def _doubted(findings: list[Finding]) -> list[Finding]:
+    """Without corruption called of several lines that only some examples have: pictures' or notes' own."""
+    some = [
+        f
+        for f in findings
+        if f.verdict == CORRUPTION
+        and f.kind in (kinds.LINE, kinds.HUM)
+        and f.share < 0.9
+        and "mains" not in f.details
+    ]
+    if len(some) < _NOTES:
+        return findings
+    return [dataclasses.replace(f, verdict=UNKNOWN) if f in some else f for f in findings]
+
+
+def _one_hum(findings: list[Finding]) -> list[Finding]:
+    """The mains' lines of all views as one finding: those of a single channel join what all have."""
+    result: list[Finding] = []
+    for finding in findings:
+        mains = finding.details.get("mains")
+        first = next((f for f in result if mains and f.details.get("mains") == mains), None)
+        if first is None:
+            result.append(finding)
+            continue
+        if finding.verdict != CORRUPTION and first.verdict == CORRUPTION:
+            continue  # nothing is added on weaker grounds
+        place = next(k for k, f in enumerate(result) if f is first)
+        more = [f for f in finding.frequencies if f not in first.frequencies]
+        parts = [(f.variance, f.error) for f in (first, finding)]
+        result[place] = dataclasses.replace(
+            first,
+            frequencies=(*first.frequencies, *more),
+            mask=first.mask | finding.mask,
+            variance=np.maximum(parts[0][0], parts[1][0]),
+            error=np.maximum(parts[0][1], parts[1][1]),
+        )
+    return result
+
+
 def _floor(candidate: Candidate, response: Response) -> bool | None:
     if math.isnan(response.slope):
         return True if candidate.seen_in == QUIET else None
@@ -203,7 +255,7 @@ def _channels(candidate: Candidate, variance: np.ndarray, mask: np.ndarray) -> t
     if channels == 1:
         return ("all",)
     sums = variance[mask].sum(axis=0)
-    chosen = sums > 0.1 * sums.max()
+    chosen = sums >= 0.1 * sums.max()
     return ("all",) if chosen.all() else tuple(str(c) for c in np.flatnonzero(chosen))
 
 
@@ -227,9 +279,16 @@ def _named(
         both = all(e or z for e, z in zip(ends, zeros, strict=True))
         if len(evidence.shape) > 1 and any(ends) and both:
             changes |= {"kind": kinds.MOSAIC}
+            if finding.coherence < 0.3 * evidence.count:
+                # Of another phase in each example: a camera's own, or a crop's place in it.
+                changes |= {"verdict": UNKNOWN}
             changes["details"] = {"pattern": "checkerboard" if all(ends) else "period 2"}
         elif len(evidence.shape) == 1:
             changes |= _hum(candidate, evidence, sample_rate)
+        bins = max(abs(f) * n for f, n in zip(first, evidence.shape, strict=True))
+        low = bins < (_LOWEST_BINS if len(evidence.shape) == 1 else 5)
+        if low and "mains" not in changes.get("details", {}) and finding.verdict == CORRUPTION:
+            changes |= {"verdict": UNKNOWN}
         return dataclasses.replace(finding, **changes)
     if candidate.kind == kinds.STRIPES:
         name = "rows" if candidate.axis == 0 else "columns"
