@@ -17,6 +17,8 @@ import numpy as np
 _ROUNDS = 60
 _QUIET = 0.35  # of the examples: the quietest, by their surroundings
 _LOUD = 0.7
+_MUCH_LIKELIER = 6.0  # nats
+_SINGLE = 1.6  # largest shape of the powers of one coefficient
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +94,25 @@ def respond(
     return Response(share, level, has, slope, spread, score, slope_error, spread_error)
 
 
+def steadied(q: np.ndarray, control: np.ndarray, sizes: float) -> np.ndarray:
+    """Powers of the surroundings, drawn together by what is chance in them.
+
+    Examples of one stationary process are all as loud, and their surroundings differ by chance alone. Then
+    what is left over a quiet surrounding is too large and over a loud one too small, as of power that does
+    not follow, or even flees, its surroundings.
+
+    Args:
+      q, control: as of `respond`.
+      sizes: how many times as many bins are around as in the control.
+    """
+    logs = np.log(q + 1e-12 + 1e-6 * float(q.mean()))
+    relative = (control + 1e-12) / np.exp(logs)
+    chance = 1 / (_shape(relative / np.median(relative)) * sizes)
+    kept = max(0.0, 1 - chance / max(float(logs.var()), 1e-12))
+    drawn = np.exp(logs.mean() + kept * (logs - logs.mean()))
+    return drawn * (q.mean() / drawn.mean())
+
+
 def slope_of(p: np.ndarray, q: np.ndarray) -> float:
     """b of p = N + b q, by least squares relative to what is expected."""
     usable = p + q > 1e-9 * float((p + q).mean())
@@ -117,36 +138,51 @@ def _shape(relative: np.ndarray) -> float:
 
 
 def _mixture(p: np.ndarray, base: np.ndarray, shape: float, tone: bool) -> tuple[float, np.ndarray]:
-    """(N, probability of each example to have it), the likelier of where two starts end.
+    """(N, probability of each example to have it): that all have it, unless two kinds are much likelier.
 
-    One start has much in few examples, the other one the same in all: where N is no larger than the data,
-    the powers of all examples look as if only the larger ones had it.
+    Where N is no larger than the data, the powers of examples that all have it look as if only the larger
+    ones had it, and more of it.
     """
     added = p - base
-    starts = ((float(np.quantile(added, 0.95)), 0.3), (float(added.mean()), 0.9))
-    ends = [_climb(p, base, shape, tone, max(level, 1e-12), share) for level, share in starts]
-    _, level, has = max(ends, key=lambda end: end[0])
+    without = _log_gamma_density(p, base, np.full(len(p), shape))
+
+    def ratio(level: float) -> tuple[np.ndarray, np.ndarray]:
+        # The variance of |a + n|^2 is that of |n|^2 and twice the product of both powers.
+        varies = base**2 + 2 * base * level if tone else (base + level) ** 2
+        if tone and shape < _SINGLE:  # exactly, of a single coefficient
+            return _log_bessel(2 * np.sqrt(p * level) / base) - level / base, varies
+        with_it = _log_gamma_density(p, base + level, shape * (base + level) ** 2 / varies)
+        return with_it - without, varies
+
+    def climbed(level: float, share: float, rounds: int) -> tuple[float, float, np.ndarray]:
+        """(log likelihood but for a constant, N, probabilities) by expectation and maximisation."""
+        likelihood, has = -np.inf, np.full(len(p), share)
+        for _ in range(rounds):
+            more, varies = ratio(level)
+            odds = np.clip(np.log(share / (1 - share)) + more, -50, 50)
+            likelihood = float(np.sum(np.log1p(-share) + np.log1p(np.exp(odds))))
+            has = 1 / (1 + np.exp(-odds))
+            share = float(np.clip(has.mean(), 0.5 / len(p), 1 - 0.5 / len(p)))
+            weight = has / varies
+            level = max(float((weight * added).sum() / weight.sum()), 1e-12)
+        return likelihood, level, has
+
+    two, level, has = climbed(max(float(np.quantile(added, 0.95)), 1e-12), 0.3, _ROUNDS)
+    common = max(float(added.mean()), 1e-12)
+    for _ in range(10):
+        _, varies = ratio(common)
+        common = max(float((added / varies).sum() / (1 / varies).sum()), 1e-12)
+    if two - float(ratio(common)[0].sum()) < _MUCH_LIKELIER:
+        return common, np.ones(len(p))
     return level, has
 
 
-def _climb(
-    p: np.ndarray, base: np.ndarray, shape: float, tone: bool, level: float, share: float
-) -> tuple[float, float, np.ndarray]:
-    """(log likelihood but for a constant, N, probabilities) by expectation and maximisation."""
-    added = p - base
-    without = _log_gamma_density(p, base, np.full(len(p), shape))
-    likelihood, has = -np.inf, np.full(len(p), share)
-    for _ in range(_ROUNDS):
-        # The variance of |a + n|^2 is that of |n|^2 and twice the product of both powers.
-        varies = base**2 + 2 * base * level if tone else (base + level) ** 2
-        ratio = _log_gamma_density(p, base + level, shape * (base + level) ** 2 / varies) - without
-        odds = np.clip(np.log(share / (1 - share)) + ratio, -50, 50)
-        likelihood = float(np.sum(np.log1p(-share) + np.log1p(np.exp(odds))))
-        has = 1 / (1 + np.exp(-odds))
-        share = float(np.clip(has.mean(), 0.5 / len(p), 1 - 0.5 / len(p)))
-        weight = has / varies
-        level = max(float((weight * added).sum() / weight.sum()), 1e-12)
-    return likelihood, level, has
+def _log_bessel(x: np.ndarray) -> np.ndarray:
+    """log I_0(x), by its asymptote where it is large."""
+    small = np.minimum(x, 50.0)
+    large = np.maximum(x, 50.0)
+    asymptote = large - np.log(2 * np.pi * large) / 2 + 1 / (8 * large)
+    return np.where(x < 50.0, np.log(np.i0(small)), asymptote)
 
 
 def _log_gamma_density(p: np.ndarray, mean: np.ndarray, shape: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from sagd_jax.spectral.excess import added_variance
 from sagd_jax.spectral.finding import CORRUPTION, OWN, UNKNOWN, Finding
 from sagd_jax.spectral.half_grid import hermitian_multiplicity
 from sagd_jax.spectral.lines import MEAN, QUIET, SOME
-from sagd_jax.spectral.responses import Response, respond, slope_of
+from sagd_jax.spectral.responses import Response, respond, slope_of, steadied
 
 _CONSTANT = {1: 0.3, 2: 0.22, 3: 0.22}  # largest spread of a line's power over the quiet examples
 _FLAT, _FOLLOWS = 0.3, 0.6  # slopes
@@ -92,6 +92,10 @@ def measure(
 def _judge(
     evidence: Evidence, candidate: Candidate, power: np.ndarray, sample_rate: float | None
 ) -> Finding | None:
+    sizes = float(candidate.around.sum() / max(candidate.control.sum(), 1))
+    power = np.array(power, np.float64)
+    for row in range(power.shape[1]):
+        power[1, row] = steadied(power[1, row], power[2, row], sizes)
     p, q, control = power[:, 0]
     ratio = candidate.ratio
     if candidate.kind == kinds.STRIPES:
@@ -142,6 +146,12 @@ def _verdict_of_line(axes: int, candidate: Candidate, response: Response) -> str
     some = line.score[SOME] > 8 and line.excess[SOME] > 0.2
     some &= response.share < 0.9 or line.excess[QUIET] * DECIBEL > 10
     mean = line.excess[MEAN] * DECIBEL > 5.5 and line.score[MEAN] > 6
+    # What is added stands out the more the quieter the data are; on an even background a little is enough.
+    mean |= (
+        line.excess[QUIET] > line.excess[MEAN] > 3 / DECIBEL
+        and line.score[MEAN] > 8
+        and line.score[QUIET] > 4
+    )
     unmoved = _unmoved(response)
     most = _CONSTANT[axes]
     if math.isnan(response.slope):
