@@ -60,6 +60,7 @@ class Candidate:
     axis: int = -1
     quiet_score: float = 0.0
     background: np.ndarray | None = None  # of lines: that of the mean power
+    edges: tuple[float, float] | None = None  # of a band, once they are fitted
     breadth: float = 0.0  # of lines: power three bins away over that of the line
 
 
@@ -206,7 +207,7 @@ def _shifted(full: np.ndarray, place: tuple[int, ...], axis: int, step: int) -> 
 
 def _stripes(evidence: Evidence, view: str) -> list[Candidate]:
     """Rows or columns of their own brightness: power along one axis that does not fall towards its end."""
-    result = []
+    result: list[Candidate] = []
     shape = evidence.shape
     if min(shape) < 4 * max(_BESIDE):
         return result
