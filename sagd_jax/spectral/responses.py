@@ -29,6 +29,7 @@ class Response:
       NaN where the examples are all as loud or too few have it.
     spread: relative variance of N over the quiet examples that have it, beyond what the data explain.
     quiet_score: N in the quiet examples, in standard errors.
+    slope_error, spread_error: standard errors, for so many examples.
     """
 
     share: float
@@ -37,15 +38,20 @@ class Response:
     slope: float
     spread: float
     quiet_score: float
+    slope_error: float = 0.0
+    spread_error: float = 0.0
 
 
-def respond(p: np.ndarray, q: np.ndarray, ratio: float, control: np.ndarray) -> Response:
+def respond(
+    p: np.ndarray, q: np.ndarray, ratio: float, control: np.ndarray, tone: bool = False
+) -> Response:
     """Fits the mixture.
 
     Args:
       p, q: `(examples,)`, mean power in the bins of the finding and around it.
       ratio: b, of the background in the finding over its surroundings.
       control: `(examples,)`, mean power in as many bins beside the finding.
+      tone: what is added has one amplitude; else it is noise, whose power varies as the data's does.
 
     >>> rng = np.random.default_rng(0)
     >>> loud = np.exp(rng.normal(size=500))
@@ -58,7 +64,7 @@ def respond(p: np.ndarray, q: np.ndarray, ratio: float, control: np.ndarray) -> 
     floor = 1e-13 + 1e-6 * float(q.mean())
     base = ratio * q + floor
     shape = _shape(control / (np.median(control / (q + floor)) * (q + floor)))
-    level, has = _mixture(p, base, shape)
+    level, has = _mixture(p, base, shape, tone)
     share = float(has.mean())
     having = has > 0.5
     order = np.argsort(q)
@@ -69,16 +75,21 @@ def respond(p: np.ndarray, q: np.ndarray, ratio: float, control: np.ndarray) -> 
     loud[own[int(_LOUD * len(own)) :]] = True
     added = p - base
     slope, spread, score = np.nan, np.nan, 0.0
+    slope_error = spread_error = 0.0
     if quiet.sum() >= 5:
         low, error = float(added[quiet].mean()), float(added[quiet].std() / np.sqrt(quiet.sum()))
         score = low / max(error, 1e-12)
         explained = np.mean(base[quiet] ** 2 + 2 * base[quiet] * max(low, 0)) / max(shape, 0.5)
         spread = float((added[quiet].var() - explained) / max(low, 1e-12) ** 2)
+        # Of a variance from so few values that are not Gaussian.
+        spread_error = float(2 * explained / max(low, 1e-12) ** 2 / np.sqrt(quiet.sum()))
+        relative = error / max(low, 1e-12)
         high, louder = float(np.median(added[loud])), np.log(q[loud].mean() / q[quiet].mean())
         error = 1.25 * float(added[loud].std() / np.sqrt(max(loud.sum(), 1)))
         if louder > 0.5 and low > 0 and (high > 2 * error or error < low):
             slope = float(np.log(max(high, 0.05 * low) / low) / louder)
-    return Response(share, level, has, slope, spread, score)
+            slope_error = float(np.hypot(relative, error / max(high, 0.05 * low)) / louder)
+    return Response(share, level, has, slope, spread, score, slope_error, spread_error)
 
 
 def slope_of(p: np.ndarray, q: np.ndarray) -> float:
@@ -105,22 +116,41 @@ def _shape(relative: np.ndarray) -> float:
     return float((1 + np.sqrt(1 + 2 * spread**2)) / (2 * spread**2))
 
 
-def _mixture(p: np.ndarray, base: np.ndarray, shape: float) -> tuple[float, np.ndarray]:
-    """(N, probability of each example to have it) by expectation and maximisation."""
+def _mixture(p: np.ndarray, base: np.ndarray, shape: float, tone: bool) -> tuple[float, np.ndarray]:
+    """(N, probability of each example to have it), the likelier of where two starts end.
+
+    One start has much in few examples, the other one the same in all: where N is no larger than the data,
+    the powers of all examples look as if only the larger ones had it.
+    """
     added = p - base
-    level = max(float(np.quantile(added, 0.95)), 1e-12)
-    share = 0.3
-    has = np.full(len(p), share)
-    for _ in range(_ROUNDS):
-        ratio = _log_gamma_density(p, base + level, shape) - _log_gamma_density(p, base, shape)
-        odds = np.log(share / (1 - share)) + ratio
-        has = 1 / (1 + np.exp(-np.clip(odds, -50, 50)))
-        share = float(np.clip(has.mean(), 0.5 / len(p), 1 - 0.5 / len(p)))
-        weight = has / (base + level) ** 2
-        level = max(float((weight * added).sum() / weight.sum()), 1e-12)
+    starts = ((float(np.quantile(added, 0.95)), 0.3), (float(added.mean()), 0.9))
+    ends = [_climb(p, base, shape, tone, max(level, 1e-12), share) for level, share in starts]
+    _, level, has = max(ends, key=lambda end: end[0])
     return level, has
 
 
-def _log_gamma_density(p: np.ndarray, mean: np.ndarray, shape: float) -> np.ndarray:
-    """Up to what does not depend on the mean."""
-    return -shape * (np.log(mean) + p / mean)
+def _climb(
+    p: np.ndarray, base: np.ndarray, shape: float, tone: bool, level: float, share: float
+) -> tuple[float, float, np.ndarray]:
+    """(log likelihood but for a constant, N, probabilities) by expectation and maximisation."""
+    added = p - base
+    without = _log_gamma_density(p, base, np.full(len(p), shape))
+    likelihood, has = -np.inf, np.full(len(p), share)
+    for _ in range(_ROUNDS):
+        # The variance of |a + n|^2 is that of |n|^2 and twice the product of both powers.
+        varies = base**2 + 2 * base * level if tone else (base + level) ** 2
+        ratio = _log_gamma_density(p, base + level, shape * (base + level) ** 2 / varies) - without
+        odds = np.clip(np.log(share / (1 - share)) + ratio, -50, 50)
+        likelihood = float(np.sum(np.log1p(-share) + np.log1p(np.exp(odds))))
+        has = 1 / (1 + np.exp(-odds))
+        share = float(np.clip(has.mean(), 0.5 / len(p), 1 - 0.5 / len(p)))
+        weight = has / varies
+        level = max(float((weight * added).sum() / weight.sum()), 1e-12)
+    return likelihood, level, has
+
+
+def _log_gamma_density(p: np.ndarray, mean: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """Of a gamma variable, but for -log(p); its normalisation by Stirling's series."""
+    relative = np.maximum(p, 1e-300) / mean
+    normal = np.log(shape / (2 * np.pi)) / 2 + shape - 1 / (12 * shape)
+    return normal + shape * (np.log(relative) - relative)

@@ -97,7 +97,7 @@ def _judge(
     ratio = candidate.ratio
     if candidate.kind == kinds.STRIPES:
         ratio = slope_of(p, q)
-    response = respond(p, q, ratio, control)
+    response = respond(p, q, ratio, control, tone=candidate.kind == kinds.LINE)
     if response.level <= 1e-3 * float(np.median(q)) and candidate.seen_in != QUIET:
         return None
     verdict = _verdict(evidence, candidate, response)
@@ -129,13 +129,20 @@ def _judge(
 
 def _verdict(evidence: Evidence, candidate: Candidate, response: Response) -> str:
     if candidate.kind == kinds.LINE:
-        return _verdict_of_line(len(evidence.shape), candidate, response)
+        return _verdict_of_line(len(evidence.shape), candidate, response, _rounding(evidence))
     if candidate.kind == kinds.STRIPES:
         return CORRUPTION if candidate.seen_in == QUIET else UNKNOWN
     return _verdict_of_run(len(evidence.shape), candidate, response)
 
 
-def _verdict_of_line(axes: int, candidate: Candidate, response: Response) -> str:
+def _rounding(evidence: Evidence) -> float:
+    """N that the rounding of 8-bit pictures may make; of sounds, and of data of a small scale, less."""
+    if len(evidence.shape) == 1:
+        return 0.0
+    return _ROUNDING * min(float(evidence.mean("all").mean()) / 0.01, 1.0)
+
+
+def _verdict_of_line(axes: int, candidate: Candidate, response: Response, rounding: float) -> str:
     line = candidate.lines[0]
     decibels = line.excess[QUIET] * DECIBEL
     quiet = (line.score[QUIET] > 7 and decibels > 5) or (line.score[QUIET] > 5 and decibels > 15)
@@ -143,17 +150,24 @@ def _verdict_of_line(axes: int, candidate: Candidate, response: Response) -> str
     some = line.score[SOME] > 8 and line.excess[SOME] > 0.2
     some &= response.share < 0.9 or line.excess[QUIET] * DECIBEL > 10
     mean = line.excess[MEAN] * DECIBEL > 5.5 and line.score[MEAN] > 6
-    unmoved = math.isnan(response.slope) or abs(response.slope) <= _FLAT
-    constant = response.spread <= _CONSTANT[axes]
-    if math.isnan(response.slope):
-        # Examples that are all as loud tell nothing by it: the line itself has to be as sharp as a tone.
-        constant = response.spread <= (0.15 if response.share > 0.9 else 0.05)
+    unmoved = _unmoved(response)
+    # Examples that are all as loud tell nothing by the slope: the line has to be as constant as a tone.
+    flat = 0.15 if response.share > 0.9 else 0.08
+    most = flat if math.isnan(response.slope) else _CONSTANT[axes]
+    constant = response.spread <= most + min(2 * response.spread_error, most)
     sure = response.quiet_score >= _QUIET_ERRORS and response.share >= _FEWEST_SHARE
     tone = candidate.breadth < _BROAD or axes == 3
-    seen = response.level > (_ROUNDING if axes > 1 else 0.0)
+    seen = response.level > rounding
     if (quiet or some or mean) and unmoved and constant and sure and tone and seen:
         return CORRUPTION
     return _otherwise(response)
+
+
+def _unmoved(response: Response) -> bool:
+    """Whether its power is the same whatever surrounds it, as far as so many examples tell."""
+    if math.isnan(response.slope):
+        return True
+    return abs(response.slope) <= min(max(_FLAT, 2 * response.slope_error), _FOLLOWS)
 
 
 def _verdict_of_run(axes: int, candidate: Candidate, response: Response) -> str:
@@ -179,7 +193,7 @@ def _verdict_of_run(axes: int, candidate: Candidate, response: Response) -> str:
     if score >= needed and large and quiet:
         return CORRUPTION
     some = candidate.seen_in in (SOME, MEAN) and _FEWEST_SHARE <= response.share < 0.9
-    unmoved = math.isnan(response.slope) or abs(response.slope) <= _FLAT
+    unmoved = _unmoved(response)
     # A band that only some examples have: the same power in each of them, whatever else they hold.
     if (
         axes > 1
