@@ -371,7 +371,7 @@ def _write_corruption(analysis: Analysis, out: Path, indices: np.ndarray | None)
     np.savez(
         out / "corruption.npz",
         variance=variance,
-        error=analysis.corruption_error(),
+        error=np.asarray(analysis.corruption_error()),
         kind=analysis.kinds,
         index=np.arange(len(analysis.kinds)) if indices is None else indices,
         basis=analysis.spectrum.basis,

@@ -60,6 +60,7 @@ class Candidate:
     axis: int = -1
     quiet_score: float = 0.0
     background: np.ndarray | None = None  # of lines: that of the mean power
+    edges: tuple[float, float] | None = None  # of a band, once they are fitted
     breadth: float = 0.0  # of lines: power three bins away over that of the line
 
 
@@ -151,12 +152,8 @@ def _of_lines(evidence: Evidence, view: str, taken: np.ndarray) -> list[Candidat
         around = _point(line.place, shape, 5.6) & ~everything
         if around.sum() < 4:
             around = _point(line.place, shape, 9.5) & ~_point(line.place, shape, 2.3)
-        control = around & ~_point(line.place, shape, 3.3)
-        # As many bins as the core has, so that their sums scatter alike.
-        places = np.argwhere(control if control.any() else around)
-        control = np.zeros_like(core)
-        for place in places[np.linspace(0, len(places) - 1, max(int(core.sum()), 1)).astype(int)]:
-            control[tuple(place)] = True
+        control = _aside(line.place, shape, everything, around)
+        around &= ~control
         seen = max(line.score, key=lambda name: line.score[name])
         in_db = MEAN if seen == SOME else seen
         result.append(
@@ -186,6 +183,26 @@ def _of_lines(evidence: Evidence, view: str, taken: np.ndarray) -> list[Candidat
     return result
 
 
+def _aside(
+    place: tuple[int, ...], shape: tuple[int, ...], taken: np.ndarray, around: np.ndarray
+) -> np.ndarray:
+    """Bins like those of a line, some steps away and side by side too, so that their sums scatter alike."""
+    size = _point(place, shape, 1).sum()
+    for step in (7, -7, 8, -8, 9, -9, 6, -6, 5, -5):
+        for axis in reversed(range(len(shape))):
+            moved = list(place)
+            moved[axis] = (moved[axis] + step) % shape[axis]
+            mask = _point(tuple(moved), shape, 1)
+            if mask.sum() == size and not (mask & taken).any() and not mask.flat[0]:
+                return mask
+    # A grid without room: some of the bins around it.
+    places = np.argwhere(around)
+    chosen = np.zeros_like(taken)
+    for k in np.linspace(0, len(places) - 1, max(len(places) // 2, 1)).astype(int):
+        chosen[tuple(places[k])] = True
+    return chosen
+
+
 def _breadth(place: tuple[int, ...], mean: np.ndarray, shape: tuple[int, ...]) -> float:
     """Power above the wider surroundings three bins from a line, over the line's; a tone has almost none."""
     full = to_full_grid(mean, shape)
@@ -206,7 +223,7 @@ def _shifted(full: np.ndarray, place: tuple[int, ...], axis: int, step: int) -> 
 
 def _stripes(evidence: Evidence, view: str) -> list[Candidate]:
     """Rows or columns of their own brightness: power along one axis that does not fall towards its end."""
-    result = []
+    result: list[Candidate] = []
     shape = evidence.shape
     if min(shape) < 4 * max(_BESIDE):
         return result

@@ -15,11 +15,15 @@ import numpy as np
 from sagd_jax.spectral import finding as kinds
 from sagd_jax.spectral.candidates import Candidate, background_of_run
 from sagd_jax.spectral.evidence import Evidence
-from sagd_jax.spectral.half_grid import half_grid_shape, opposite, to_half_grid
+from sagd_jax.spectral.families import Family
+from sagd_jax.spectral.frequencies import radial_frequency
+from sagd_jax.spectral.half_grid import half_grid_shape, opposite, to_full_grid, to_half_grid
 from sagd_jax.spectral.responses import Response, slope_of
+from sagd_jax.spectral.runs import Run
 
 _DRAWS = 100  # of the examples, for the error
 _QUIETER = (1.0, 0.5, 0.25, 0.1)  # shares of the examples, the quietest, that N is estimated from
+_SHIFTS = (-0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75)  # of an edge, in sets, that are tried
 _REACH = 4  # bins over which a tone is spread
 
 
@@ -39,7 +43,12 @@ def added_variance(
         half = np.indices(half_grid_shape(evidence.shape))
         mask = (half[1 - candidate.axis] == 0) & (half[candidate.axis] > 0)
         return _filled(evidence, [(n / share, e / share) for n, e in values], mask)
-    return _filled(evidence, _of_run(evidence, candidate, power, response), candidate.core)
+    mask, template = candidate.core, None
+    assert candidate.family is not None
+    if not candidate.family.geometric:
+        low, high, mask, template = fitted_band(evidence, candidate, response.has)
+        candidate.edges = (low, high)
+    return _filled(evidence, _of_run(evidence, candidate, power, response, template), mask)
 
 
 def _filled(
@@ -73,48 +82,55 @@ def _level(p: np.ndarray, q: np.ndarray, ratio: float, has: np.ndarray) -> tuple
 
 
 def _of_run(
-    evidence: Evidence, candidate: Candidate, power: np.ndarray, response: Response
+    evidence: Evidence,
+    candidate: Candidate,
+    power: np.ndarray,
+    response: Response,
+    template: np.ndarray | None,
 ) -> list[tuple[float, float]]:
     family, run = candidate.family, candidate.run
     assert family is not None and run is not None
     values = []
     for c in range(evidence.channels):
-        if family.geometric:
+        if template is None:
             p, q = power[0, 1 + c], power[1, 1 + c]
             values.append(_level(p, q, candidate.ratio, response.has))
             continue
         view = "all" if evidence.channels == 1 else str(c)
         rows = evidence.set_powers(view, candidate.family_number).astype(np.float64)
-        inside = np.arange(run.first, run.last + 1)
-        # A taper mixes the first and the last set with those beside them.
-        if evidence.tapered and len(inside) > 4:
-            inside = inside[1:] if run.open_ended else inside[1:-1]
-        sizes = evidence.set_sizes(candidate.family_number)[inside]
+        sizes = evidence.set_sizes(candidate.family_number)
         order = np.argsort(power[1, 0])
         best = (0.0, math.inf)
         for share in _QUIETER:
             own = order[: max(int(share * len(order)), min(8, len(order)))]
             if response.has[own].sum() < 4:
                 continue
-            estimate = _with_error(rows[own], response.has[own], candidate, inside, sizes)
+            estimate = _with_error(rows[own], response.has[own], candidate, template, sizes)
             best = min(best, estimate, key=lambda pair: pair[1])
         values.append(best if math.isfinite(best[1]) else (0.0, 0.0))
     return values
 
 
 def _with_error(
-    rows: np.ndarray, has: np.ndarray, candidate: Candidate, inside: np.ndarray, sizes: np.ndarray
+    rows: np.ndarray,
+    has: np.ndarray,
+    candidate: Candidate,
+    template: np.ndarray,
+    sizes: np.ndarray,
 ) -> tuple[float, float]:
     """(N, standard error): over drawn examples, and of the course of the background."""
     family, run = candidate.family, candidate.run
     assert family is not None and run is not None
-    offset = inside - run.first
+    inside = np.arange(run.first, run.last + 1)
+    shown = template[inside]
 
     def estimate(weight: np.ndarray) -> tuple[float, float]:
         profile = weight @ rows / weight.sum()
-        base = np.exp(background_of_run(np.log(profile + 1e-13), family, run))[offset]
-        share = sizes / sizes.sum()
-        return float(share @ (profile[inside] - base)), float(share @ base)
+        base = np.exp(background_of_run(np.log(profile + 1e-13), family, run))
+        # Relative to what a set holds its chance is the smaller the more bins it has.
+        share = sizes[inside] * shown / np.maximum(profile[inside], 1e-13) ** 2
+        norm = float(share @ shown)
+        return float(share @ (profile[inside] - base)) / norm, float(share @ base) / norm
 
     value, base = estimate(has)
     generator = np.random.default_rng(0)
@@ -123,6 +139,63 @@ def _with_error(
         for _ in range(_DRAWS)
     ]
     return value, math.hypot(float(np.std(draws)), 0.04 * base)
+
+
+def fitted_band(
+    evidence: Evidence, candidate: Candidate, has: np.ndarray
+) -> tuple[float, float, np.ndarray, np.ndarray]:
+    """(low, high, its bins, share of N that each set shows): edges between the rings, as white noise fits best.
+
+    A taper spreads the noise of a bin over its neighbours, and a ring may lie half inside.
+    """
+    family, run = candidate.family, candidate.run
+    assert family is not None and run is not None
+    radius = radial_frequency(evidence.shape, axes=family.axes)
+    rows = evidence.set_powers(candidate.view, candidate.family_number).astype(np.float64)
+    profile = has @ rows / max(has.sum(), 1e-12)
+    wide = Run(max(run.first - 1, 0), min(run.last + 1, len(profile) - 1), 0, 0, 0, 0)
+    base = np.exp(background_of_run(np.log(profile + 1e-13), family, run))
+    numbers = np.arange(wide.first, wide.last + 1)
+    base = np.interp(numbers, np.arange(run.first, run.last + 1), base)
+    added = profile[numbers] - base
+    weight = evidence.set_sizes(candidate.family_number)[numbers] / profile[numbers] ** 2
+    step = float(family.high[0] - family.low[0])
+    best = (math.inf, 0.0, 0.0, radius < 0, np.zeros(len(profile)))
+    tops = [0.0] if run.open_ended else _SHIFTS
+    for shift_low in _SHIFTS:
+        for shift_high in tops:
+            low = float(family.low[run.first]) + shift_low * step
+            high = float(family.high[run.last]) + shift_high * step
+            mask = (radius >= low - 1e-9) & (radius < high - 1e-9)
+            if run.open_ended:
+                mask = radius >= low - 1e-9
+            if not mask.any():
+                continue
+            shown = _in_sets(_blurred(mask, evidence), family, len(profile))
+            t = shown[numbers]
+            level = float((weight * t) @ added / max(float((weight * t) @ t), 1e-300))
+            misfit = float(weight @ np.square(added - level * t))
+            if misfit < best[0]:
+                best = (misfit, low, high, mask, shown)
+    return best[1], best[2], best[3], best[4]
+
+
+def _blurred(mask: np.ndarray, evidence: Evidence) -> np.ndarray:
+    """Where the power of noise in these bins is seen in tapered examples."""
+    full = to_full_grid(mask.astype(float), evidence.shape)
+    if evidence.tapered:
+        for axis, n in enumerate(evidence.shape):
+            if n > 2:
+                beside = np.roll(full, 1, axis) + np.roll(full, -1, axis)
+                full = 2 / 3 * full + beside / 6
+    return to_half_grid(full)
+
+
+def _in_sets(values: np.ndarray, family: Family, count: int) -> np.ndarray:
+    """Mean over the bins of each set."""
+    chosen = family.index >= 0
+    sums = np.bincount(family.index[chosen], values[chosen], minlength=count)
+    return sums / np.bincount(family.index[chosen], minlength=count)
 
 
 def _of_lines(

@@ -222,7 +222,7 @@ def _zero_shares(grey: np.ndarray) -> np.ndarray:
     for i in range(_BLOCK):
         for j in range(_BLOCK):
             height, width = (
-                (size - start) // _BLOCK for size, start in zip(grey.shape[1:], (i, j))
+                (size - start) // _BLOCK for size, start in zip(grey.shape[1:], (i, j), strict=True)
             )
             cut = grey[:, i : i + height * _BLOCK, j : j + width * _BLOCK]
             blocks = cut.reshape(n, height, _BLOCK, width, _BLOCK).swapaxes(2, 3)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ _BROAD = 0.01  # breadth of what is no tone
 _ROUNDING = 2e-5  # variance of 8-bit pictures' rounding in [-1, 1], and some more
 _LOWEST_BAND = 0.05  # cycles per sample: the voice's pitch lies below it
 _LOWEST_BINS = 20  # of sounds; 5 of pictures: objects' coarse shape, and beats, lie below
-_NOTES = 3  # lines of different fundamentals in part of the examples are the data's notes
+_NOTES = 2  # or more lines of different fundamentals in part of the examples are the data's notes
 _MAINS = (50.0, 60.0)
 
 
@@ -132,13 +133,20 @@ def _judge(
 
 def _verdict(evidence: Evidence, candidate: Candidate, response: Response) -> str:
     if candidate.kind == kinds.LINE:
-        return _verdict_of_line(len(evidence.shape), candidate, response)
+        return _verdict_of_line(len(evidence.shape), candidate, response, _rounding(evidence))
     if candidate.kind == kinds.STRIPES:
         return CORRUPTION if candidate.seen_in == QUIET else UNKNOWN
     return _verdict_of_run(len(evidence.shape), candidate, response)
 
 
-def _verdict_of_line(axes: int, candidate: Candidate, response: Response) -> str:
+def _rounding(evidence: Evidence) -> float:
+    """N that the rounding of 8-bit pictures may make; of sounds, and of data of a small scale, less."""
+    if len(evidence.shape) == 1:
+        return 0.0
+    return _ROUNDING * min(float(evidence.mean("all").mean()) / 0.01, 1.0)
+
+
+def _verdict_of_line(axes: int, candidate: Candidate, response: Response, rounding: float) -> str:
     line = candidate.lines[0]
     decibels = line.excess[QUIET] * DECIBEL
     quiet = (line.score[QUIET] > 7 and decibels > 5) or (line.score[QUIET] > 5 and decibels > 15)
@@ -153,14 +161,13 @@ def _verdict_of_line(axes: int, candidate: Candidate, response: Response) -> str
         and line.score[QUIET] > 4
     )
     unmoved = _unmoved(response)
-    most = _CONSTANT[axes]
-    if math.isnan(response.slope):
-        # Examples that are all as loud tell nothing by it: the line itself has to be as sharp as a tone.
-        most = 0.15 if response.share > 0.9 else 0.05
+    # Examples that are all as loud tell nothing by the slope: the line has to be as constant as a tone.
+    flat = 0.15 if response.share > 0.9 else 0.08
+    most = flat if math.isnan(response.slope) else _CONSTANT[axes]
     constant = response.spread <= most + min(2 * response.spread_error, most)
     sure = response.quiet_score >= _QUIET_ERRORS and response.share >= _FEWEST_SHARE
     tone = candidate.breadth < _BROAD or axes == 3
-    seen = response.level > (_ROUNDING if axes > 1 else 0.0)
+    seen = response.level > rounding
     if (quiet or some or mean) and unmoved and constant and sure and tone and seen:
         return CORRUPTION
     return _otherwise(response)
@@ -177,6 +184,11 @@ def _verdict_of_run(axes: int, candidate: Candidate, response: Response) -> str:
     run = candidate.run
     assert run is not None
     score = run.score
+    if run.narrow:
+        # Without edges of its own it has to be the same in loud and in quiet examples.
+        even = candidate.seen_in == MEAN and candidate.quiet_score > 0.7 * candidate.excess
+        sure = even and score >= 10 and candidate.excess * DECIBEL > 1.5
+        return CORRUPTION if sure else _otherwise(response)
     assert candidate.family is not None
     if axes == 1 and candidate.family.low[run.first] < _LOWEST_BAND:
         return _otherwise(response)
@@ -241,7 +253,7 @@ def _one_hum(findings: list[Finding]) -> list[Finding]:
             continue  # nothing is added on weaker grounds
         place = next(k for k, f in enumerate(result) if f is first)
         more = [f for f in finding.frequencies if f not in first.frequencies]
-        parts = [(f.variance, f.error) for f in (first, finding)]
+        parts = [(np.asarray(f.variance), np.asarray(f.error)) for f in (first, finding)]
         result[place] = dataclasses.replace(
             first,
             frequencies=(*first.frequencies, *more),
@@ -283,7 +295,11 @@ def _named(
     if candidate.kind == kinds.LINE:
         first = candidate.frequencies[0]
         radius = math.hypot(*first)
-        changes: dict = {"frequencies": tuple(candidate.frequencies), "low": radius, "high": radius}
+        changes: dict[str, Any] = {
+            "frequencies": tuple(candidate.frequencies),
+            "low": radius,
+            "high": radius,
+        }
         ends = [abs(f) > 0.5 - 0.25 / n for f, n in zip(first, evidence.shape, strict=True)]
         zeros = [abs(f) < 0.25 / n for f, n in zip(first, evidence.shape, strict=True)]
         both = all(e or z for e, z in zip(ends, zeros, strict=True))
@@ -296,8 +312,8 @@ def _named(
         elif len(evidence.shape) == 1:
             changes |= _hum(candidate, evidence, sample_rate)
         bins = max(abs(f) * n for f, n in zip(first, evidence.shape, strict=True))
-        low = bins < (_LOWEST_BINS if len(evidence.shape) == 1 else 5)
-        if low and "mains" not in changes.get("details", {}) and finding.verdict == CORRUPTION:
+        coarse = bins < (_LOWEST_BINS if len(evidence.shape) == 1 else 5)
+        if coarse and "mains" not in changes.get("details", {}) and finding.verdict == CORRUPTION:
             changes |= {"verdict": UNKNOWN}
         return dataclasses.replace(finding, **changes)
     if candidate.kind == kinds.STRIPES:
@@ -310,16 +326,15 @@ def _named(
         width = float((run.last - run.first + 1) * (family.high[0] - family.low[0]))
         angle = float(family.low[run.first % len(family.low)] + width / 2) % 180
         return dataclasses.replace(finding, angle=angle, width=width, low=0.15, high=0.5)
-    return dataclasses.replace(
-        finding, low=float(family.low[run.first]), high=float(family.high[last])
-    )
+    low, high = candidate.edges or (float(family.low[run.first]), float(family.high[last]))
+    return dataclasses.replace(finding, low=max(low, 0.0), high=high)
 
 
-def _hum(candidate: Candidate, evidence: Evidence, sample_rate: float | None) -> dict:
+def _hum(candidate: Candidate, evidence: Evidence, sample_rate: float | None) -> dict[str, Any]:
     """Lines at multiples of the mains' frequency, or of any other, as one finding."""
     (n,) = evidence.shape
     bins = [f[0] * n for f in candidate.frequencies]
-    details: dict = {"fundamental": bins[0] / n, "half_bin": 0.5 / n}
+    details: dict[str, Any] = {"fundamental": bins[0] / n, "half_bin": 0.5 / n}
     if len(bins) > 1:
         # All harmonics together tell the fundamental better than the first alone.
         order = np.rint(np.array(bins) / bins[0])
