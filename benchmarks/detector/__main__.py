@@ -113,9 +113,9 @@ def _key(case: dict[str, Any]) -> tuple[str, str, int]:
     return case["set"], case["treatment"], case["seed"]
 
 
-def _ask(detector: Callable[[np.ndarray], Answer], case: suite.Case, commit: str) -> dict[str, Any]:
+def _ask(detector: Callable[..., Answer], case: suite.Case, commit: str) -> dict[str, Any]:
     start = time.perf_counter()
-    answer = detector(case.x.astype(np.float32))
+    answer = detector(case.x.astype(np.float32), case.rate)
     score = judge(answer, case.truth, case.x.shape[1:-1])
     return {
         **dataclasses.asdict(score),

@@ -39,7 +39,8 @@ class Landed:
             env=environment,
         )
 
-    def __call__(self, x: np.ndarray) -> Answer:
+    def __call__(self, x: np.ndarray, rate: float = 0.0) -> Answer:
+        del rate  # it knew none
         assert self._process.stdin is not None and self._process.stdout is not None
         with tempfile.TemporaryDirectory() as folder:
             name = os.path.join(folder, "x.npz")
@@ -69,9 +70,9 @@ def _from_json(told: dict[str, Any], spatial: Sequence[int]) -> Answer:
     return Answer(findings, told["suggestion"], told.get("removed", 0.0), told.get("holes", 0.0))
 
 
-def current(x: np.ndarray) -> Answer:
-    """The detector of this checkout."""
-    result = analyse([x])
+def current(x: np.ndarray, rate: float = 0.0) -> Answer:
+    """The detector of this checkout; `rate` in samples per second, of sounds."""
+    result = analyse([x], sample_rate=rate or None)
     spatial = x.shape[1:-1]
     findings = []
     for one in result.findings:

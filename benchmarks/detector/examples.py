@@ -17,6 +17,7 @@ class Examples:
     Attributes:
       x: `(n, *spatial, channels)`, float64, the range of their values mapped to [0, 1].
       levels: that values are rounded to when stored: 255 of 8 bits, 65535 of 16; 0, none.
+      rate: samples per second of a sound; 0 elsewhere.
       pictures: whole ones, uint8, that `x` was cut out of, for what happens to a picture before
         that; empty where there are none.
       cut: cuts such pictures as `x` was cut: the same places of pictures of the same sizes.
@@ -24,6 +25,7 @@ class Examples:
 
     x: np.ndarray
     levels: int = 255
+    rate: float = 0.0
     pictures: tuple[np.ndarray, ...] = ()
     cut: Callable[[Sequence[np.ndarray]], np.ndarray] | None = None
 

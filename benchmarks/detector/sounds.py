@@ -71,7 +71,7 @@ def hearts(rng: Rng) -> Examples:
             beat += rng.normal(0.8, 0.05)
         x += 0.05 * np.sin(2 * np.pi * rng.uniform(0.1, 0.4) * t + rng.uniform(0, 6))
     out += 0.005 * rng.normal(size=out.shape)
-    return Examples(unit(out)[..., None], levels=2047)
+    return Examples(unit(out)[..., None], levels=2047, rate=rate)
 
 
 def machine(rng: Rng) -> Examples:
@@ -83,7 +83,7 @@ def machine(rng: Rng) -> Examples:
         speed, load = 24.7 + 0.2 * rng.normal(), rng.uniform(0.5, 1.5)
         for k in range(1, 9):
             x += load / k * np.sin(2 * np.pi * k * speed * t + rng.uniform(0, 6))
-    return Examples(unit(out)[..., None], levels=0)
+    return Examples(unit(out)[..., None], levels=0, rate=rate)
 
 
 def spoken(path: Path, rng: Rng) -> Examples:
@@ -95,14 +95,14 @@ def spoken(path: Path, rng: Rng) -> Examples:
         raise SystemExit(f"--recordings={path}: no WAV files in it")
     out: list[np.ndarray] = []
     for i in rng.permutation(len(files)):
-        x, _ = soundfile.read(files[i])
+        x, rate = soundfile.read(files[i])
         x = x if x.ndim == 1 else x[:, 0]
         if len(x) >= 2048:
             start = rng.integers(0, len(x) - 2048 + 1)
             out.append(x[start : start + 2048])
         if len(out) == 256:
             break
-    return _sound(np.stack(out))
+    return _sound(np.stack(out), rate)
 
 
 def heart_record(data: Path, rng: Rng) -> Examples:
@@ -110,7 +110,7 @@ def heart_record(data: Path, rng: Rng) -> Examples:
     del rng
     x = np.load(data / "corrupted" / "ecg100.npy").astype(float)
     n = len(x) // LENGTH * LENGTH
-    return Examples(np.clip(x[:n] / 2048, 0, 1).reshape(-1, LENGTH, 2), levels=2048)
+    return Examples(np.clip(x[:n] / 2048, 0, 1).reshape(-1, LENGTH, 2), levels=2048, rate=360)
 
 
 def moving_shapes(rng: Rng) -> Examples:
@@ -155,7 +155,7 @@ def _utterance(rng: Rng) -> np.ndarray:
     return 0.1 * (gate * voiced / voiced.std() + 0.3 * (1 - gate) * hiss * (rng.random() < 0.6))
 
 
-def _sound(x: np.ndarray) -> Examples:
+def _sound(x: np.ndarray, rate: float = RATE) -> Examples:
     """Values in [-1, 1] as the examples of a file with 16 bits."""
     x = np.round((np.clip(x, -1, 1) + 1) / 2 * _16_BITS) / _16_BITS
-    return Examples(x[..., None], levels=_16_BITS)
+    return Examples(x[..., None], levels=_16_BITS, rate=rate)

@@ -94,13 +94,14 @@ class Set:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One set, treated: values in [-1, 1], and the truth."""
+    """One set, treated: values in [-1, 1], and the truth; the rate is 0 but for sounds."""
 
     group: str
     treatment: str
     seed: int
     x: np.ndarray
     truth: Truth
+    rate: float = 0.0
 
 
 def all_sets(
@@ -150,7 +151,7 @@ def cases(name: str, one: Set, seed: int, only: str = "") -> Iterator[Case]:
         x, truth = apply(clean, np.random.default_rng([seed, number]))
         if one.truth is not None:
             truth = one.truth(clean)
-        yield Case(name, treatment, seed, 2 * x - 1, truth)
+        yield Case(name, treatment, seed, 2 * x - 1, truth, clean.rate)
 
 
 def _strangers() -> dict[str, Set]:
@@ -164,7 +165,6 @@ def _strangers() -> dict[str, Set]:
         "faces": drawn.faces,
         "spectrograms": drawn.spectrograms,
         "logos, RGBA": drawn.logos,
-        "sprites, enlarged": drawn.sprites,
         "night": drawn.night,
         "masks, 27x31": drawn.masks,
         "black frame": drawn.bordered,
@@ -177,8 +177,10 @@ def _strangers() -> dict[str, Set]:
         "machine": sounds.machine,
         "surveillance": sounds.surveillance,
     }
+    enlarged = partial(t.stated, kind="enlarged")
     done = {"line, 6 dB": LINES["line, 6 dB"], "band, 0.02": ADDED["band, 0.02"]}
-    return {name: Set(maker, done) for name, maker in makers.items()}
+    sets = {name: Set(maker, done) for name, maker in makers.items()}
+    return sets | {"sprites, enlarged": Set(drawn.sprites, truth=enlarged)}
 
 
 def _really_corrupted(data: Path) -> dict[str, Set]:

@@ -282,6 +282,11 @@ def stated_lines(examples: Examples, lines: Sequence[tuple[float, ...]]) -> Trut
     return Truth("two", mask, np.ones(len(examples.x), bool), lines=tuple(lines))
 
 
+def stated(examples: Examples, kind: str) -> Truth:
+    """The truth of a set that is, as a whole, `"jpeg"` or `"enlarged"` by itself."""
+    return Truth(kind, _empty(examples), np.ones(len(examples.x), bool))
+
+
 def stated_columns(examples: Examples) -> Truth:
     """The truth of pictures that have vertical stripes by themselves."""
     mask = _empty(examples)

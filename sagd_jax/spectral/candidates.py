@@ -173,10 +173,9 @@ def _of_lines(evidence: Evidence, view: str, taken: np.ndarray) -> list[Candidat
                 background=power,
                 breadth=_breadth(
                     line.place,
-                    np.exp(quiet)
-                    if line.excess[QUIET] > line.excess[MEAN]
-                    else evidence.mean(view),
+                    np.exp(quiet) if in_quiet(line) else evidence.mean(view),
                     shape,
+                    (2.0 if in_quiet(line) else 1.0) / math.sqrt(max(evidence.count, 1)),
                 ),
             )
         )
@@ -203,8 +202,18 @@ def _aside(
     return chosen
 
 
-def _breadth(place: tuple[int, ...], mean: np.ndarray, shape: tuple[int, ...]) -> float:
-    """Power above the wider surroundings three bins from a line, over the line's; a tone has almost none."""
+def in_quiet(line: Line) -> bool:
+    """Whether a line stands out more where the data are quiet."""
+    return line.excess[QUIET] > line.excess[MEAN]
+
+
+def _breadth(
+    place: tuple[int, ...], mean: np.ndarray, shape: tuple[int, ...], error: float
+) -> float:
+    """Power above the wider surroundings three bins from a line, over the line's; a tone has almost none.
+
+    Two standard errors are granted; `error` is the relative one of each bin.
+    """
     full = to_full_grid(mean, shape)
     around, beside = [], []
     for axis in range(len(shape)):
@@ -212,7 +221,10 @@ def _breadth(place: tuple[int, ...], mean: np.ndarray, shape: tuple[int, ...]) -
             beside.append(_shifted(full, place, axis, step))
         around += [_shifted(full, place, axis, step) for step in (-9, -8, -7, 7, 8, 9)]
     base = float(np.median(around))
-    return max(float(np.mean(beside)) - base, 0.0) / max(float(full[place]) - base, 1e-300)
+    granted = 2 * error * base / math.sqrt(len(beside))
+    return max(float(np.mean(beside)) - base - granted, 0.0) / max(
+        float(full[place]) - base, 1e-300
+    )
 
 
 def _shifted(full: np.ndarray, place: tuple[int, ...], axis: int, step: int) -> float:

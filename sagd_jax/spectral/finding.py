@@ -20,7 +20,7 @@ FIXED, MOSAIC, JPEG, ENLARGED, EMPTY = (
 NO_NOISE = (FIXED, JPEG, ENLARGED, EMPTY)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Finding:
     """Something in the data that its surroundings do not have.
 

@@ -18,6 +18,8 @@ _ROUNDS = 60
 _QUIET = 0.35  # of the examples: the quietest, by their surroundings
 _LOUD = 0.7
 _MUCH_LIKELIER = 6.0  # nats
+_EVEN = 0.3  # standard deviation of the logarithm of the surroundings' power
+_ALIKE = 1.3  # 1.2 on one axis, 1.4 on two, for Hann's taper and the bins next to a tone
 _SINGLE = 1.6  # largest shape of the powers of one coefficient
 
 
@@ -32,6 +34,7 @@ class Response:
     spread: relative variance of N over the quiet examples that have it, beyond what the data explain.
     quiet_score: N in the quiet examples, in standard errors.
     slope_error, spread_error: standard errors, for so many examples.
+    even: whether the surroundings are as loud in all examples.
     """
 
     share: float
@@ -42,6 +45,7 @@ class Response:
     quiet_score: float
     slope_error: float = 0.0
     spread_error: float = 0.0
+    even: bool = False
 
 
 def respond(
@@ -72,7 +76,9 @@ def respond(
     order = np.argsort(q)
     quiet = np.zeros(len(q), bool)
     own = order[having[order]]
-    quiet[own[: max(int(_QUIET * len(own)), min(8, len(own)))]] = True
+    # Where all are as loud, all are as quiet.
+    even = bool(np.log(q + floor).std() < _EVEN)
+    quiet[own[: len(own) if even else max(int(_QUIET * len(own)), min(8, len(own)))]] = True
     loud = np.zeros(len(q), bool)
     loud[own[int(_LOUD * len(own)) :]] = True
     added = p - base
@@ -81,7 +87,9 @@ def respond(
     if quiet.sum() >= 5:
         low, error = float(added[quiet].mean()), float(added[quiet].std() / np.sqrt(quiet.sum()))
         score = low / max(error, 1e-12)
-        explained = np.mean(base[quiet] ** 2 + 2 * base[quiet] * max(low, 0)) / max(shape, 0.5)
+        # The bins of a tone are alike to a taper as those of the noise in them are.
+        cross = 2 * (_ALIKE if tone else 1.0) * max(low, 0)
+        explained = np.mean(base[quiet] ** 2 + cross * base[quiet]) / max(shape, 0.5)
         spread = float((added[quiet].var() - explained) / max(low, 1e-12) ** 2)
         # Of a variance from so few values that are not Gaussian.
         spread_error = float(2 * explained / max(low, 1e-12) ** 2 / np.sqrt(quiet.sum()))
@@ -91,7 +99,7 @@ def respond(
         if louder > 0.5 and low > 0 and (high > 2 * error or error < low):
             slope = float(np.log(max(high, 0.05 * low) / low) / louder)
             slope_error = float(np.hypot(relative, error / max(high, 0.05 * low)) / louder)
-    return Response(share, level, has, slope, spread, score, slope_error, spread_error)
+    return Response(share, level, has, slope, spread, score, slope_error, spread_error, even)
 
 
 def steadied(q: np.ndarray, control: np.ndarray, sizes: float) -> np.ndarray:

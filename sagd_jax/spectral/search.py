@@ -160,11 +160,13 @@ def _verdict_of_line(axes: int, candidate: Candidate, response: Response, roundi
         and line.score[MEAN] > 8
         and line.score[QUIET] > 4
     )
-    unmoved = _unmoved(response)
+    unmoved = response.even or _unmoved(response)
     # Examples that are all as loud tell nothing by the slope: the line has to be as constant as a tone.
     flat = 0.15 if response.share > 0.9 else 0.08
     most = flat if math.isnan(response.slope) else _CONSTANT[axes]
-    constant = response.spread <= most + min(2 * response.spread_error, most)
+    # On an even background weak tones scatter as the background does; elsewhere that much is not granted.
+    granted = 2 * response.spread_error
+    constant = response.spread <= most + (granted if response.even else min(granted, most))
     sure = response.quiet_score >= _QUIET_ERRORS and response.share >= _FEWEST_SHARE
     tone = candidate.breadth < _BROAD or axes == 3
     seen = response.level > rounding
@@ -221,7 +223,7 @@ def _verdict_of_run(axes: int, candidate: Candidate, response: Response) -> str:
 
 def _otherwise(response: Response) -> str:
     follows = not math.isnan(response.slope) and response.slope >= _FOLLOWS
-    varies = not response.spread <= 0.5
+    varies = not response.spread - 2 * response.spread_error <= 0.5
     return OWN if follows or varies or response.share < _FEWEST_SHARE / 2 else UNKNOWN
 
 
