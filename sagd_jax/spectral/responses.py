@@ -167,9 +167,9 @@ def _mixture(p: np.ndarray, base: np.ndarray, shape: float, tone: bool) -> tuple
         likelihood, has = -np.inf, np.full(len(p), share)
         for _ in range(rounds):
             more, varies = ratio(level)
-            odds = np.clip(np.log(share / (1 - share)) + more, -50, 50)
-            likelihood = float(np.sum(np.log1p(-share) + np.log1p(np.exp(odds))))
-            has = 1 / (1 + np.exp(-odds))
+            odds = np.log(share / (1 - share)) + more
+            likelihood = float(np.sum(np.log1p(-share) + np.logaddexp(0.0, odds)))
+            has = 1 / (1 + np.exp(-np.clip(odds, -50, 50)))
             share = float(np.clip(has.mean(), 0.5 / len(p), 1 - 0.5 / len(p)))
             weight = has / varies
             level = max(float((weight * added).sum() / weight.sum()), 1e-12)
