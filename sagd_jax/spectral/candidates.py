@@ -192,8 +192,8 @@ def _breadth(place: tuple[int, ...], mean: np.ndarray, shape: tuple[int, ...]) -
     full = to_full_grid(mean, shape)
     around, beside = [], []
     for axis in range(len(shape)):
-        for step in (-3, 3):
-            beside.append(_shifted(full, place, axis, step))
+        # Of both sides the lower one: on the other the data may be stronger.
+        beside.append(min(_shifted(full, place, axis, step) for step in (-3, 3)))
         around += [_shifted(full, place, axis, step) for step in (-9, -8, -7, 7, 8, 9)]
     base = float(np.median(around))
     return max(float(np.mean(beside)) - base, 0.0) / max(float(full[place]) - base, 1e-300)
@@ -297,7 +297,7 @@ def _of_run(
     width = run.last - run.first + 1
     # One dimension: lines that the search for them names or not; two sets of bins are no band.
     few = len(evidence.shape) == 1 and width < 3
-    if few or in_lines.sum() > 0.5 * core.sum() or (in_lines.any() and width < 3):
+    if few or in_lines.sum() > 0.5 * core.sum() or (in_lines.any() and (width < 3 or run.narrow)):
         return None
     core &= ~in_lines
     below, above = beside(family, run)

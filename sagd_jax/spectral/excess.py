@@ -18,6 +18,7 @@ from sagd_jax.spectral.evidence import Evidence
 from sagd_jax.spectral.families import Family
 from sagd_jax.spectral.frequencies import radial_frequency
 from sagd_jax.spectral.half_grid import half_grid_shape, opposite, to_full_grid, to_half_grid
+from sagd_jax.spectral.lines import QUIET
 from sagd_jax.spectral.responses import Response, slope_of
 from sagd_jax.spectral.runs import Run
 
@@ -46,7 +47,12 @@ def added_variance(
     mask, template = candidate.core, None
     assert candidate.family is not None
     if not candidate.family.geometric:
-        low, high, mask, template = fitted_band(evidence, candidate, response.has)
+        has = response.has
+        if candidate.seen_in == QUIET:
+            # Where the data are quiet the noise is seen best, and its edges.
+            q = power[1, 0]
+            has = has * (q <= np.quantile(q, 0.25))
+        low, high, mask, template = fitted_band(evidence, candidate, has)
         candidate.edges = (low, high)
     return _filled(evidence, _of_run(evidence, candidate, power, response, template), mask)
 
