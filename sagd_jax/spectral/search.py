@@ -127,6 +127,13 @@ def _judge(
     return _named(finding, candidate, evidence, sample_rate)
 
 
+def _only_a_line(candidate: Candidate, p: np.ndarray, q: np.ndarray) -> bool:
+    """Whether a run that holds a line has too little without the bins of that."""
+    own = q <= np.quantile(q, 0.25) if candidate.seen_in == QUIET else q >= 0
+    height = math.log(max(float(p[own].mean() / (candidate.ratio * q[own].mean())), 1e-12))
+    return height < 0.5 * candidate.excess
+
+
 def _verdict(evidence: Evidence, candidate: Candidate, response: Response) -> str:
     if candidate.kind == kinds.LINE:
         return _verdict_of_line(len(evidence.shape), candidate, response, _rounding(evidence))
@@ -267,9 +274,12 @@ def _one_hum(findings: list[Finding]) -> list[Finding]:
 
 
 def _floor(candidate: Candidate, response: Response) -> bool | None:
+    quiet = candidate.seen_in == QUIET
     if math.isnan(response.slope):
-        return True if candidate.seen_in == QUIET else None
-    return True if response.slope <= _FLAT else False if response.slope >= _FOLLOWS else None
+        return True if quiet else None
+    if response.slope <= (0.5 if quiet else _FLAT):
+        return True
+    return False if response.slope >= _FOLLOWS else None
 
 
 def _channels(candidate: Candidate, variance: np.ndarray, mask: np.ndarray) -> tuple[str, ...]:
