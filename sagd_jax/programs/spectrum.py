@@ -22,6 +22,7 @@ These spectra are of the Fourier basis, whose noise is periodic: it wraps around
 example. With --basis=cosine all of it is in the cosine basis, on its whole grid, whose noise does not; what
 stands out is looked for in the Fourier basis, where stationary noise has a spectrum, and holes and levels
 are brought to the cosine one. A single picture or recording is cut into pieces that count as examples.
+(The file is long by its docstrings.)
 """
 
 from __future__ import annotations

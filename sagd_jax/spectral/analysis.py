@@ -26,6 +26,7 @@ from sagd_jax.spectral.power_spectrum import (
 from sagd_jax.spectral.search import find
 
 _ROUNDING = 1e-24
+_ONE_PHASE = 0.1  # coherence over the number of examples
 _FEWEST = 16  # examples, to look for anything
 _SMALLEST_TAPERED = 16  # sites
 _JUMP = 0.3  # between borders, over that between neighbours: less, and the borders are empty
@@ -132,8 +133,11 @@ def analyse(
     evidence, marks = gather(pieces, mean=mean, window=window)
     findings: list[Finding] = []
     if evidence.count >= _FEWEST:
-        findings = find_marks(marks, evidence) + find_fixed(evidence)
-        findings += find(evidence, pieces, sample_rate)
+        fixed = find_fixed(evidence)
+        found = find(evidence, pieces, sample_rate)
+        if fixed:  # Its lines and bands have its one phase: they are it.
+            found = [f for f in found if f.coherence < _ONE_PHASE * evidence.count]
+        findings = find_marks(marks, evidence) + fixed + found
     unknown = set(chosen or ()) - set(range(1, len(findings) + 1))
     if unknown:
         raise ValueError(
@@ -146,10 +150,10 @@ def analyse(
     removed = _share(spectrum, kept == 0)
     kinds, combinations = kinds_of_examples(findings, sum(len(b) for b in evidence.blank))
     suggested = advise(findings, removed, float((kept == 0).mean()), evidence.count, most_removed)
-    found = None if omitted is None or not (kept == 1).any() else kept == 0
+    left_out = None if omitted is None else kept == 0
     return Analysis(
         spectrum=spectrum,
-        law=fit_power_law(spectrum, omit=found),
+        law=fit_power_law(spectrum, omit=left_out),
         evidence=evidence,
         findings=findings,
         kept=kept,

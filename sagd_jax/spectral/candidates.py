@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from sagd_jax.spectral import finding as kinds
+from sagd_jax.spectral.background import local_background
 from sagd_jax.spectral.evidence import Evidence
 from sagd_jax.spectral.families import Family
 from sagd_jax.spectral.half_grid import dilate, opposite, to_full_grid, to_half_grid
@@ -61,6 +62,7 @@ class Candidate:
     quiet_score: float = 0.0
     background: np.ndarray | None = None  # of lines: that of the mean power
     edges: tuple[float, float] | None = None  # of a band, once they are fitted
+    touched: bool = False  # of runs: whether bins of lines were taken out of them
     breadth: float = 0.0  # of lines: power three bins away over that of the line
 
 
@@ -140,9 +142,14 @@ def _of_lines(evidence: Evidence, view: str, taken: np.ndarray) -> list[Candidat
     power = np.exp(background)
     # Where the data are quiet their own power does not move the frequency.
     quiet, _ = series(evidence, view)[QUIET]
-    added = {QUIET: np.exp(quiet), MEAN: np.maximum(evidence.mean(view) - power, 0)}
+    below, _ = local_background(quiet, shape)
+    added = {
+        QUIET: np.maximum(np.exp(quiet) - np.exp(below), 0),
+        MEAN: np.maximum(evidence.mean(view) - power, 0),
+    }
     frequencies = [
-        refined(line, added[QUIET if line.score[QUIET] > 5 else MEAN], shape) for line in lines
+        refined(line, added[QUIET if line.score[QUIET] > 5 else MEAN], shape, evidence.tapered)
+        for line in lines
     ]
     everything = _union([_point(line.place, shape, 2.3) for line in lines], evidence)
     result = []
@@ -217,8 +224,8 @@ def _breadth(
     full = to_full_grid(mean, shape)
     around, beside = [], []
     for axis in range(len(shape)):
-        for step in (-3, 3):
-            beside.append(_shifted(full, place, axis, step))
+        # Of both sides the lower one: on the other the data may be stronger.
+        beside.append(min(_shifted(full, place, axis, step) for step in (-3, 3)))
         around += [_shifted(full, place, axis, step) for step in (-9, -8, -7, 7, 8, 9)]
     base = float(np.median(around))
     granted = 2 * error * base / math.sqrt(len(beside))
@@ -325,7 +332,7 @@ def _of_run(
     width = run.last - run.first + 1
     # One dimension: lines that the search for them names or not; two sets of bins are no band.
     few = len(evidence.shape) == 1 and width < 3
-    if few or in_lines.sum() > 0.5 * core.sum() or (in_lines.any() and width < 3):
+    if few or in_lines.sum() > 0.5 * core.sum() or (in_lines.any() and (width < 6 or run.narrow)):
         return None
     core &= ~in_lines
     below, above = beside(family, run)
@@ -351,6 +358,7 @@ def _of_run(
         run=run,
         family=family,
         family_number=number,
+        touched=bool(in_lines.any()),
         quiet_score=float((profiles[QUIET][inside] - quiet).mean()),
     )
 

@@ -18,6 +18,7 @@ from sagd_jax.spectral.evidence import Evidence
 from sagd_jax.spectral.families import Family
 from sagd_jax.spectral.frequencies import radial_frequency
 from sagd_jax.spectral.half_grid import half_grid_shape, opposite, to_full_grid, to_half_grid
+from sagd_jax.spectral.lines import QUIET, kernel
 from sagd_jax.spectral.responses import Response, slope_of
 from sagd_jax.spectral.runs import Run
 
@@ -39,14 +40,19 @@ def added_variance(
             for c in range(1, power.shape[1])
         ]
         # A taper leaves part of what is constant along an axis in the bins beside it.
-        share = float(_kernel(np.zeros(1), evidence.tapered)[0])
+        share = float(kernel(np.zeros(1), evidence.tapered)[0])
         half = np.indices(half_grid_shape(evidence.shape))
         mask = (half[1 - candidate.axis] == 0) & (half[candidate.axis] > 0)
         return _filled(evidence, [(n / share, e / share) for n, e in values], mask)
     mask, template = candidate.core, None
     assert candidate.family is not None
     if not candidate.family.geometric:
-        low, high, mask, template = fitted_band(evidence, candidate, response.has)
+        has = response.has
+        if candidate.seen_in == QUIET:
+            # Where the data are quiet the noise is seen best, and its edges.
+            q = power[1, 0]
+            has = has * (q <= np.quantile(q, 0.25))
+        low, high, mask, template = fitted_band(evidence, candidate, has)
         candidate.edges = (low, high)
     return _filled(evidence, _of_run(evidence, candidate, power, response, template), mask)
 
@@ -243,17 +249,7 @@ def _spread(frequency: tuple[float, ...], shape: tuple[int, ...], tapered: bool)
         for axis, (f, n) in enumerate(zip(frequency, shape, strict=True)):
             gap = np.arange(n) - sign * f * n
             gap = (gap + n / 2) % n - n / 2
-            near = np.where(np.abs(gap) <= _REACH + 1, _kernel(gap, tapered and n > 2), 0.0)
+            near = np.where(np.abs(gap) <= _REACH + 1, kernel(gap, tapered and n > 2), 0.0)
             product = product * near.reshape(-1, *[1] * (len(shape) - axis - 1))
         total += product
     return to_half_grid(np.maximum(total, opposite(total)))
-
-
-def _kernel(gap: np.ndarray, tapered: bool) -> np.ndarray:
-    """Power of a tone at a distance in bins: of a whole number of bins, all of it lies at zero."""
-    power = np.square(np.sinc(gap))
-    if not tapered:
-        return power
-    close = np.abs(np.abs(gap) - 1) < 1e-6
-    ratio = 1 / np.where(close, 1.0, 1 - gap**2)
-    return 2 / 3 * np.where(close, 0.25, power * ratio**2)

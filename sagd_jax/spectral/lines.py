@@ -110,7 +110,9 @@ def _centre(place: tuple[int, ...], added: np.ndarray, once: np.ndarray) -> tupl
     return max((p for p in inside if once[p]), key=lambda p: added[p], default=place)
 
 
-def refined(line: Line, excess: np.ndarray, shape: tuple[int, ...]) -> tuple[float, ...]:
+def refined(
+    line: Line, excess: np.ndarray, shape: tuple[int, ...], tapered: bool
+) -> tuple[float, ...]:
     """The frequency between the bins: the mean over the bins next to it, weighted by their excess power."""
     steps, weights = [], []
     for step in np.ndindex(*[3] * len(shape)):
@@ -123,9 +125,23 @@ def refined(line: Line, excess: np.ndarray, shape: tuple[int, ...]) -> tuple[flo
     total = sum(weights)
     moved = np.zeros(len(shape))
     if total > 0:
-        moved = np.asarray(weights) @ np.array(steps) / total
+        centre = np.asarray(weights) @ np.array(steps) / total
+        # Where the mean over three bins lies for each place of a tone between them.
+        gap = np.linspace(-0.6, 0.6, 121)
+        power = np.stack([kernel(gap - step, tapered) for step in (-1, 0, 1)])
+        moved = np.interp(centre, (power[2] - power[0]) / power.sum(axis=0), gap)
     pairs = zip(line.frequency, moved, shape, strict=True)
     return tuple(float(f + m / n) for f, m, n in pairs)
+
+
+def kernel(gap: np.ndarray, tapered: bool) -> np.ndarray:
+    """Power of a tone at a distance in bins: of a whole number of bins, all of it lies at zero."""
+    power = np.square(np.sinc(gap))
+    if not tapered:
+        return power
+    close = np.abs(np.abs(gap) - 1) < 1e-6
+    ratio = 1 / np.where(close, 1.0, 1 - gap**2)
+    return 2 / 3 * np.where(close, 0.25, power * ratio**2)
 
 
 def harmonics(

@@ -122,7 +122,7 @@ def _enlarged(marks: Marks, evidence: Evidence, blocks: bool) -> Finding | None:
         usable = (frequency > 0.23) & (amplitude > _STRENGTH)
         if blocks:
             for k in (1, 2, 3, 4):
-                usable &= np.abs(frequency - k / _BLOCK) > 0.02
+                usable &= np.abs(frequency - k / _BLOCK) > 0.045
         peak = int(np.argmax(np.where(usable, score, 0)))
         if usable[peak]:
             best = max(best, (float(score[peak]), float(frequency[peak]), float(amplitude[peak])))

@@ -131,12 +131,19 @@ def _judge(
     return _named(finding, candidate, evidence, sample_rate)
 
 
+def _only_a_line(candidate: Candidate, p: np.ndarray, q: np.ndarray) -> bool:
+    """Whether a run that holds a line has too little without the bins of that."""
+    own = q <= np.quantile(q, 0.25) if candidate.seen_in == QUIET else q >= 0
+    height = math.log(max(float(p[own].mean() / (candidate.ratio * q[own].mean())), 1e-12))
+    return height < 0.5 * candidate.excess
+
+
 def _verdict(evidence: Evidence, candidate: Candidate, response: Response) -> str:
     if candidate.kind == kinds.LINE:
         return _verdict_of_line(len(evidence.shape), candidate, response, _rounding(evidence))
     if candidate.kind == kinds.STRIPES:
         return CORRUPTION if candidate.seen_in == QUIET else UNKNOWN
-    return _verdict_of_run(len(evidence.shape), candidate, response)
+    return _verdict_of_run(len(evidence.shape), candidate, response, _rounding(evidence))
 
 
 def _rounding(evidence: Evidence) -> float:
@@ -152,7 +159,7 @@ def _verdict_of_line(axes: int, candidate: Candidate, response: Response, roundi
     quiet = (line.score[QUIET] > 7 and decibels > 5) or (line.score[QUIET] > 5 and decibels > 15)
     # What all examples have is seen in the quiet ones.
     some = line.score[SOME] > 8 and line.excess[SOME] > 0.2
-    some &= response.share < 0.9 or line.excess[QUIET] * DECIBEL > 10
+    some &= (response.share < 0.9 and line.excess[MEAN] * DECIBEL > 3) or decibels > 10
     mean = line.excess[MEAN] * DECIBEL > 5.5 and line.score[MEAN] > 6
     # What is added stands out the more the quieter the data are; on an even background a little is enough.
     mean |= (
@@ -161,6 +168,8 @@ def _verdict_of_line(axes: int, candidate: Candidate, response: Response, roundi
         and line.score[QUIET] > 4
     )
     unmoved = response.even or _unmoved(response)
+    if response.share < 0.9 and not math.isnan(response.slope) and not response.even:
+        unmoved = abs(response.slope) <= _FLAT
     # Examples that are all as loud tell nothing by the slope: the line has to be as constant as a tone.
     flat = 0.15 if response.share > 0.9 else 0.08
     most = flat if math.isnan(response.slope) else _CONSTANT[axes]
@@ -182,13 +191,16 @@ def _unmoved(response: Response) -> bool:
     return abs(response.slope) <= min(max(_FLAT, 2 * response.slope_error), _FOLLOWS)
 
 
-def _verdict_of_run(axes: int, candidate: Candidate, response: Response) -> str:
+def _verdict_of_run(axes: int, candidate: Candidate, response: Response, rounding: float) -> str:
     run = candidate.run
     assert run is not None
+    if response.level <= rounding:
+        return UNKNOWN
     score = run.score
     if run.narrow:
         # Without edges of its own it has to be the same in loud and in quiet examples.
         even = candidate.seen_in == MEAN and candidate.quiet_score > 0.7 * candidate.excess
+        even &= response.share > 0.5 and not response.slope >= _FOLLOWS
         sure = even and score >= 10 and candidate.excess * DECIBEL > 1.5
         return CORRUPTION if sure else _otherwise(response)
     assert candidate.family is not None
@@ -237,9 +249,16 @@ def _doubted(findings: list[Finding]) -> list[Finding]:
         and f.share < 0.9
         and "mains" not in f.details
     ]
-    if len(some) < _NOTES:
-        return findings
-    return [dataclasses.replace(f, verdict=UNKNOWN) if f in some else f for f in findings]
+    doubted = [id(f) for f in some] if len(some) >= _NOTES else []
+    # Among lines of which it cannot be told, one that is smaller than they are is no surer.
+    unsure = sorted(f.excess_db for f in findings if f.verdict == UNKNOWN and f.kind == kinds.LINE)
+    if len(unsure) >= 3:
+        doubted += [
+            id(f)
+            for f in findings
+            if f.verdict == CORRUPTION and f.kind == kinds.LINE and f.excess_db < unsure[-3]
+        ]
+    return [dataclasses.replace(f, verdict=UNKNOWN) if id(f) in doubted else f for f in findings]
 
 
 def _one_hum(findings: list[Finding]) -> list[Finding]:
@@ -267,9 +286,12 @@ def _one_hum(findings: list[Finding]) -> list[Finding]:
 
 
 def _floor(candidate: Candidate, response: Response) -> bool | None:
+    quiet = candidate.seen_in == QUIET
     if math.isnan(response.slope):
-        return True if candidate.seen_in == QUIET else None
-    return True if response.slope <= _FLAT else False if response.slope >= _FOLLOWS else None
+        return True if quiet else None
+    if response.slope <= (0.5 if quiet else _FLAT):
+        return True
+    return False if response.slope >= _FOLLOWS else None
 
 
 def _channels(candidate: Candidate, variance: np.ndarray, mask: np.ndarray) -> tuple[str, ...]:
@@ -313,6 +335,8 @@ def _named(
             changes["details"] = {"pattern": "checkerboard" if all(ends) else "period 2"}
         elif len(evidence.shape) == 1:
             changes |= _hum(candidate, evidence, sample_rate)
+        elif candidate.view.startswith("chroma") and _of_blocks(first, evidence):
+            changes |= {"verdict": UNKNOWN}
         bins = max(abs(f) * n for f, n in zip(first, evidence.shape, strict=True))
         coarse = bins < (_LOWEST_BINS if len(evidence.shape) == 1 else 5)
         if coarse and "mains" not in changes.get("details", {}) and finding.verdict == CORRUPTION:
@@ -330,6 +354,15 @@ def _named(
         return dataclasses.replace(finding, angle=angle, width=width, low=0.15, high=0.5)
     low, high = candidate.edges or (float(family.low[run.first]), float(family.high[last]))
     return dataclasses.replace(finding, low=max(low, 0.0), high=high)
+
+
+def _of_blocks(frequency: tuple[float, ...], evidence: Evidence) -> bool:
+    """Whether it is a multiple of 1/16 along one axis alone: coarse colours of a JPEG have such."""
+    gaps = [abs(f - round(16 * f) / 16) * n for f, n in zip(frequency, evidence.shape, strict=True)]
+    return (
+        max(gaps) < 0.3
+        and sum(abs(f) * n > 0.3 for f, n in zip(frequency, evidence.shape, strict=True)) == 1
+    )
 
 
 def _hum(candidate: Candidate, evidence: Evidence, sample_rate: float | None) -> dict[str, Any]:
