@@ -12,6 +12,7 @@ from benchmarks.detector.treatments import Truth
 from sagd_jax.spectral.half_grid import dilate, to_full_grid, to_half_grid
 
 NEAR = 2.0  # bins: how far from what was added a finding may reach
+_FINEST = 1 / 256  # cycles per sample: the edges of a band need be no nearer, however long the signals
 CORRUPTION, OWN, UNKNOWN = "corruption", "the data's own", "cannot tell"
 
 
@@ -141,7 +142,7 @@ def _at(line: tuple[float, ...], finding: Finding, spatial: Sequence[int]) -> bo
 
 
 def _edges(finding: Finding, truth: Truth, spatial: Sequence[int]) -> bool:
-    bins = NEAR / max(spatial)
+    bins = max(NEAR / max(spatial), _FINEST)
     top = math.hypot(*([0.5] * len(spatial)))
     high = min(finding.high, top)
     return abs(finding.low - truth.low) <= bins and abs(high - min(truth.high, top)) <= bins
