@@ -12,7 +12,9 @@ from benchmarks.detector.treatments import Truth
 from sagd_jax.spectral.half_grid import dilate, to_full_grid, to_half_grid
 
 NEAR = 2.0  # bins: how far from what was added a finding may reach
-_FINEST = 1 / 256  # cycles per sample: the edges of a band need be no nearer, however long the signals
+_FINEST = (
+    1 / 256
+)  # cycles per sample: the edges of a band need be no nearer, however long the signals
 CORRUPTION, OWN, UNKNOWN = "corruption", "the data's own", "cannot tell"
 
 

@@ -22,13 +22,16 @@ def write_tables(document: Path, results: dict[str, Any]) -> None:
 
 
 def summary(results: dict[str, Any]) -> str:
-    """One row for each question, over all cases."""
+    """One row for each question, over the cases that both detectors answered, and over all of this one."""
     rows = []
     for question, chosen, value in _QUESTIONS:
         cases = [case for case in results["cases"] if chosen(case)]
-        told = [_over([c[d] for c in cases if d in c], value) for d in DETECTORS]
-        rows.append([question, str(len(cases)), *told])
-    return _table(["", "cases", *(f"{words} detector" for words in DETECTORS.values())], rows)
+        both = [case for case in cases if all(d in case for d in DETECTORS)]
+        own = [case["new"] for case in cases if "new" in case]
+        told = [_over([case[d] for case in both], value) for d in DETECTORS]
+        rows.append([question, str(len(both)), *told, str(len(own)), _over(own, value)])
+    words = [f"{word} detector" for word in DETECTORS.values()]
+    return _table(["", "cases of both", *words, "all cases", words[0]], rows)
 
 
 def by_set(results: dict[str, Any]) -> str:

@@ -139,6 +139,6 @@ def test_the_tables_count_what_the_results_say(tmp_path):
     document.write_text("Words.\n\n<!-- table: summary -->\nstale\n<!-- end -->\n")
     tables.write_tables(document, results)
     text = document.read_text()
-    assert "| clean: findings called a corruption | 1 | 0 | 2 |" in text
-    assert "| corrupted: found | 1 | 1 of 1 | - |" in text
+    assert "| clean: findings called a corruption | 1 | 0 | 2 | 1 | 0 |" in text
+    assert "| corrupted: found | 0 | - | - | 1 | 1 of 1 |" in text
     assert text.startswith("Words.") and "stale" not in text
