@@ -2,22 +2,27 @@
 
     python -m sagd_jax.spectrum --config=configs/mnist.py --out=runs/mnist_spectrum
 
-prints the radial power spectrum with its standard errors, the power law that fits it, and the
-bands, wedges and lines that stand out, with half a bin for the uncertainty of their frequencies; and
-writes into `--out`
+prints the radial power spectrum with its standard errors, the power law that fits it, what stands out of
+it, numbered, each with what speaks for it and a verdict (corruption, the data's own, cannot tell), and what
+to do; and writes into `--out`
 
     spectrum.png      the plots
     spectrum.json     all the numbers
     power.npy         the power spectrum on the half grid
     equal_snr.npy     a noise spectrum proportional to the data's, tempered by --exponent
-    omission.npy      a flat one with holes where something stands out, if anything does, and if the
-                      holes hold no more than --max_removed of the data's energy
+    omission.npy      a flat one with holes for the corruptions, or for those of --findings, if there are any,
+                      and if the holes hold no more than --max_removed of the data's energy and a quarter of
+                      the bins
+    corruption.npz    N and its standard error per coordinate, for each kind of example, and the kind of each
+                      example: what capped levels take; if there is a corruption that is stationary noise
     classes.npy       with --per_class, the power spectrum of each class
     noise_config.py   the lines of a config that use the last of these
 
 These spectra are of the Fourier basis, whose noise is periodic: it wraps around at the edges of an
-example. With --basis=cosine all of it is in the cosine basis, on its whole grid, whose noise does not;
-what stands out is looked for in the Fourier basis alone.
+example. With --basis=cosine all of it is in the cosine basis, on its whole grid, whose noise does not; what
+stands out is looked for in the Fourier basis, where stationary noise has a spectrum, and holes and levels
+are brought to the cosine one. A single picture or recording is cut into pieces that count as examples.
+(The file is long by its docstrings.)
 """
 
 from __future__ import annotations
@@ -33,13 +38,17 @@ import numpy as np
 from sagd_jax import data
 from sagd_jax.data.order import batch_indices
 from sagd_jax.data.source import DataError, Source, normalise
+from sagd_jax.programs.spectrum_words import describe, hertz
 from sagd_jax.run.config import RunConfig
 from sagd_jax.run.config_file import read_config
 from sagd_jax.show.plots import plot_spectrum
-from sagd_jax.spectral import spectra
+from sagd_jax.spectral import bases, spectra
+from sagd_jax.spectral.advice import MOST_BINS
 from sagd_jax.spectral.analysis import Analysis, analyse
-from sagd_jax.spectral.anomalies import Anomaly
+from sagd_jax.spectral.diagonal import from_coefficients
+from sagd_jax.spectral.finding import Finding
 from sagd_jax.spectral.frequencies import BASES
+from sagd_jax.spectral.pieces import cut
 from sagd_jax.spectral.power_spectrum import MEANS, WINDOWS, estimate, radial_profile
 from sagd_jax.system.commandline import Parser, number
 from sagd_jax.system.files import writable, write_whole
@@ -61,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     with started(parser, argv, several=False) as program:
         flags = program.flags
+        chosen = _chosen(flags.findings)
         if flags.num_examples < 2:
             raise DataError(f"--num_examples={flags.num_examples}: expected at least 2")
         if not 0 <= flags.margin < 1e6:
@@ -74,6 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if flags.per_class and not source.num_classes:
             raise DataError("--per_class: this data has no labels")
         examples = Examples(source, flags.num_examples)
+        if len(source) == 1 and flags.per_class:
+            raise DataError("--per_class: there is one example")
         try:
             analysis = analyse(
                 examples,
@@ -81,10 +93,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                 window=flags.window,
                 margin=flags.margin,
                 basis=flags.basis,
+                sample_rate=hertz(source)[0] or None,
+                chosen=chosen,
+                most_removed=flags.max_removed,
             )
             classes = class_powers(examples, analysis, flags.mean) if flags.per_class else None
             removed = removed_energy(analysis, source)
-            omit = bool(analysis.anomalies) and removed <= flags.max_removed
+            omit = _omits(analysis, removed, flags.max_removed, chosen)
             write(
                 analysis,
                 source,
@@ -93,6 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 omit=omit,
                 exponent=flags.exponent,
                 classes=classes,
+                indices=examples.indices,
             )
         except ValueError as error:
             raise DataError(str(error)) from error
@@ -131,7 +147,31 @@ def _parser() -> Parser:
         default=0.1,
         help="suggest no omission that removes more of the data's energy",
     )
+    parser.add_argument(
+        "--findings",
+        default="",
+        help="numbers of those to omit, as 1,3, in place of the corruptions",
+    )
     return parser
+
+
+def _chosen(text: str) -> tuple[int, ...] | None:
+    """The numbers of `--findings`, or None where there are none."""
+    if not text.strip():
+        return None
+    numbers = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdecimal() and int(part) > 0 for part in numbers):
+        raise DataError(f"--findings={text!r}: expected numbers of findings, such as 1,3")
+    return tuple(int(part) for part in numbers)
+
+
+def _omits(
+    analysis: Analysis, removed: float, max_removed: float, chosen: tuple[int, ...] | None
+) -> bool:
+    """Whether an omission is suggested: asked for by number, or advised, and not of too much."""
+    holes = float((analysis.kept == 0).mean())
+    little = removed <= max_removed and (holes <= MOST_BINS or chosen is not None)
+    return holes > 0 and little and (chosen is not None or analysis.advice[0] == "omission")
 
 
 class Examples:
@@ -143,6 +183,15 @@ class Examples:
         if indices is None:
             indices = batch_indices(0, len(source), min(count, len(source)), 0)
         self._indices = indices
+        self._pieces = None
+        if len(source) == 1:
+            x = source.fetch(np.zeros(1, np.int64))["x"]
+            self._pieces = cut(np.asarray(normalise(x, source.value_range))[0])
+
+    @property
+    def indices(self) -> np.ndarray:
+        """Of the examples in the source, `(n,)`; of the pieces where a single example was cut."""
+        return np.arange(len(self)) if self._pieces is not None else self._indices
 
     def of_classes(self) -> list[Examples]:
         """Those of each class."""
@@ -156,9 +205,13 @@ class Examples:
         ]
 
     def __len__(self) -> int:
-        return len(self._indices)
+        return len(self._indices) if self._pieces is None else len(self._pieces)
 
     def __iter__(self) -> Iterator[np.ndarray]:
+        if self._pieces is not None:
+            for start in range(0, len(self._pieces), _PIECE):
+                yield self._pieces[start : start + _PIECE]
+            return
         for start in range(0, len(self), _PIECE):
             x = self._source.fetch(self._indices[start : start + _PIECE])["x"]
             yield np.asarray(normalise(x, self._source.value_range))
@@ -184,20 +237,25 @@ def class_powers(examples: Examples, analysis: Analysis, mean: str) -> np.ndarra
 
 def removed_energy(analysis: Analysis, source: Source) -> float:
     """Share of the data's energy in the suggested holes, as training states it for a hole."""
-    if not analysis.anomalies:
-        return 0.0
-    kept = spectra.from_variance(analysis.kept, analysis.spectrum.spatial_shape)
-    return hidden_energy(kept, source)
+    if len(source) == 1 or not (analysis.kept == 0).any():
+        return analysis.removed
+    return hidden_energy(_hole(analysis), source)
+
+
+def _hole(analysis: Analysis) -> Any:
+    shape, basis = analysis.spectrum.spatial_shape, analysis.spectrum.basis
+    if basis == "fourier":
+        return spectra.from_variance(analysis.kept, shape)
+    return from_coefficients(analysis.kept[..., None], bases.KINDS[basis](shape))
 
 
 def report(analysis: Analysis, source: Source, removed: float, max_removed: float) -> str:
     """The table for people; `removed` as `removed_energy` has it, and the most that is suggested."""
     spectrum, law = analysis.spectrum, analysis.law
     radius, power, error = radial_profile(spectrum)
-    rate, hz = _hertz(source)
+    rate, hz = hertz(source)
     lines = [
-        f"{spectrum.num_examples} of {len(source)} examples of shape {source.shape}, values in "
-        f"[-1, 1], mean {np.mean(spectrum.mean):.4f}, window {spectrum.window}",
+        f"{_counted(analysis, source)}, values in [-1, 1]",
         "",
         f"{'cycles/sample':>13}{hz:>12}{'power':>12}{'+- s.e.':>11}{'power law':>12}",
     ]
@@ -210,27 +268,28 @@ def report(analysis: Analysis, source: Source, removed: float, max_removed: floa
         "",
         f"power law: power ~ r^(2 alpha), alpha = {law.alpha:.3f} +- {law.standard_error:.3f}",
     ]
-    searched = "power" if spectrum.innovation is None else "innovation and power"
-    if spectrum.basis != "fourier":
-        lines.append(
-            f"of the basis {spectrum.basis!r}; what stands out is looked for in 'fourier' alone"
-        )
-    elif not analysis.anomalies:
-        lines.append(f"nothing stands out of the smooth {searched} spectrum")
-    for i, anomaly in enumerate(analysis.anomalies, 1):
-        lines.append(f"{i}. {describe(anomaly, source)}")
-    if analysis.anomalies:
+    if not analysis.findings:
+        few = "" if analysis.evidence.count >= 64 else ", as far as so few examples show it"
+        lines.append(f"nothing stands out of its surroundings{few}")
+    for i, finding in enumerate(analysis.findings, 1):
+        lines.append(f"{i}. {describe(finding, source, spectrum.spatial_shape)}")
+    if (analysis.kept == 0).any():
         holes = int((analysis.kept == 0).sum())
         lines.append(
-            f"omitting all of it, with the margin, empties {holes} of {analysis.kept.size} bins "
-            f"and removes {removed:.2%} of the data's energy (mean image left out)"
+            f"omitting what is called a corruption, or was chosen, with the margin, empties {holes} of "
+            f"{analysis.kept.size} bins and removes {removed:.2%} of the data's energy (mean image left out)"
         )
+    lines += [
+        "",
+        f"what to do: {analysis.advice[0]}",
+        *(f"  {line}" for line in analysis.advice[1:]),
+    ]
     if removed > max_removed:
         lines.append(
-            f"that is more than --max_removed={max_removed:g}, so that it may well be the signal "
-            "itself: no omission is suggested (raise --max_removed to have one)"
+            f"the holes hold more than --max_removed={max_removed:g} of the energy: no omission is suggested "
+            "(raise --max_removed to have one)"
         )
-    if len(source.shape) == 2 and any(a.kind == "line" for a in analysis.anomalies):
+    if len(source.shape) == 2 and any(f.kind in ("line", "hum") for f in analysis.findings):
         longer = "longer examples tell"
         if source.sample_rate:
             longer = f"a longer window, --config.data.window={8 * source.shape[0]}, tells"
@@ -242,28 +301,17 @@ def report(analysis: Analysis, source: Source, removed: float, max_removed: floa
     return "\n".join(lines)
 
 
-def describe(anomaly: Anomaly, source: Source) -> str:
-    """One line about an anomaly."""
-    rate, _ = _hertz(source)
-    halves = [0.5 / source.shape[axis] for axis in anomaly.axes]  # of a bin, along each axis
-    if anomaly.kind == "line":
-        pairs = zip(anomaly.frequency, halves, strict=True)
-        where = "at " + ", ".join(f"{f:.4f} +- {half:.2g}" for f, half in pairs) + " cycles/sample"
-        if rate:
-            where += f" ({anomaly.frequency[0] * rate:.1f} +- {halves[0] * rate:.2g} Hz)"
+def _counted(analysis: Analysis, source: Source) -> str:
+    if len(source) == 1:
+        shape = (*analysis.spectrum.spatial_shape, source.shape[-1])
+        text = f"{analysis.spectrum.num_examples} pieces of shape {shape} of the one example"
     else:
-        half = max(halves)
-        where = f"{anomaly.low:.4f} to {anomaly.high:.4f} +- {half:.2g} cycles/sample"
-        if rate:
-            low, high = anomaly.low * rate, anomaly.high * rate
-            where += f" ({low:.1f} to {high:.1f} +- {half * rate:.2g} Hz)"
-        if anomaly.kind == "wedge":
-            where += f", {anomaly.angle:.0f} +- {anomaly.width / 2:.0f} degrees"
-        elif len(anomaly.axes) < len(source.shape) - 1:
-            where += f" along axes {anomaly.axes}"
+        text = f"{analysis.spectrum.num_examples} of {len(source)} examples of shape {source.shape}"
+    blank = f", {analysis.blank} of them blank" if analysis.blank else ""
     return (
-        f"{anomaly.kind} {where}: {10 * anomaly.excess / np.log(10):.1f} dB above the smooth "
-        f"spectrum, {anomaly.score:.0f} s.e., {100 * anomaly.energy:.1f} % of the power"
+        text
+        + blank
+        + f", mean {np.mean(analysis.spectrum.mean):.4f}, window {analysis.spectrum.window}"
     )
 
 
@@ -276,11 +324,12 @@ def write(
     omit: bool,
     exponent: float = 1.0,
     classes: np.ndarray | None = None,
+    indices: np.ndarray | None = None,
 ) -> None:
     """Writes the files listed at the top of this module into `out`, which is made if need be.
 
     `removed` is that of `removed_energy`; `omit` says whether to suggest the omission. `classes` are the
-    powers of `class_powers`, to be suggested instead.
+    powers of `class_powers`, to be suggested instead. `indices` are the examples' in the source.
     """
     out.mkdir(parents=True, exist_ok=True)
     spectrum = analysis.spectrum
@@ -293,9 +342,8 @@ def write(
     (out / "omission.npy").unlink(missing_ok=True)
     if omit:
         suggestion = "omission.npy"
-        np.save(
-            out / suggestion, spectra.from_variance(analysis.kept, spectrum.spatial_shape).variance
-        )
+        np.save(out / suggestion, np.asarray(_hole(analysis).variance))
+    _write_corruption(analysis, out, indices)
     if classes is not None:
         suggestion = "classes.npy"
         np.save(out / suggestion, classes)
@@ -309,7 +357,10 @@ def write(
         "power": power.tolist(),
         "standard_error": error.tolist(),
         "power_law": dataclasses.asdict(analysis.law),
-        "anomalies": [_numbers(anomaly) for anomaly in analysis.anomalies],
+        "examples_without_variation": analysis.blank,
+        "findings": [_numbers(n, f) for n, f in enumerate(analysis.findings, 1)],
+        "kinds": [list(numbers) for numbers in analysis.combinations],
+        "advice": analysis.advice,
         "half_bin": [0.5 / n for n in spectrum.spatial_shape],
         "energy_removed_by_omission": removed,
         "suggestion": suggestion,
@@ -321,6 +372,22 @@ def write(
     plot_spectrum(analysis, out / "spectrum.png")
 
 
+def _write_corruption(analysis: Analysis, out: Path, indices: np.ndarray | None) -> None:
+    """N of each kind, `(kinds, *grid, channels)` in the basis' whole grid, and the kind of each example."""
+    (out / "corruption.npz").unlink(missing_ok=True)
+    variance = analysis.corruption()
+    if variance is None:
+        return
+    np.savez(
+        out / "corruption.npz",
+        variance=variance,
+        error=np.asarray(analysis.corruption_error()),
+        kind=analysis.kinds,
+        index=np.arange(len(analysis.kinds)) if indices is None else indices,
+        basis=analysis.spectrum.basis,
+    )
+
+
 def _refuse_data_folder(out: Path, directory: str) -> None:
     if not directory:
         return
@@ -329,19 +396,25 @@ def _refuse_data_folder(out: Path, directory: str) -> None:
         raise DataError(f"--out={str(out)!r}: lies in data.dir, where nothing is ever written")
 
 
-def _hertz(source: Source) -> tuple[float, str]:
-    """(samples per second, heading): only where every axis is in time."""
-    if source.sample_rate and len(source.shape) == 2:
-        return source.sample_rate, "Hz"
-    return 0.0, ""
-
-
-def _numbers(anomaly: Anomaly) -> dict[str, Any]:
+def _numbers(number: int, finding: Finding) -> dict[str, Any]:
+    arrays = ("mask", "variance", "error", "has")
+    values = {
+        field.name: getattr(finding, field.name)
+        for field in dataclasses.fields(finding)
+        if field.name not in arrays
+    }
+    values["slope"] = None if np.isnan(finding.slope) else finding.slope
+    mean = error = None
+    if finding.variance is not None and finding.error is not None and finding.mask.any():
+        mean = finding.variance[finding.mask].mean(axis=0).tolist()
+        error = finding.error[finding.mask].mean(axis=0).tolist()
     return {
-        field.name: getattr(anomaly, field.name)
-        for field in dataclasses.fields(anomaly)
-        if field.name != "mask"
-    } | {"bins": int(anomaly.mask.sum())}
+        "number": number,
+        **values,
+        "bins": int(finding.mask.sum()),
+        "variance_per_channel": mean,
+        "error_per_channel": error,
+    }
 
 
 def _snippet(
@@ -357,7 +430,8 @@ def _snippet(
             f"in each class equal signal-to-noise ratio at all frequencies, to the power of {exponent:g}"
         ]
     elif suggestion == "omission.npy":
-        comments = [describe(anomaly, source) for anomaly in analysis.anomalies]
+        shape = analysis.spectrum.spatial_shape
+        comments = [describe(f, source, shape) for f in analysis.findings if f.is_noise]
         comments.append(f"omitting them removes {removed:.2%} of the energy")
     else:
         comments = [

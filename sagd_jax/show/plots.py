@@ -12,18 +12,24 @@ from numpy.typing import ArrayLike
 
 from sagd_jax.show import pictures
 from sagd_jax.spectral.analysis import Analysis
+from sagd_jax.spectral.background import local_background
+from sagd_jax.spectral.finding import CORRUPTION, OWN, UNKNOWN, Finding
 from sagd_jax.spectral.frequencies import frequency_vectors
 from sagd_jax.spectral.power_spectrum import radial_profile
 from sagd_jax.system.late import optional
 
 _MOST_LABELS = 8  # of a logarithmic axis
 _RINGS = 48  # of a map over the radius, at most
+_COLOURS = {CORRUPTION: "tab:red", UNKNOWN: "tab:orange", OWN: "tab:green"}  # of verdicts
 _LARGEST = 10.0  # log-SNR that is told from infinity
 
 
 def plot_spectrum(analysis: Analysis, path: str | Path) -> None:
-    """Draws a data set's spectrum: its radial profile with the power law, and the plane with holes."""
-    figure = _new_figure((11, 4.5))
+    """Draws a data set's spectrum: its rings in the mean, quiet and loud examples, and the plane.
+
+    Findings carry their numbers. Of sounds the right half has every bin, with the local background.
+    """
+    figure = _new_figure((12, 4.8))
     left, right = figure.subplots(1, 2)
     _plot_profile(left, analysis)
     values = analysis.spectrum.power.mean(axis=-1)
@@ -40,28 +46,59 @@ def _plot_profile(axes: Any, analysis: Analysis) -> None:
     axes.fill_between(
         radius, np.maximum(power - 2 * error, 1e-3 * power), power + 2 * error, alpha=0.3
     )
-    axes.loglog(radius, power, label="data (band: 2 standard errors)")
+    axes.loglog(radius, power, label="mean (band: 2 standard errors)")
+    family = analysis.evidence.families[0]
+    if analysis.evidence.count:
+        sets = analysis.evidence.set_powers("all", 0)
+        for q, name in ((0.1, "10 % quantile: quiet examples"), (0.98, "98 % quantile")):
+            level = np.quantile(sets, q, axis=0)
+            shown = level > 1e-6 * power.min()
+            axes.loglog(family.centre[shown], level[shown], lw=0.8, label=name)
     axes.loglog(
         radius, law.scale * radius ** (2 * law.alpha), "--", label=f"alpha = {law.alpha:.3f}"
     )
-    for anomaly in analysis.anomalies:
-        if anomaly.kind == "line":
-            axes.axvline(anomaly.low, color="tab:red", alpha=0.4)
-        else:
-            axes.axvspan(anomaly.low, anomaly.high, color="tab:red", alpha=0.15)
+    for number, finding in enumerate(analysis.findings, 1):
+        colour = _COLOURS[finding.verdict]
+        if finding.kind == "band":
+            axes.axvspan(finding.low, finding.high, color=colour, alpha=0.15)
+            _write_number(axes, number, max(finding.low, radius[0]), colour)
+        elif finding.frequencies:
+            for frequency in finding.frequencies:
+                axes.axvline(math.hypot(*frequency), color=colour, alpha=0.4)
+            _write_number(axes, number, math.hypot(*finding.frequencies[0]), colour)
     axes.set(xlabel="radial frequency (cycles per sample)", ylabel="power")
-    axes.legend()
+    axes.legend(fontsize=8)
     _label_logarithmic(axes.xaxis)
     _label_logarithmic(axes.yaxis)
+
+
+def _write_number(axes: Any, number: int, x: float, colour: str) -> None:
+    axes.annotate(
+        str(number),
+        (x, 1),
+        xycoords=("data", "axes fraction"),
+        color=colour,
+        ha="center",
+        va="bottom",
+    )
 
 
 def _plot_line(axes: Any, values: np.ndarray, analysis: Analysis) -> None:
     (frequency,) = frequency_vectors(analysis.spectrum.spatial_shape, analysis.spectrum.basis)
     holes = analysis.kept == 0
-    axes.semilogy(frequency[1:], values[1:])
+    axes.semilogy(frequency[1:], values[1:], lw=0.8, label="mean")
+    if analysis.spectrum.basis == "fourier" and analysis.evidence.count:
+        quiet = np.exp(analysis.evidence.quantile("all", 0.1))
+        power = np.log(np.maximum(analysis.evidence.mean("all"), 1e-13))
+        background, _ = local_background(power, analysis.spectrum.spatial_shape)
+        axes.semilogy(frequency[1:], quiet[1:], lw=0.6, label="10 % quantile")
+        axes.semilogy(frequency[1:], np.exp(background)[1:], "--", lw=0.8, label="local background")
     if holes.any():
         axes.semilogy(frequency[holes], values[holes], ".", color="tab:red", label="to omit")
-        axes.legend()
+    for number, finding in enumerate(analysis.findings, 1):
+        at = finding.frequencies[0][0] if finding.frequencies else finding.low
+        _write_number(axes, number, at, _COLOURS[finding.verdict])
+    axes.legend(fontsize=8)
     axes.set(xlabel="frequency (cycles per sample)", ylabel="power")
     _label_logarithmic(axes.yaxis)
 
@@ -86,10 +123,35 @@ def _plot_plane(axes: Any, values: np.ndarray, analysis: Analysis) -> Any:
     if holes.any() and min(picture.shape) > 1:
         axes.contour(columns, rows, holes.astype(float), [0.5], colors="red")
         title = f"{title} ({omitted})"
+    for number, finding in enumerate(analysis.findings, 1):
+        at = _place_in_plane(finding, analysis.spectrum.basis)
+        if at is not None:
+            box = {"facecolor": "white", "alpha": 0.6, "pad": 0.5, "edgecolor": "none"}
+            colour = _COLOURS[finding.verdict]
+            axes.annotate(str(number), at, color=colour, fontsize=8, ha="center", bbox=box)
     axes.set(
         xlabel="last axis (cycles per sample)", ylabel="first axis (cycles per sample)", title=title
     )
     return image
+
+
+def _place_in_plane(finding: Finding, basis: str) -> tuple[float, float] | None:
+    """(last axis, first axis) of a finding's number."""
+    if finding.frequencies:
+        first, last = finding.frequencies[0][0], finding.frequencies[0][-1]
+    elif finding.kind == "band":
+        middle = (finding.low + finding.high) / 2 / math.sqrt(2)
+        first, last = min(middle, 0.48), min(middle, 0.48)
+    elif finding.kind == "wedge":
+        angle = math.radians(finding.angle)
+        first, last = 0.4 * math.sin(angle), 0.4 * math.cos(angle)
+    elif finding.kind == "stripes":
+        first, last = (0.4, 0.0) if finding.details["axis"] == 0 else (0.0, 0.4)
+    else:
+        return None
+    if basis == "cosine":
+        return abs(last), abs(first)
+    return (last, first) if last >= 0 else (-last, -first)
 
 
 def _label_logarithmic(axis: Any) -> None:

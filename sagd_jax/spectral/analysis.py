@@ -1,22 +1,35 @@
-"""A data set's spectrum at a glance: its power law, what stands out of it, and what to omit."""
+"""A data set's spectrum at a glance: its power law, what does not belong in it, and what to do about that."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 import numpy as np
 
-from sagd_jax.spectral.anomalies import Anomaly, find_anomalies, suggested_mask
+from sagd_jax.spectral.advice import MOST_ENERGY, Advice, advise, hole
+from sagd_jax.spectral.evidence import Evidence
+from sagd_jax.spectral.finding import Finding
+from sagd_jax.spectral.fixed import find_fixed
+from sagd_jax.spectral.half_grid import dilate, hermitian_multiplicity, to_full_grid, to_half_grid
+from sagd_jax.spectral.kinds_of_examples import kinds_of_examples, levels
+from sagd_jax.spectral.marks import Marks, find_marks
 from sagd_jax.spectral.power_spectrum import (
     PowerLaw,
     PowerSpectrum,
-    energy_share,
     estimate,
+    first_pass,
     fit_power_law,
+    taper_of,
 )
+from sagd_jax.spectral.search import find
 
 _ROUNDING = 1e-24
+_ONE_PHASE = 0.1  # coherence over the number of examples
+_FEWEST = 16  # examples, to look for anything
+_SMALLEST_TAPERED = 16  # sites
+_JUMP = 0.3  # between borders, over that between neighbours: less, and the borders are empty
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,61 +37,178 @@ class Analysis:
     """What `analyse` finds.
 
     Attributes:
-      spectrum, law, anomalies: of `power_spectrum.py` and `anomalies.py`; the law is fitted outside
-        of the anomalies.
-      kept: 1 where the suggested noise stays, 0 in its holes, float64 on the grid of the power.
-      removed: share of the power in the holes, about the mean that `estimate` leaves out.
+      spectrum, law: of `power_spectrum.py`; the law is fitted outside of the corruptions.
+      evidence: of `evidence.py`: what the findings rest on.
+      findings: of `finding.py`, corruptions first.
+      kept: 1 where the noise stays, 0 in the holes for corruptions (or for those chosen), with the margin,
+        float64 on the grid of the power.
+      removed: share of the energy in the holes, about the mean that `estimate` leaves out.
+      kinds: of each example in the order of the batches, int32, 0 is clean.
+      combinations: of kinds 1, 2, ...: the numbers, from 1, of the findings that they have.
+      suggested: what to do, and why.
     """
 
     spectrum: PowerSpectrum
     law: PowerLaw
-    anomalies: list[Anomaly]
+    evidence: Evidence
+    findings: list[Finding]
     kept: np.ndarray
     removed: float
+    kinds: np.ndarray
+    combinations: list[tuple[int, ...]]
+    suggested: Advice
+
+    @property
+    def blank(self) -> int:
+        """How many examples had no variation, and were left out."""
+        return int(np.concatenate(self.evidence.blank).sum())
+
+    @property
+    def advice(self) -> list[str]:
+        """What to do, then the reasons."""
+        return [self.suggested.suggestion, *self.suggested.lines]
+
+    def corruption(self, basis: str | None = None) -> np.ndarray | None:
+        """N of kinds 1, 2, ... on the whole grid of a basis, `(kinds, *spatial, channels)`.
+
+        Absolute variance per orthonormal coordinate of data in [-1, 1], as capped levels take it; None where
+        nothing called a corruption is stationary noise.
+        """
+        return self._levels(basis, False)
+
+    def corruption_error(self, basis: str | None = None) -> np.ndarray | None:
+        """Standard error of `corruption`; that of the bins of one finding is one error, not independent ones."""
+        return self._levels(basis, True)
+
+    def _levels(self, basis: str | None, error: bool) -> np.ndarray | None:
+        if not self.combinations:
+            return None
+        shape = self.spectrum.spatial_shape
+        basis = self.spectrum.basis if basis is None else basis
+        return levels(self.findings, self.combinations, shape, basis, error)
 
 
 def analyse(
-    batches: Iterable[np.ndarray],
+    batches: np.ndarray | Iterable[np.ndarray],
     *,
     mean: str = "channel",
     window: str = "auto",
     margin: float = 1.0,
     basis: str = "fourier",
+    sample_rate: float | None = None,
+    chosen: Sequence[int] | None = None,
+    most_removed: float = MOST_ENERGY,
 ) -> Analysis:
-    """Estimates the spectrum of data and finds what stands out, in the Fourier basis alone.
+    """Estimates the spectrum of data and finds what does not belong in it.
 
     Args:
-      batches: as in `power_spectrum.estimate`: arrays `(n, *spatial, channels)`, iterated over twice.
-      mean, window: as in `power_spectrum.estimate`.
-      margin: of the suggested holes, in bins.
-      basis: as in `power_spectrum.estimate`; in the cosine one nothing is looked for: a stationary band
-        or line is none there.
+      batches: as in `power_spectrum.estimate`: arrays `(n, *spatial, channels)` of values in [-1, 1], gone
+        through several times. A single large picture or recording is cut first, see `pieces.py`.
+      mean, window: as in `power_spectrum.estimate`. Findings are looked for in tapered examples, unless
+        their borders are empty, they are smaller than 16, or `window` is `"none"`.
+      margin: of the holes, in bins.
+      basis: as in `power_spectrum.estimate`. Stationary noise is looked for in Fourier's, where it has
+        a spectrum; holes and levels are those of this basis.
+      sample_rate: of sounds, in samples per second, by which the mains' hum is known.
+      chosen: numbers of the findings, from 1, that the holes are for; by default all corruptions.
+      most_removed: no omission that holds more of the energy is suggested.
 
     Raises:
-      ValueError: as `power_spectrum.estimate`, for constant data, or for a negative margin.
+      ValueError: as `power_spectrum.estimate`, for constant data, a negative margin, or numbers that no
+        finding has.
 
     >>> import jax, sagd_jax as sagd
-    >>> batch = sagd.white((16, 16)).sample(jax.random.key(0), (200, 16, 16, 1))
-    >>> analyse([np.asarray(batch)]).anomalies
+    >>> white = np.asarray(sagd.white((32, 32)).sample(jax.random.key(0), (200, 32, 32, 1)))
+    >>> analyse([white / 5]).findings
     []
+    >>> wave = np.cos(2 * np.pi * 0.3 * np.arange(32) + np.arange(200)[:, None])[:, None, :, None]
+    >>> [(f.kind, f.verdict) for f in analyse([white / 5 + wave / 5]).findings]
+    [('line', 'corruption')]
     """
+    if not 0 <= margin < np.inf:
+        raise ValueError(f"margin={margin}: expected a number of bins >= 0")
     spectrum = estimate(batches, mean=mean, window=window, basis=basis)
     _refuse_constant(spectrum, mean)
-    if basis != "fourier":
-        ones = np.ones(spectrum.power.shape[:-1])
-        return Analysis(spectrum, fit_power_law(spectrum), [], ones, 0.0)
-    anomalies = find_anomalies(spectrum)
-    found = np.zeros(spectrum.power.shape[:-1], bool)
-    for anomaly in anomalies:
-        found |= anomaly.mask
-    kept = suggested_mask(spectrum, anomalies, margin)
+    pieces = cast(Iterable[np.ndarray], [batches] if hasattr(batches, "shape") else batches)
+    evidence, marks = gather(pieces, mean=mean, window=window)
+    findings: list[Finding] = []
+    if evidence.count >= _FEWEST:
+        fixed = find_fixed(evidence)
+        found = find(evidence, pieces, sample_rate)
+        if fixed:  # Its lines and bands have its one phase: they are it.
+            found = [f for f in found if f.coherence < _ONE_PHASE * evidence.count]
+        findings = find_marks(marks, evidence) + fixed + found
+    unknown = set(chosen or ()) - set(range(1, len(findings) + 1))
+    if unknown:
+        raise ValueError(
+            f"chosen={tuple(chosen or ())}: there are findings 1 to {len(findings)}"
+            if findings
+            else f"chosen={tuple(chosen or ())}: nothing was found"
+        )
+    omitted = hole(findings, chosen)
+    kept = _kept(spectrum, omitted, margin)
+    removed = _share(spectrum, kept == 0)
+    kinds, combinations = kinds_of_examples(findings, sum(len(b) for b in evidence.blank))
+    suggested = advise(findings, removed, float((kept == 0).mean()), evidence.count, most_removed)
+    left_out = None if omitted is None else kept == 0
     return Analysis(
         spectrum=spectrum,
-        law=fit_power_law(spectrum, omit=found),
-        anomalies=anomalies,
+        law=fit_power_law(spectrum, omit=left_out),
+        evidence=evidence,
+        findings=findings,
         kept=kept,
-        removed=energy_share(spectrum, kept == 0),
+        removed=removed,
+        kinds=kinds,
+        combinations=combinations,
+        suggested=suggested,
     )
+
+
+def gather(
+    batches: Iterable[np.ndarray], *, mean: str = "channel", window: str = "auto"
+) -> tuple[Evidence, Marks]:
+    """What the examples say about each frequency, and about their pixels; `merge` adds up that of several."""
+    _, centre, jumps = first_pass(batches)
+    spatial = centre.shape[:-1]
+    offset = {
+        "channel": centre.mean(axis=tuple(range(len(spatial)))),
+        "site": centre,
+        "none": np.zeros(1),
+    }[mean]
+    tapered = window == "hann" or (
+        window == "auto" and max(jumps) > _JUMP and max(spatial) >= _SMALLEST_TAPERED
+    )
+    taper = taper_of(spatial, "hann" if tapered else "none")
+    evidence, marks = Evidence(spatial, centre.shape[-1], offset, taper), Marks(spatial)
+    for x in batches:
+        evidence.add(np.asarray(x))
+        marks.add(np.asarray(x))
+    return evidence, marks
+
+
+def _kept(spectrum: PowerSpectrum, omitted: np.ndarray | None, margin: float) -> np.ndarray:
+    shape = spectrum.spatial_shape
+    grid = spectrum.power.shape[:-1]
+    if omitted is None:
+        return np.ones(grid)
+    full = dilate(to_full_grid(omitted, shape), margin)
+    if spectrum.basis == "fourier":
+        kept = ~to_half_grid(full)
+    else:
+        # The cosine k has the frequency k / (2 n): the nearest waves of either sign tell.
+        kept = np.ones(grid, bool)
+        steps = [np.rint(np.arange(n) / 2).astype(int) for n in shape]
+        for signs in np.ndindex(*[2] * len(shape)):
+            places = [(-1) ** s * k % n for s, k, n in zip(signs, steps, shape, strict=True)]
+            kept &= ~full[np.ix_(*places)]
+    kept[(0,) * len(shape)] = True
+    return kept.astype(np.float64)
+
+
+def _share(spectrum: PowerSpectrum, mask: np.ndarray) -> float:
+    weight = hermitian_multiplicity(spectrum.spatial_shape) if spectrum.basis == "fourier" else 1.0
+    energy = spectrum.power.mean(axis=-1) * weight
+    return float(energy[mask].sum() / energy.sum())
 
 
 def _refuse_constant(spectrum: PowerSpectrum, mean: str) -> None:

@@ -128,12 +128,12 @@ def estimate(
             f"batches={arguments.quoted(batches)}: expected an array, or arrays that can be gone "
             "through twice, such as a list of them"
         )
-    count, centre, jumps = _first_pass(pieces)
+    count, centre, jumps = first_pass(pieces)
     spatial = centre.shape[:-1]
     channel_mean = centre.mean(axis=tuple(range(len(spatial))))
     if window == "auto":
         window = "hann" if max(jumps) > 4 and basis == "fourier" else "none"
-    taper = _taper(spatial, window)
+    taper = taper_of(spatial, window)
     offset = {"channel": channel_mean, "site": centre, "none": np.zeros(1)}[mean]
     sites = grid_size(spatial)
     in_fourier = basis == "fourier"
@@ -187,7 +187,7 @@ def variance_in(batches: np.ndarray | Iterable[np.ndarray], basis: Basis) -> np.
     (8, 8, 1)
     """
     pieces = [batches] if isinstance(batches, np.ndarray) else batches
-    count, centre, _ = _first_pass(pieces)
+    count, centre, _ = first_pass(pieces)
     channel_mean = centre.mean(axis=tuple(range(centre.ndim - 1)))
     total = np.zeros(())
     for x in pieces:
@@ -311,7 +311,7 @@ class _Grid:
         )
 
 
-def _first_pass(pieces: Iterable[np.ndarray]) -> tuple[int, np.ndarray, list[float]]:
+def first_pass(pieces: Iterable[np.ndarray]) -> tuple[int, np.ndarray, list[float]]:
     """Number of examples, their mean, and per axis the jump between borders over that inside."""
     count, total, shape = 0, np.zeros(()), None
     across = inside = np.zeros(0)
@@ -339,7 +339,7 @@ def _first_pass(pieces: Iterable[np.ndarray]) -> tuple[int, np.ndarray, list[flo
     return count, total / count, jumps
 
 
-def _taper(spatial: tuple[int, ...], window: str) -> np.ndarray:
+def taper_of(spatial: tuple[int, ...], window: str) -> np.ndarray:
     """The window with a channel axis, of mean square 1."""
     taper = np.ones((*spatial, 1))
     if window == "hann":

@@ -37,10 +37,6 @@ def support(covariance):
     return np.asarray(covariance.variance)[..., 0] > 0
 
 
-def found_mask(anomalies):
-    return np.any([anomaly.mask for anomaly in anomalies], axis=0)
-
-
 def within_one_bin(a, b):
     """Whether each bin of the half-grid set `a` has one of `b` next to it or in its place."""
     return not np.any(a & ~wider(b))

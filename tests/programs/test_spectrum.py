@@ -2,7 +2,6 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
 
@@ -29,53 +28,54 @@ def test_the_program(tmp_path, capsys):
         tmp_path,
         name="synthetic",
         num_examples=400,
-        corruption="band",
-        corruption_band=(0.4, 0.5),
-        corruption_strength=0.06,
+        field_shape=(64, 64),
+        corruption="moire",
+        corruption_frequency=(0.25, 0.125),
+        corruption_strength=0.1,
     )
     out = tmp_path / "out"
-    flags = ["--num_examples=300", "--max_removed=0.2"]
-    spectrum.main([f"--config={config}", f"--out={out}", *flags])
+    spectrum.main([f"--config={config}", f"--out={out}", "--num_examples=300"])
     printed = capsys.readouterr().out
-    for text in ("300 of 400 examples", "+- s.e.", "1. band 0.28", "% of the data's energy"):
+    for text in (
+        "300 of 400 examples",
+        "+- s.e.",
+        "1. line at ",
+        " +- 0.0078 cycles/sample: corruption",
+        "what to do: omission",
+        'it wraps around at the edges of an example; that of basis="cosine" does not',
+    ):
         assert text in printed
-    assert "+- 0.016 cycles/sample" in printed  # half a bin of 32
-    assert 'it wraps around at the edges of an example; that of basis="cosine" does not' in printed
     assert {path.name for path in out.iterdir()} == {
         "spectrum.png",
         "spectrum.json",
         "power.npy",
         "equal_snr.npy",
         "omission.npy",
+        "corruption.npz",
         "noise_config.py",
     }
     numbers = json.loads((out / "spectrum.json").read_text())
     assert numbers["num_examples"] == 300
-    assert numbers["anomalies"][0]["kind"] == "band"
+    (found,) = [f for f in numbers["findings"] if f["verdict"] == "corruption"]
+    assert (found["number"], found["kind"]) == (1, "line")
     # The same number as training prints for this hole.
-    from sagd_jax.data import open_source
-    from sagd_jax.run import config_file as run_config
+    from sagd_jax.run.config_file import read_config
     from sagd_jax.training.summary import hidden_energy
 
-    hole = sagd.from_variance(np.load(out / "omission.npy"), (32, 32))
-    share = hidden_energy(hole, open_source(run_config.read_config(str(config)).data))
+    hole = sagd.from_variance(np.load(out / "omission.npy"), (64, 64))
+    share = hidden_energy(hole, data.open_source(read_config(str(config)).data))
     assert numbers["energy_removed_by_omission"] == pytest.approx(share)
-    assert 0.1 < share < 0.2
     assert f"removes {share:.2%} of the data's energy" in printed
+    with np.load(out / "corruption.npz") as levels:
+        assert levels["variance"].shape == levels["error"].shape == (1, 64, 64, 1)
+        assert levels["kind"].shape == levels["index"].shape == (300,)
+        assert np.unravel_index(levels["variance"].argmax(), (1, 64, 64, 1))[1:3] in {
+            (16, 8),
+            (48, 56),
+        }
     # The snippet is a config that names a valid covariance.
-    from sagd_jax.run import build
-
-    text = config.read_text().replace(
-        "    return config",
-        "".join(f"    {line}\n" for line in (out / "noise_config.py").read_text().splitlines())
-        + "    return config",
-    )
-    config.write_text(text)
-    covariance = build.covariance(run_config.read_config(str(config)).noise, (32, 32))
-    band = spectra.band_pass((32, 32), [(0.4, 0.5)])
-    np.testing.assert_allclose(
-        covariance.project(band.sample(jax.random.key(0), (1, 32, 32, 1))), 0, atol=1e-4
-    )
+    covariance = build.covariance(used(config, out), (64, 64))
+    assert covariance.variance[16, 8, 0] == 0
 
 
 def test_the_program_on_clean_data_suggests_equal_snr(tmp_path, capsys):
@@ -104,7 +104,7 @@ def test_in_the_cosine_basis(tmp_path, capsys):
     out = tmp_path / "out"
     spectrum.main([f"--config={config}", f"--out={out}", "--exponent=0.5", "--basis=cosine"])
     printed = capsys.readouterr().out
-    assert "of the basis 'cosine'; what stands out is looked for in 'fourier' alone" in printed
+    assert "nothing stands out of its surroundings" in printed
     fields = data.DataConfig(name="synthetic", num_examples=200, field_shape=(9, 12))
     source = data.open_source(fields)
     x = normalised(source.fetch(np.arange(200))["x"], source.value_range)
@@ -158,20 +158,23 @@ def test_no_omission_is_suggested_of_what_may_be_the_signal(tmp_path, capsys):
     sounds(tmp_path / "sounds", frequency=1000)
     config = config_file(tmp_path, name="audio", dir=str(tmp_path / "sounds"), window=128)
     out = tmp_path / "out"
-    spectrum.main([f"--config={config}", f"--out={out}", "--window=none"])
+    flags = [f"--config={config}", f"--out={out}", "--window=none"]
+    spectrum.main(flags)
     printed = capsys.readouterr().out
     # Half of a bin of 8000 / 128 Hz.
     assert "1. line at 0.1250 +- 0.0039 cycles/sample (1000.0 +- 31 Hz)" in printed
     assert "a held note looks like a hum at this length; a longer window, " in printed
     assert "--config.data.window=1024, tells them apart" in printed
-    assert "more than --max_removed=0.1" in printed
     assert not (out / "omission.npy").exists()
     assert "equal_snr.npy" in (out / "noise_config.py").read_text()
-    assert json.loads((out / "spectrum.json").read_text())["energy_removed_by_omission"] > 0.8
 
-    spectrum.main([f"--config={config}", f"--out={out}", "--window=none", "--max_removed=1"])
+    spectrum.main([*flags, "--findings=1"])
+    assert "more than --max_removed=0.1" in capsys.readouterr().out
+    assert json.loads((out / "spectrum.json").read_text())["energy_removed_by_omission"] > 0.8
+    assert not (out / "omission.npy").exists()
+    spectrum.main([*flags, "--findings=1", "--max_removed=1"])
     assert "omission.npy" in (out / "noise_config.py").read_text()
-    spectrum.main([f"--config={config}", f"--out={out}", "--window=none"])
+    spectrum.main(flags)
     assert not (out / "omission.npy").exists()  # not that of the run before
 
 
@@ -193,6 +196,8 @@ def test_constant_data_are_named_as_such(tmp_path, capsys, mean):
         (["--basis=haar"], "'fourier', 'cosine'"),
         (["--per_class", "--num_examples=12"], "--per_class: class"),
         (["--per_class", "--config.data.name=synthetic"], "--per_class: this data has no labels"),
+        (["--findings=one"], "--findings='one': expected numbers of findings, such as 1,3"),
+        (["--findings=7"], "nothing was found"),
         (["--max_removed=2"], "expected a number in [0, 1]"),
         (["--num_examples=1"], "--num_examples=1: expected at least 2"),
         (["--margin=-1"], "--margin=-1.0"),

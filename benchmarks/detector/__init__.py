@@ -1,0 +1,1 @@
+"""How well the detector of `sagd_jax.spectrum` tells corruptions from data: found, and false alarms."""

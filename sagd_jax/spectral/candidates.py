@@ -1,0 +1,395 @@
+"""Where something may stand out: lines with their multiples, runs of rings and sectors, rows and columns.
+
+Lines come first; a run in which nothing but a line is seen is none of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from sagd_jax.spectral import finding as kinds
+from sagd_jax.spectral.background import local_background
+from sagd_jax.spectral.evidence import Evidence
+from sagd_jax.spectral.families import Family
+from sagd_jax.spectral.half_grid import dilate, opposite, to_full_grid, to_half_grid
+from sagd_jax.spectral.lines import (
+    MEAN,
+    QUANTILE,
+    QUIET,
+    SOME,
+    Line,
+    find_lines,
+    harmonics,
+    refined,
+    series,
+)
+from sagd_jax.spectral.runs import Run, runs
+
+DECIBEL = 10 / math.log(10)  # per nat
+_EDGE = 4.5  # lowest score of an edge of a run
+_TINY = 1e-13
+_BESIDE = (3, 4, 5)  # bins beside an axis that its own are compared with
+
+
+@dataclasses.dataclass
+class Candidate:
+    """Attributes:
+    kind, view, excess, score, seen_in: as in `finding.py`; excess in nats.
+    core: bins in which it is measured; around: those that tell what would be there without it; control:
+      as many as in the core, where nothing stands out. All on the half grid.
+    ratio: of the background in the core over that around.
+    lines, run, family, axis: of which kind it is.
+    """
+
+    kind: str
+    view: str
+    excess: float
+    score: float
+    seen_in: str
+    core: np.ndarray
+    around: np.ndarray
+    control: np.ndarray
+    ratio: float = 1.0
+    lines: list[Line] = dataclasses.field(default_factory=list)
+    frequencies: list[tuple[float, ...]] = dataclasses.field(default_factory=list)
+    run: Run | None = None
+    family: Family | None = None
+    family_number: int = 0
+    axis: int = -1
+    quiet_score: float = 0.0
+    background: np.ndarray | None = None  # of lines: that of the mean power
+    edges: tuple[float, float] | None = None  # of a band, once they are fitted
+    touched: bool = False  # of runs: whether bins of lines were taken out of them
+    breadth: float = 0.0  # of lines: power three bins away over that of the line
+
+
+def candidates(evidence: Evidence) -> list[Candidate]:
+    """All of them, over all views; one that all channels together show is not said again of each."""
+    result: list[Candidate] = []
+    for view in evidence.view:
+        taken = _union([c.core for c in result], evidence)
+        near = dilate_half(taken, evidence.shape, 2)
+        found = _of_lines(evidence, view, near)
+        lines = dilate_half(_union([c.core for c in found], evidence) | taken, evidence.shape, 2)
+        stripes = _stripes(evidence, view) if len(evidence.shape) == 2 else []
+        found += stripes
+        of_runs = _of_runs(evidence, view, lines)
+        axes = {c.axis for c in stripes + result if c.kind == kinds.STRIPES}
+        of_runs = [c for c in of_runs if not _on_axes(c, axes)]
+        found = [c for c in found if not _part_of_a_run(evidence, c, of_runs)] + of_runs
+        result += [c for c in found if not (c.core & taken).sum() > 0.3 * c.core.sum()]
+    return result
+
+
+def _on_axes(candidate: Candidate, axes: set[int]) -> bool:
+    """Whether a wedge is what rows or columns, already found, look like."""
+    if candidate.kind != kinds.WEDGE or not axes:
+        return False
+    family, run = candidate.family, candidate.run
+    assert family is not None and run is not None
+    inside = {k % len(family.low) for k in range(run.first - 1, run.last + 2)}
+    return any((len(family.low) // 2 if axis == 0 else 0) in inside for axis in axes)
+
+
+def _part_of_a_run(evidence: Evidence, candidate: Candidate, of_runs: list[Candidate]) -> bool:
+    """Whether a line stands no higher than the run in which it lies: along an axis a band is short."""
+    if candidate.kind != kinds.LINE or not of_runs:
+        return False
+    values = evidence.quantile(candidate.view, QUANTILE)
+    means = np.log(evidence.mean(candidate.view) + _TINY)
+    place = candidate.lines[0].place
+    for run in of_runs:
+        assert run.family is not None and run.run is not None
+        edge = run.family.mask(max(run.run.first - 1, 0), run.run.last + 1)
+        if not edge[place] or run.kind != kinds.BAND or len(evidence.shape) == 1:
+            continue
+        heights = [v[place] - np.median(v[run.core]) for v in (values, means)]
+        if max(heights) < 1.5:
+            return True
+    return False
+
+
+def dilate_half(mask: np.ndarray, shape: tuple[int, ...], distance: float) -> np.ndarray:
+    """The bins of the half grid within a distance of a set of it."""
+    full = to_full_grid(mask, shape)
+    return to_half_grid(dilate(full | opposite(full), distance))
+
+
+def _union(masks: list[np.ndarray], evidence: Evidence) -> np.ndarray:
+    result = np.zeros(evidence.view["all"].total.shape, bool)
+    for mask in masks:
+        result |= mask
+    return result
+
+
+def _point(place: tuple[int, ...], shape: tuple[int, ...], distance: float) -> np.ndarray:
+    full = np.zeros(shape, bool)
+    full[place] = True
+    if distance > 0:
+        full = dilate(full, distance)
+    return to_half_grid(full | opposite(full))
+
+
+def _of_lines(evidence: Evidence, view: str, taken: np.ndarray) -> list[Candidate]:
+    shape = evidence.shape
+    lines, background = find_lines(evidence, view)
+    lines = [line for line in lines if not taken[line.place]]
+    if not lines:
+        return []
+    power = np.exp(background)
+    # Where the data are quiet their own power does not move the frequency.
+    quiet, _ = series(evidence, view)[QUIET]
+    below, _ = local_background(quiet, shape)
+    added = {
+        QUIET: np.maximum(np.exp(quiet) - np.exp(below), 0),
+        MEAN: np.maximum(evidence.mean(view) - power, 0),
+    }
+    frequencies = [
+        refined(line, added[QUIET if line.score[QUIET] > 5 else MEAN], shape, evidence.tapered)
+        for line in lines
+    ]
+    everything = _union([_point(line.place, shape, 2.3) for line in lines], evidence)
+    result = []
+    for first, group in harmonics(frequencies, shape):
+        line = lines[first]
+        core = _point(line.place, shape, 1)
+        around = _point(line.place, shape, 5.6) & ~everything
+        if around.sum() < 4:
+            around = _point(line.place, shape, 9.5) & ~_point(line.place, shape, 2.3)
+        control = _aside(line.place, shape, everything, around)
+        around &= ~control
+        seen = max(line.score, key=lambda name: line.score[name])
+        in_db = MEAN if seen == SOME else seen
+        result.append(
+            Candidate(
+                kinds.LINE,
+                view,
+                line.excess[in_db],
+                line.score[seen],
+                seen,
+                core,
+                around,
+                control,
+                ratio=float(power[core].mean() / power[around].mean()),
+                lines=[lines[k] for k in group],
+                frequencies=[frequencies[k] for k in group],
+                quiet_score=line.score[QUIET],
+                background=power,
+                breadth=_breadth(
+                    line.place,
+                    np.exp(quiet) if in_quiet(line) else evidence.mean(view),
+                    shape,
+                    (2.0 if in_quiet(line) else 1.0) / math.sqrt(max(evidence.count, 1)),
+                ),
+            )
+        )
+    return result
+
+
+def _aside(
+    place: tuple[int, ...], shape: tuple[int, ...], taken: np.ndarray, around: np.ndarray
+) -> np.ndarray:
+    """Bins like those of a line, some steps away and side by side too, so that their sums scatter alike."""
+    size = _point(place, shape, 1).sum()
+    for step in (7, -7, 8, -8, 9, -9, 6, -6, 5, -5):
+        for axis in reversed(range(len(shape))):
+            moved = list(place)
+            moved[axis] = (moved[axis] + step) % shape[axis]
+            mask = _point(tuple(moved), shape, 1)
+            if mask.sum() == size and not (mask & taken).any() and not mask.flat[0]:
+                return mask
+    # A grid without room: some of the bins around it.
+    places = np.argwhere(around)
+    chosen = np.zeros_like(taken)
+    for k in np.linspace(0, len(places) - 1, max(len(places) // 2, 1)).astype(int):
+        chosen[tuple(places[k])] = True
+    return chosen
+
+
+def in_quiet(line: Line) -> bool:
+    """Whether a line stands out more where the data are quiet."""
+    return line.excess[QUIET] > line.excess[MEAN]
+
+
+def _breadth(
+    place: tuple[int, ...], mean: np.ndarray, shape: tuple[int, ...], error: float
+) -> float:
+    """Power above the wider surroundings three bins from a line, over the line's; a tone has almost none.
+
+    Two standard errors are granted; `error` is the relative one of each bin.
+    """
+    full = to_full_grid(mean, shape)
+    around, beside = [], []
+    for axis in range(len(shape)):
+        # Of both sides the lower one: on the other the data may be stronger.
+        beside.append(min(_shifted(full, place, axis, step) for step in (-3, 3)))
+        around += [_shifted(full, place, axis, step) for step in (-9, -8, -7, 7, 8, 9)]
+    base = float(np.median(around))
+    granted = 2 * error * base / math.sqrt(len(beside))
+    return max(float(np.mean(beside)) - base - granted, 0.0) / max(
+        float(full[place]) - base, 1e-300
+    )
+
+
+def _shifted(full: np.ndarray, place: tuple[int, ...], axis: int, step: int) -> float:
+    where = list(place)
+    where[axis] = (where[axis] + step) % full.shape[axis]
+    return float(full[tuple(where)])
+
+
+def _stripes(evidence: Evidence, view: str) -> list[Candidate]:
+    """Rows or columns of their own brightness: power along one axis that does not fall towards its end."""
+    result: list[Candidate] = []
+    shape = evidence.shape
+    if min(shape) < 4 * max(_BESIDE):
+        return result
+    half = evidence.view[view].total.shape
+    for axis in (0, 1):
+        n = shape[axis]
+        step = np.arange(1, n // 2 + 1)
+        beside = np.array([*_BESIDE, *(-np.array(_BESIDE))])
+        contrast, level, score = {}, {}, {}
+        for name, values in (
+            (MEAN, np.log(evidence.mean(view) + _TINY)),
+            (QUIET, evidence.quantile(view, QUANTILE)),
+        ):
+            full = to_full_grid(values, shape)
+            full = full if axis == 0 else full.T
+            difference = full[step, 0] - np.median(full[step][:, beside], axis=1)
+            scatter = 1.4826 * np.median(
+                np.abs(full[step, 3] - np.median(full[step][:, beside], axis=1))
+            )
+            quarters = [slice(n // 2 * q // 4, n // 2 * (q + 1) // 4) for q in range(4)]
+            contrast[name] = [float(np.median(difference[q])) for q in quarters]
+            level[name] = [float(np.median(full[step, 0][q])) for q in quarters]
+            score[name] = min(contrast[name][2:]) / max(scatter / math.sqrt(n / 8), 1e-9)
+        name = max(contrast, key=lambda name: min(contrast[name][2:]))
+        flat = level[name][2] - level[name][3] < 1.0 and contrast[name][3] > contrast[name][1] - 0.3
+        if min(contrast[name][2:]) * DECIBEL < 7 or not flat:
+            continue
+        rows, columns = np.indices(half)
+        rows = np.minimum(rows, shape[0] - rows)
+        along, across = (rows, columns) if axis == 0 else (columns, rows)
+        result.append(
+            Candidate(
+                kinds.STRIPES,
+                view,
+                min(contrast[name][2:]),
+                float(min(score[name], 99.0)),
+                name,
+                core=(across == 0) & (along > n // 8),
+                around=np.isin(across, _BESIDE) & (along > n // 8),
+                control=(across == _BESIDE[0]) & (along > n // 8),
+                ratio=1.5,
+                axis=axis,
+                quiet_score=score[QUIET],
+            )
+        )
+    return result
+
+
+def _of_runs(evidence: Evidence, view: str, lines: np.ndarray) -> list[Candidate]:
+    result: list[Candidate] = []
+    for number, family in enumerate(evidence.families):
+        powers = evidence.set_powers(view, number)
+        logs = np.log(powers + _TINY)
+        profiles = {
+            MEAN: np.log(powers.mean(axis=0) + _TINY),
+            QUIET: np.quantile(logs, QUANTILE, axis=0),
+            SOME: np.quantile(logs, 0.95, axis=0),
+        }
+        least = 0.5 / math.sqrt(max(evidence.count, 1))
+        found = [
+            (run, name)
+            for name, profile in profiles.items()
+            for run in runs(family, profile, least, _EDGE)
+        ]
+        found.sort(key=lambda pair: -pair[0].score)
+        for run, name in found:
+            made = _of_run(evidence, view, number, run, name, profiles, lines)
+            if made is None:
+                continue
+            if not any((made.core & c.core).any() for c in result):
+                result.append(made)
+    return result
+
+
+def _of_run(
+    evidence: Evidence,
+    view: str,
+    number: int,
+    run: Run,
+    name: str,
+    profiles: dict[str, np.ndarray],
+    lines: np.ndarray,
+) -> Candidate | None:
+    family = evidence.families[number]
+    core = family.mask(run.first, run.last)
+    in_lines = core & lines
+    width = run.last - run.first + 1
+    # One dimension: lines that the search for them names or not; two sets of bins are no band.
+    few = len(evidence.shape) == 1 and width < 3
+    if few or in_lines.sum() > 0.5 * core.sum() or (in_lines.any() and (width < 6 or run.narrow)):
+        return None
+    core &= ~in_lines
+    below, above = beside(family, run)
+    around = _sets(family, below + above) & ~lines
+    if not core.any() or not around.any():
+        return None
+    profile = profiles[name]
+    inside = [k % len(profile) for k in range(run.first, run.last + 1)]
+    base = background_of_run(profiles[MEAN], family, run)
+    own = background_of_run(profile, family, run)
+    ratio = float(np.exp(base).mean() / np.exp(profiles[MEAN][below + above]).mean())
+    quiet = background_of_run(profiles[QUIET], family, run)
+    return Candidate(
+        kinds.BAND if family.kind == "band" else kinds.WEDGE,
+        view,
+        float((profile[inside] - own).mean()),
+        run.score,
+        name,
+        core,
+        around,
+        _sets(family, below or above) & ~lines,
+        ratio=ratio,
+        run=run,
+        family=family,
+        family_number=number,
+        touched=bool(in_lines.any()),
+        quiet_score=float((profiles[QUIET][inside] - quiet).mean()),
+    )
+
+
+def beside(family: Family, run: Run, reach: int = 4) -> tuple[list[int], list[int]]:
+    """Numbers of the sets below and above a run, but for those next to it, which a taper fills."""
+    count = len(family.low)
+    if family.circular:
+        reach = 3
+        below = [(run.first - k) % count for k in range(2, 2 + reach)]
+        return below, [(run.last + k) % count for k in range(2, 2 + reach)]
+    below = [run.first - k for k in range(2, 2 + reach) if run.first - k >= 0]
+    return below, [run.last + k for k in range(2, 2 + reach) if run.last + k < count]
+
+
+def background_of_run(profile: np.ndarray, family: Family, run: Run) -> np.ndarray:
+    """Log power of the run's sets, had it the course of the sets beside it: a parabola through these."""
+    below, above = beside(family, run)
+    places = [-k for k in range(2, 2 + len(below))]
+    width = run.last - run.first
+    places += [width + k for k in range(2, 2 + len(above))]
+    values = profile[below + above]
+    degree = min(2 if below and above and not family.circular else 1, len(places) - 1)
+    at = np.arange(width + 1)
+    if not family.circular and family.low[0] >= 0 and len(family.axes):
+        # The data's own course is smooth in the logarithm of the frequency.
+        where = np.log(np.maximum(np.array(places) + run.first + 1, 1.0))
+        at = np.log(at + run.first + 1.0)
+        return np.polyval(np.polyfit(where, values, max(degree, 0)), at)
+    return np.polyval(np.polyfit(places, values, max(degree, 0)), at)
+
+
+def _sets(family: Family, numbers: list[int]) -> np.ndarray:
+    return np.isin(family.index, numbers)

@@ -1,0 +1,201 @@
+"""Lines: single frequencies that stand out of the bins around them, in the mean or where the data are quiet.
+
+Three series over the examples are compared with their local background (`background.py`): the mean of the
+power, its 10 % quantile, and the share of examples in which a bin stands out of its own neighbours. The
+thresholds allow for the number of bins of a grid (the largest of 1e5 Gaussian scores is 4.4) and for spectra
+whose scatter is not Gaussian.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from sagd_jax.spectral.background import local_background
+from sagd_jax.spectral.evidence import Evidence
+from sagd_jax.spectral.half_grid import degrees_of_freedom, unique_bins
+
+MEAN, QUIET, SOME = "mean", "quiet examples", "some examples"
+QUANTILE = 0.1
+_SCORE = 7.0
+_LARGE, _SCORE_OF_LARGE = (
+    1.2,
+    4.7,
+)  # nats: so far above its neighbours' mean a bin needs a smaller score
+_LEAST = {MEAN: 0.3, QUIET: 0.7, SOME: 0.1}  # of each series: nats, nats, roots of a share
+_APART = 3  # bins: what lies nearer to a line than this is a part of it
+_MOST, _MOST_OF_A_CHANNEL = 16, 6
+_TINY = 1e-13
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A bin of the half grid that stands out; excess (of its series) and score by the series' name."""
+
+    place: tuple[int, ...]
+    frequency: tuple[float, ...]
+    excess: dict[str, float]
+    score: dict[str, float]
+
+
+def series(evidence: Evidence, view: str) -> dict[str, tuple[np.ndarray, float]]:
+    """(values on the half grid, their standard error) of the three series; see the module."""
+    n = max(evidence.count, 1)
+    # The root makes the variance of a share the same for all shares.
+    share = np.sqrt(evidence.share_out(view) + 0.5 / n)
+    return {
+        MEAN: (np.log(evidence.mean(view) + _TINY), 1 / math.sqrt(n)),
+        QUIET: (evidence.quantile(view, QUANTILE), 2 / math.sqrt(n)),
+        SOME: (share, 0.5 / math.sqrt(n)),
+    }
+
+
+def find_lines(evidence: Evidence, view: str) -> tuple[list[Line], np.ndarray]:
+    """(lines, the ones with the largest scores first; log of the mean power's background)."""
+    shape = evidence.shape
+    once = unique_bins(shape)
+    excess, score = {}, {}
+    passes = np.zeros(once.shape, bool)
+    background = np.zeros(once.shape)
+    for name, (values, error) in series(evidence, view).items():
+        own, scale = local_background(values, shape, error)
+        if name == MEAN:
+            background = own
+        excess[name] = values - own
+        # A coefficient that is real is more often far from its mean than complex ones are.
+        usable = once & ((degrees_of_freedom(shape) > 1) | (name != SOME))
+        score[name] = np.where(usable, excess[name] / scale, 0.0)
+        large = (excess[name] > _LARGE) & (score[name] > _SCORE_OF_LARGE) & (name == MEAN)
+        passes |= (score[name] > _SCORE) & (excess[name] > _LEAST[name]) | large
+    best = np.max(list(score.values()), axis=0)
+    added = {name: _power(series(evidence, view)[name][0], excess[name]) for name in (MEAN, QUIET)}
+    places = [tuple(int(k) for k in p) for p in np.argwhere(passes)]
+    places.sort(key=lambda p: -best[p])
+    chosen: list[tuple[int, ...]] = []
+    peaks: list[tuple[int, ...]] = []
+    most = _MOST if view == "all" else _MOST_OF_A_CHANNEL
+    for place in places:
+        peak = place
+        place = _centre(place, added[QUIET if score[QUIET][place] > _SCORE / 2 else MEAN], once)
+        if len(chosen) < most and all(_distance(place, other, shape) > _APART for other in chosen):
+            chosen.append(place)
+            peaks.append(peak)
+    lines = [
+        Line(
+            place,
+            _frequency(place, shape),
+            {name: float(max(values[place], values[peak])) for name, values in excess.items()},
+            {name: float(max(values[place], values[peak])) for name, values in score.items()},
+        )
+        for place, peak in zip(chosen, peaks, strict=True)
+    ]
+    return lines, background
+
+
+def _power(values: np.ndarray, excess: np.ndarray) -> np.ndarray:
+    """What is above the background, as power."""
+    return np.exp(values) - np.exp(values - excess)
+
+
+def _centre(place: tuple[int, ...], added: np.ndarray, once: np.ndarray) -> tuple[int, ...]:
+    """Of a bin and those next to it the one to which most was added."""
+    near = [np.array(place) + np.array(step) - 1 for step in np.ndindex(*[3] * len(place))]
+    inside = [
+        tuple(int(k) for k in p % np.array(added.shape))
+        for p in near
+        if p[-1] < added.shape[-1] and p[-1] >= 0
+    ]
+    return max((p for p in inside if once[p]), key=lambda p: added[p], default=place)
+
+
+def refined(
+    line: Line, excess: np.ndarray, shape: tuple[int, ...], tapered: bool
+) -> tuple[float, ...]:
+    """The frequency between the bins: the mean over the bins next to it, weighted by their excess power."""
+    steps, weights = [], []
+    for step in np.ndindex(*[3] * len(shape)):
+        offset = np.array(step) - 1
+        place = (np.array(line.place) + offset) % np.array(shape)
+        if place[-1] >= excess.shape[-1]:  # beyond the half grid: at its opposite
+            place = -place % np.array(shape)
+        steps.append(offset)
+        weights.append(max(float(excess[tuple(place)]), 0.0))
+    total = sum(weights)
+    moved = np.zeros(len(shape))
+    if total > 0:
+        centre = np.asarray(weights) @ np.array(steps) / total
+        # Where the mean over three bins lies for each place of a tone between them.
+        gap = np.linspace(-0.6, 0.6, 121)
+        power = np.stack([kernel(gap - step, tapered) for step in (-1, 0, 1)])
+        moved = np.interp(centre, (power[2] - power[0]) / power.sum(axis=0), gap)
+    pairs = zip(line.frequency, moved, shape, strict=True)
+    return tuple(float(f + m / n) for f, m, n in pairs)
+
+
+def kernel(gap: np.ndarray, tapered: bool) -> np.ndarray:
+    """Power of a tone at a distance in bins: of a whole number of bins, all of it lies at zero."""
+    power = np.square(np.sinc(gap))
+    if not tapered:
+        return power
+    close = np.abs(np.abs(gap) - 1) < 1e-6
+    ratio = 1 / np.where(close, 1.0, 1 - gap**2)
+    return 2 / 3 * np.where(close, 0.25, power * ratio**2)
+
+
+def harmonics(
+    frequencies: list[tuple[float, ...]], shape: tuple[int, ...], most: int = 12
+) -> list[tuple[int, list[int]]]:
+    """Lines that are multiples of one of them, aliased ones too: (index of the first, indices of all).
+
+    Each line is in one group; those alone are groups of one. Half a bin of uncertainty of the first grows
+    with the multiple, so that no more than a few are believed of a short signal.
+
+    >>> harmonics([(0.1,), (0.2,), (0.313,)], (512,))
+    [(0, [0, 1]), (2, [2])]
+    """
+    size = np.array(shape)
+    left, groups = list(range(len(frequencies))), []
+    while left:
+        best: list[int] = [left[0]]
+        for first in left if len(shape) == 1 else left[:1]:
+            own = [first]
+            for other in left:
+                if other == first:
+                    continue
+                for k in range(2, most + 1):
+                    gap = k * np.array(frequencies[first]) - np.array(frequencies[other])
+                    if len(shape) == 1:  # no aliases: a multiple beyond the end is none
+                        near = float(np.abs(gap * size).max()) <= 0.6 + 0.06 * k
+                    else:
+                        both = [
+                            gap,
+                            k * np.array(frequencies[first]) + np.array(frequencies[other]),
+                        ]
+                        near = k <= 7 and any(
+                            np.abs((g - np.rint(g)) * size).max() <= 0.6 + 0.12 * k for g in both
+                        )
+                    if near:
+                        own.append(other)
+                        break
+            if len(own) > len(best):
+                best = own
+        groups.append((best[0], best))
+        left = [k for k in left if k not in best]
+    return groups
+
+
+def _frequency(place: tuple[int, ...], shape: tuple[int, ...]) -> tuple[float, ...]:
+    *leading, last = zip(place, shape, strict=True)
+    return (*(float(np.fft.fftfreq(n)[k]) for k, n in leading), last[0] / last[1])
+
+
+def _distance(a: tuple[int, ...], b: tuple[int, ...], shape: tuple[int, ...]) -> int:
+    """Largest number of bins between them along an axis, or between one and the other's opposite."""
+    size = np.array(shape)
+    gaps = []
+    for sign in (1, -1):
+        gap = np.abs(np.array(a) - sign * np.array(b)) % size
+        gaps.append(int(np.minimum(gap, size - gap).max()))
+    return min(gaps)
