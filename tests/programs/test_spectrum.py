@@ -31,7 +31,7 @@ def test_the_program(tmp_path, capsys):
         field_shape=(64, 64),
         corruption="moire",
         corruption_frequency=(0.25, 0.125),
-        corruption_strength=0.1,
+        corruption_strength=0.04,
     )
     out = tmp_path / "out"
     spectrum.main([f"--config={config}", f"--out={out}", "--num_examples=300"])
