@@ -143,7 +143,8 @@ def nearest(name: str, known: Sequence[str], most: int = 3) -> list[str]:
             likeness[flag] = max(likeness[flag], 0.95)
     best = max(likeness.values(), default=0.0)
     near = [flag for flag in likeness if likeness[flag] >= max(0.6, best - 0.05)]
-    return sorted(near, key=lambda flag: -likeness[flag])[:most]
+    # Of equals those of the training itself are meant most often.
+    return sorted(near, key=lambda flag: (-likeness[flag], ".train." not in flag))[:most]
 
 
 def at_least(low: int, high: int | None = None) -> Callable[[str], int]:
