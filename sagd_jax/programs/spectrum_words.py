@@ -24,9 +24,10 @@ def describe(finding: Finding, source: Source, spatial_shape: tuple[int, ...]) -
     parts = [f"{finding.kind} {where}".rstrip() + f": {finding.verdict}"]
     if finding.kind in (kinds.JPEG, kinds.ENLARGED):
         return f"{parts[0]} (score {finding.score:.0f}, seen in the pixels)"
+    seen = {"mean": "the mean of the power", "quiet examples": "the quiet examples"}
     parts.append(
-        f"{finding.excess_db:.1f} dB from its surroundings (score {finding.score:.0f}), seen in the "
-        f"{finding.seen_in}" + (" of the power" if finding.seen_in == "mean" else "")
+        f"{finding.excess_db:.1f} dB from its surroundings (score {finding.score:.0f}), seen in "
+        f"{seen.get(finding.seen_in, finding.seen_in)}"
     )
     if finding.kind not in (kinds.FIXED, kinds.EMPTY):
         share = f"in {finding.share:.0%} of the examples"
