@@ -62,7 +62,7 @@ def write_amplitude(path: str | os.PathLike[str], covariance: Covariance | Covar
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = f"{folder}/noise.npz"
     ...     sagd.exported.write_amplitude(file, sagd.white((8, 6)))
-    ...     sorted(np.load(file))
+    ...     sorted(np.load(file, allow_pickle=False))
     ['amplitude', 'spatial_shape']
     """
     buffer = io.BytesIO()

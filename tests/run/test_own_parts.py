@@ -2,6 +2,7 @@
 
 import json
 import sys
+import types
 
 import jax
 import numpy as np
@@ -253,12 +254,13 @@ def test_it_trains_and_goes_on_by_its_config(trained, capfd):
 
 def test_the_weights_of_another_run_come_by_the_code_that_the_config_names(trained):
     _, workdir = trained
-    params = saved.load_run(workdir, allow=ALLOW).params
+    run = saved.load_run(workdir, allow=ALLOW)
+    params, into = run.params, types.SimpleNamespace(record=run.record, diffusion=run.diffusion)
     shapes = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype), params)
-    found, _ = start._other_weights(str(workdir), shapes, tuple(ALLOW))
+    found, _ = start._other_weights(str(workdir), shapes, tuple(ALLOW), into)
     jax.tree.map(np.testing.assert_array_equal, found, params)
     with pytest.raises(CheckpointError, match=r"model.kind='own_parts:Net' is code"):
-        start._other_weights(str(workdir), shapes, ("unet", "cosine"))
+        start._other_weights(str(workdir), shapes, ("unet", "cosine"), into)
 
 
 def test_a_checkpoint_is_data_until_its_user_names_the_code(trained, tmp_path, capfd):
