@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import importlib.metadata
 import logging
 import os
 import types
@@ -18,7 +19,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import PIL
 
 from sagd_jax.data import fields
 from sagd_jax.data.files import Unreadable, reading, reason
@@ -88,7 +88,11 @@ def load_tfds(config: Options) -> Source:
         read_how = (
             f"{name} {config.split} {config.tfds_image} {config.image_size} {config.channels}"
         )
-        unchanging = (*source.identity(), read_how, f"Pillow {PIL.__version__}")
+        unchanging = (
+            *source.identity(),
+            read_how,
+            f"Pillow {importlib.metadata.version('pillow')}",
+        )
         return source.held(config.memory_limit_mb, unchanging)
 
 

@@ -83,12 +83,12 @@ def _restore_all(
     out: Path,
     stop: StopRequest,
 ) -> int:
-    from tqdm import tqdm
+    from sagd_jax.show.bars import bar_class
 
     start, done = time.monotonic(), 0
     missing = {name: file for name, file in files.items() if not (out / name).exists()}
-    with tqdm(missing.items(), unit="file", disable=None) as bar:
-        for name, file in bar:
+    with bar_class()(total=len(missing), unit="file", disable=None) as bar:
+        for name, file in missing.items():
             with writing(f"--out={flags.out}"):
                 (out / name).parent.mkdir(parents=True, exist_ok=True)
             if not _restore_one(run, restorer, flags, file, name, out, stop):
@@ -99,6 +99,7 @@ def _restore_all(
                 )
                 return stop.exit_status or 0
             done += 1
+            bar.update(1)
     if not missing:
         print(f"nothing to do: all {len(files)} files are in {out}")
     else:

@@ -21,6 +21,7 @@ from sagd_jax.data.image_files import check_image, prepare, read_image
 from sagd_jax.data.source import denormalise, normalise
 from sagd_jax.run.record import DataRecord
 from sagd_jax.system.files import write_whole
+from sagd_jax.system.late import optional
 
 SOUNDS = (".wav", ".flac")
 ARRAYS = (".npy",)
@@ -86,7 +87,8 @@ def read(file: File, data: DataRecord) -> np.ndarray:
     if suffix in PICTURES:
         raw: Any = read_image(file.path, file.shape, False, _MEGAPIXELS)[None]  # type: ignore[arg-type]
     elif suffix in SOUNDS:
-        import soundfile
+        with optional("reading sounds"):
+            import soundfile
 
         with reading(file.path):
             raw = soundfile.read(str(file.path), dtype="float32", always_2d=True)[0][None]
@@ -105,7 +107,8 @@ def write(path: Path, x: np.ndarray, file: File, data: DataRecord) -> None:
     if suffix in PICTURES:
         _write_picture(buffer, _raw(x, _BYTES, np.uint8)[0], suffix)
     elif suffix in SOUNDS:
-        import soundfile
+        with optional("writing sounds"):
+            import soundfile
 
         raw = np.clip(_raw(x, data.value_range, np.float32)[0], -1, 1)
         kind = {".wav": "WAV", ".flac": "FLAC"}[suffix]
@@ -150,7 +153,8 @@ def _look_at_array(path: Path, data: DataRecord) -> File:
 
 
 def _look_at_sound(path: Path, data: DataRecord) -> File:
-    import soundfile
+    with optional("reading sounds"):
+        import soundfile
 
     with reading(path), soundfile.SoundFile(str(path)) as sound:
         rate, channels, frames = sound.samplerate, sound.channels, sound.frames
@@ -161,7 +165,8 @@ def _look_at_sound(path: Path, data: DataRecord) -> File:
 
 
 def _write_picture(buffer: io.BytesIO, image: np.ndarray, suffix: str) -> None:
-    from PIL import Image
+    with optional("writing pictures"):
+        from PIL import Image
 
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
     if suffix == ".png":

@@ -20,7 +20,6 @@ from typing import Any
 import jax
 import numpy as np
 from etils import epath
-from tqdm import tqdm
 
 from sagd_jax import data
 from sagd_jax.data.restored import write_restored
@@ -28,6 +27,7 @@ from sagd_jax.data.source import Source, denormalise, normalise
 from sagd_jax.run.config import EMConfig, RunConfig
 from sagd_jax.run.recovery import Restorer
 from sagd_jax.run.saved import Run, load_run
+from sagd_jax.show.bars import bar_class
 from sagd_jax.system.schema import ConfigError
 from sagd_jax.system.signals import StopRequest
 from sagd_jax.training.loop import TrainingError, train
@@ -111,7 +111,7 @@ def _restore(
     kinds = np.asarray(source.kinds)
     index = np.flatnonzero(kinds)
     x, done = np.empty((draws, len(index), *source.shape), np.float32), 0
-    with tqdm(total=draws * len(index), unit="example", disable=None) as bar:
+    with bar_class()(total=draws * len(index), unit="example", disable=None) as bar:
         for kind in np.unique(kinds[index]):
             restorer = Restorer(
                 run,
