@@ -29,15 +29,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sagd_jax import data
-from sagd_jax.data.order import batch_indices
-from sagd_jax.data.source import DataError, Source, normalise
+from sagd_jax.data.source import DataError, Source
+from sagd_jax.programs.spectrum_examples import Examples
 from sagd_jax.programs.spectrum_words import describe, hertz
 from sagd_jax.run.config import RunConfig
 from sagd_jax.run.config_file import read_config
@@ -48,7 +48,6 @@ from sagd_jax.spectral.analysis import Analysis, analyse
 from sagd_jax.spectral.diagonal import from_coefficients
 from sagd_jax.spectral.finding import Finding
 from sagd_jax.spectral.frequencies import BASES
-from sagd_jax.spectral.pieces import cut
 from sagd_jax.spectral.power_spectrum import MEANS, WINDOWS, estimate, radial_profile
 from sagd_jax.system.commandline import Parser, number
 from sagd_jax.system.files import writable, write_whole
@@ -57,7 +56,6 @@ from sagd_jax.system.schema import field_names
 from sagd_jax.system.startup import started
 from sagd_jax.training.summary import hidden_energy
 
-_PIECE = 256  # examples read at once
 _ROWS = 24  # of the printed table
 _EDGES = (
     "noise of these spectra is periodic, it wraps around at the edges of an example; that of "
@@ -172,49 +170,6 @@ def _omits(
     holes = float((analysis.kept == 0).mean())
     little = removed <= max_removed and (holes <= MOST_BINS or chosen is not None)
     return holes > 0 and little and (chosen is not None or analysis.advice[0] == "omission")
-
-
-class Examples:
-    """Some examples of a source, mapped to [-1, 1]; can be iterated over again and again."""
-
-    def __init__(self, source: Source, count: int, indices: np.ndarray | None = None):
-        """Up to `count` examples in a random order, or those at `indices`."""
-        self._source = source
-        if indices is None:
-            indices = batch_indices(0, len(source), min(count, len(source)), 0)
-        self._indices = indices
-        self._pieces = None
-        if len(source) == 1:
-            x = source.fetch(np.zeros(1, np.int64))["x"]
-            self._pieces = cut(np.asarray(normalise(x, source.value_range))[0])
-
-    @property
-    def indices(self) -> np.ndarray:
-        """Of the examples in the source, `(n,)`; of the pieces where a single example was cut."""
-        return np.arange(len(self)) if self._pieces is not None else self._indices
-
-    def of_classes(self) -> list[Examples]:
-        """Those of each class."""
-        pieces = range(0, len(self), _PIECE)
-        labels = np.concatenate(
-            [self._source.fetch(self._indices[start : start + _PIECE])["label"] for start in pieces]
-        )
-        return [
-            Examples(self._source, len(self), self._indices[labels == label])
-            for label in range(self._source.num_classes)
-        ]
-
-    def __len__(self) -> int:
-        return len(self._indices) if self._pieces is None else len(self._pieces)
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        if self._pieces is not None:
-            for start in range(0, len(self._pieces), _PIECE):
-                yield self._pieces[start : start + _PIECE]
-            return
-        for start in range(0, len(self), _PIECE):
-            x = self._source.fetch(self._indices[start : start + _PIECE])["x"]
-            yield np.asarray(normalise(x, self._source.value_range))
 
 
 def class_powers(examples: Examples, analysis: Analysis, mean: str) -> np.ndarray:
