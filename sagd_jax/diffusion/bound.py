@@ -19,7 +19,7 @@
      -l' a^2 q^2 and (s_t^2 a_s^2 / s_s^2 - a_t^2) q^2, finite where a coordinate is at an end.
 
 Sources: Kingma et al. 2021 (arXiv 2107.00630), equations 11 to 19; the independence of the path,
-Kong et al. 2023 (arXiv 2302.03792).
+Kong et al. 2023 (arXiv 2302.03792). (The file is long by its docstrings.)
 """
 
 from __future__ import annotations

@@ -16,7 +16,16 @@ from sagd_jax.system import late
 PACKAGE = pathlib.Path(sagd_jax.__file__).parent
 SETUP = configparser.ConfigParser()
 SETUP.read(PACKAGE.parent / "setup.cfg")
-CORE = {"numpy", "jax", "flax", "optax", "orbax", "ml_collections", "etils"}  # etils: orbax's own
+CORE = {
+    "numpy",
+    "jax",
+    "flax",
+    "optax",
+    "orbax",
+    "ml_collections",
+    "etils",
+    "scipy",
+}  # etils: orbax's own
 GUARDS = ("optional", "ImportError", "ModuleNotFoundError")
 
 
@@ -56,7 +65,12 @@ def test_an_import_without_a_guard_is_found():
 
 
 def test_the_core_and_the_extras_are_those_of_setup_cfg():
-    core = {"orbax-checkpoint", "ml-collections", *CORE} - {"orbax", "ml_collections", "etils"}
+    core = {"orbax-checkpoint", "ml-collections", *CORE} - {
+        "orbax",
+        "ml_collections",
+        "etils",
+        "scipy",
+    }
     assert packages(SETUP["options"]["install_requires"]) == core
     extras = SETUP["options.extras_require"]
     for package, extra in late.EXTRAS.values():
