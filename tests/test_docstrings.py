@@ -29,13 +29,14 @@ INTERNAL = {
     "AttentionBlock", "Block", "Resample", "ResnetBlock", "as_float", "check_grid", "check_power",
     "check_prediction", "check_scalar", "checked", "expressed", "fold_in_range", "haar_along",
     "identity", "in_one_basis", "mean_over_grid", "noted", "on_grid", "patchify", "position_embedding",
-    "same", "spectral", "spectrum_of", "static_field", "stored_covariance", "stored_process",
+    "first_pass", "gather", "same", "spectral", "spectrum_of", "static_field", "stored_covariance", "stored_process",
+    "taper_of",
 }  # fmt: skip
 PATHS = {
     str(path.relative_to(PACKAGE)): path
     for folder in ("spectral", "diffusion")
     for path in sorted((PACKAGE / folder).rglob("*.py"))
-    if path.stem not in HELPERS
+    if path.stem not in HELPERS and (path.parent.name != "detector" or path.stem == "finding")
 }
 PATHS |= {
     name: PACKAGE / name

@@ -14,7 +14,7 @@ def test_importing_the_package_and_the_mathematics_imports_nothing_heavy():
 import sys
 import sagd_jax
 from sagd_jax import (
-    calibration, covariance, editing, evidence, finding, frequencies, guidance, likelihood, losses, oracle,
+    calibration, covariance, editing, frequencies, guidance, likelihood, losses, oracle,
     power_spectrum, process, samplers, schedules, spectra, time_grids, transform,
 )
 print([name for name in {HEAVY} if name in sys.modules])

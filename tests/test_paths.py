@@ -89,6 +89,7 @@ NOT_HERE = re.compile(
 
 
 MADE_UP = {
+    "sagd.anomalies",  # of before
     "sagd.run.nothing",
     "sagd.schedules.scalar.simple_linear",
     "sagd.spectra.ring",

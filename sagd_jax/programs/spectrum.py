@@ -43,10 +43,10 @@ from sagd_jax.run.config import RunConfig
 from sagd_jax.run.config_file import read_config
 from sagd_jax.show.plots import plot_spectrum
 from sagd_jax.spectral import bases, spectra
-from sagd_jax.spectral.advice import MOST_BINS
 from sagd_jax.spectral.analysis import Analysis, analyse
+from sagd_jax.spectral.detector.advice import MOST_BINS
+from sagd_jax.spectral.detector.finding import Finding
 from sagd_jax.spectral.diagonal import from_coefficients
-from sagd_jax.spectral.finding import Finding
 from sagd_jax.spectral.frequencies import BASES
 from sagd_jax.spectral.power_spectrum import MEANS, WINDOWS, estimate, radial_profile
 from sagd_jax.system.commandline import Parser, number

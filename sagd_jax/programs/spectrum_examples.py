@@ -8,7 +8,7 @@ import numpy as np
 
 from sagd_jax.data.order import batch_indices
 from sagd_jax.data.source import Source, normalise
-from sagd_jax.spectral.pieces import cut
+from sagd_jax.spectral.detector.pieces import cut
 
 _PIECE = 256  # examples read at once
 

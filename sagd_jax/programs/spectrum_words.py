@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from sagd_jax.data.source import Source
-from sagd_jax.spectral import finding as kinds
-from sagd_jax.spectral.finding import Finding
+from sagd_jax.spectral.detector import finding as kinds
+from sagd_jax.spectral.detector.finding import Finding
 
 _MOST_FREQUENCIES = 6  # of a hum, that are said
 

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 
 from sagd_jax.show import pictures
 from sagd_jax.spectral.analysis import Analysis
-from sagd_jax.spectral.background import local_background
-from sagd_jax.spectral.finding import CORRUPTION, OWN, UNKNOWN, Finding
+from sagd_jax.spectral.detector.background import local_background
+from sagd_jax.spectral.detector.finding import CORRUPTION, OWN, UNKNOWN, Finding
 from sagd_jax.spectral.frequencies import frequency_vectors
 from sagd_jax.spectral.power_spectrum import radial_profile
 from sagd_jax.system.late import optional

@@ -1,4 +1,7 @@
-"""A data set's spectrum at a glance: its power law, what does not belong in it, and what to do about that."""
+"""A data set's spectrum at a glance: its power law, what does not belong in it, and what to do about that.
+
+Source: own; each equation of the detector stands in its part, `spectral/detector/`.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,14 @@ from typing import cast
 
 import numpy as np
 
-from sagd_jax.spectral.advice import MOST_ENERGY, Advice, advise, hole
-from sagd_jax.spectral.evidence import Evidence
-from sagd_jax.spectral.finding import Finding
-from sagd_jax.spectral.fixed import find_fixed
+from sagd_jax.spectral.detector.advice import MOST_ENERGY, Advice, advise, hole
+from sagd_jax.spectral.detector.evidence import Evidence
+from sagd_jax.spectral.detector.finding import Finding
+from sagd_jax.spectral.detector.fixed import find_fixed
+from sagd_jax.spectral.detector.kinds_of_examples import kinds_of_examples, levels
+from sagd_jax.spectral.detector.marks import Marks, find_marks
+from sagd_jax.spectral.detector.search import find
 from sagd_jax.spectral.half_grid import dilate, hermitian_multiplicity, to_full_grid, to_half_grid
-from sagd_jax.spectral.kinds_of_examples import kinds_of_examples, levels
-from sagd_jax.spectral.marks import Marks, find_marks
 from sagd_jax.spectral.power_spectrum import (
     PowerLaw,
     PowerSpectrum,
@@ -23,7 +27,6 @@ from sagd_jax.spectral.power_spectrum import (
     fit_power_law,
     taper_of,
 )
-from sagd_jax.spectral.search import find
 
 _ROUNDING = 1e-24
 _ONE_PHASE = 0.1  # coherence over the number of examples
@@ -38,8 +41,8 @@ class Analysis:
 
     Attributes:
       spectrum, law: of `power_spectrum.py`; the law is fitted outside of the corruptions.
-      evidence: of `evidence.py`: what the findings rest on.
-      findings: of `finding.py`, corruptions first.
+      evidence: of `spectral/detector/evidence.py`: what the findings rest on.
+      findings: of `spectral/detector/finding.py`, corruptions first.
       kept: 1 where the noise stays, 0 in the holes for corruptions (or for those chosen), with the margin,
         float64 on the grid of the power.
       removed: share of the energy in the holes, about the mean that `estimate` leaves out.
@@ -103,7 +106,7 @@ def analyse(
 
     Args:
       batches: as in `power_spectrum.estimate`: arrays `(n, *spatial, channels)` of values in [-1, 1], gone
-        through several times. A single large picture or recording is cut first, see `pieces.py`.
+        through several times. A single large picture or recording is cut first, see `spectral/detector/pieces.py`.
       mean, window: as in `power_spectrum.estimate`. Findings are looked for in tapered examples, unless
         their borders are empty, they are smaller than 16, or `window` is `"none"`.
       margin: of the holes, in bins.

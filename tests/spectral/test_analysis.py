@@ -6,9 +6,10 @@ import pytest
 from planted import digits, fields, support, within_one_bin
 
 from sagd_jax import radial_frequency
-from sagd_jax.spectral import pieces, spectra
+from sagd_jax.spectral import spectra
 from sagd_jax.spectral.analysis import analyse
-from sagd_jax.spectral.finding import CORRUPTION
+from sagd_jax.spectral.detector import pieces
+from sagd_jax.spectral.detector.finding import CORRUPTION
 
 
 def bad(analysis):

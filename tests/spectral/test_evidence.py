@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from sagd_jax.spectral.background import local_background
-from sagd_jax.spectral.evidence import Evidence
-from sagd_jax.spectral.responses import respond
+from sagd_jax.spectral.detector.background import local_background
+from sagd_jax.spectral.detector.evidence import Evidence
+from sagd_jax.spectral.detector.responses import respond
 
 
 def gathered(*parts, shape=(16, 16)):

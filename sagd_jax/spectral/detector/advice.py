@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sagd_jax.spectral import finding as kinds
-from sagd_jax.spectral.finding import CORRUPTION, OWN, UNKNOWN, Finding
+from sagd_jax.spectral.detector import finding as kinds
+from sagd_jax.spectral.detector.finding import CORRUPTION, OWN, UNKNOWN, Finding
 
 MOST_ENERGY = 0.1
 MOST_BINS = 0.25

@@ -10,12 +10,11 @@ import math
 
 import numpy as np
 
-from sagd_jax.spectral import finding as kinds
-from sagd_jax.spectral.background import local_background
-from sagd_jax.spectral.evidence import Evidence
-from sagd_jax.spectral.families import Family
-from sagd_jax.spectral.half_grid import dilate, opposite, to_full_grid, to_half_grid
-from sagd_jax.spectral.lines import (
+from sagd_jax.spectral.detector import finding as kinds
+from sagd_jax.spectral.detector.background import local_background
+from sagd_jax.spectral.detector.evidence import Evidence
+from sagd_jax.spectral.detector.families import Family
+from sagd_jax.spectral.detector.lines import (
     MEAN,
     QUANTILE,
     QUIET,
@@ -26,7 +25,8 @@ from sagd_jax.spectral.lines import (
     refined,
     series,
 )
-from sagd_jax.spectral.runs import Run, runs
+from sagd_jax.spectral.detector.runs import Run, runs
+from sagd_jax.spectral.half_grid import dilate, opposite, to_full_grid, to_half_grid
 
 DECIBEL = 10 / math.log(10)  # per nat
 _EDGE = 4.5  # lowest score of an edge of a run

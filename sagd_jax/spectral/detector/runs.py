@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from sagd_jax.spectral.families import Family
+from sagd_jax.spectral.detector.families import Family
 
 _GAP = 2  # sets over which a change is taken: a taper spreads an edge over two
 _SPAN = 4  # changes on either side that are compared with

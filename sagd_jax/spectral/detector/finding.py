@@ -1,4 +1,7 @@
-"""What was found in a data set's spectrum, with what speaks for it, and what it is taken to be."""
+"""What was found in a data set's spectrum, with what speaks for it, and what it is taken to be.
+
+Source: own; the parts of `spectral/detector/` say how each number is come by.
+"""
 
 from __future__ import annotations
 
@@ -74,6 +77,7 @@ class Finding:
 
     @property
     def variance_error(self) -> np.ndarray | None:
+        """The standard error of `variance`."""
         return self.error
 
     @property

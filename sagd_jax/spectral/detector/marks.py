@@ -15,9 +15,9 @@ import math
 
 import numpy as np
 
-from sagd_jax.spectral import finding as kinds
-from sagd_jax.spectral.evidence import Evidence
-from sagd_jax.spectral.finding import CORRUPTION, UNKNOWN, Finding
+from sagd_jax.spectral.detector import finding as kinds
+from sagd_jax.spectral.detector.evidence import Evidence
+from sagd_jax.spectral.detector.finding import CORRUPTION, UNKNOWN, Finding
 from sagd_jax.spectral.half_grid import half_grid_shape, to_full_grid
 
 _EXAMPLES = 512  # that are looked at

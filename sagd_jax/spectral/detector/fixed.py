@@ -10,9 +10,9 @@ import math
 
 import numpy as np
 
-from sagd_jax.spectral import finding as kinds
-from sagd_jax.spectral.evidence import Evidence
-from sagd_jax.spectral.finding import CORRUPTION, Finding
+from sagd_jax.spectral.detector import finding as kinds
+from sagd_jax.spectral.detector.evidence import Evidence
+from sagd_jax.spectral.detector.finding import CORRUPTION, Finding
 from sagd_jax.spectral.frequencies import radial_frequency
 from sagd_jax.spectral.half_grid import hermitian_multiplicity, unique_bins
 

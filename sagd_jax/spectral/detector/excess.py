@@ -12,15 +12,15 @@ import math
 
 import numpy as np
 
-from sagd_jax.spectral import finding as kinds
-from sagd_jax.spectral.candidates import Candidate, background_of_run
-from sagd_jax.spectral.evidence import Evidence
-from sagd_jax.spectral.families import Family
+from sagd_jax.spectral.detector import finding as kinds
+from sagd_jax.spectral.detector.candidates import Candidate, background_of_run
+from sagd_jax.spectral.detector.evidence import Evidence
+from sagd_jax.spectral.detector.families import Family
+from sagd_jax.spectral.detector.lines import QUIET, kernel
+from sagd_jax.spectral.detector.responses import Response, slope_of
+from sagd_jax.spectral.detector.runs import Run
 from sagd_jax.spectral.frequencies import radial_frequency
 from sagd_jax.spectral.half_grid import half_grid_shape, opposite, to_full_grid, to_half_grid
-from sagd_jax.spectral.lines import QUIET, kernel
-from sagd_jax.spectral.responses import Response, slope_of
-from sagd_jax.spectral.runs import Run
 
 _DRAWS = 100  # of the examples, for the error
 _QUIETER = (1.0, 0.5, 0.25, 0.1)  # shares of the examples, the quietest, that N is estimated from

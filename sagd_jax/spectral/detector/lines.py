@@ -13,8 +13,8 @@ import math
 
 import numpy as np
 
-from sagd_jax.spectral.background import local_background
-from sagd_jax.spectral.evidence import Evidence
+from sagd_jax.spectral.detector.background import local_background
+from sagd_jax.spectral.detector.evidence import Evidence
 from sagd_jax.spectral.half_grid import degrees_of_freedom, unique_bins
 
 MEAN, QUIET, SOME = "mean", "quiet examples", "some examples"

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sagd_jax.spectral.families import families
+from sagd_jax.spectral.detector.families import families
 from sagd_jax.spectral.half_grid import half_grid_shape, unique_bins
 
 BUCKETS = 128

@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from sagd_jax.spectral import finding as kinds
-from sagd_jax.spectral.candidates import DECIBEL, Candidate, candidates
-from sagd_jax.spectral.evidence import Evidence, views
-from sagd_jax.spectral.excess import added_variance
-from sagd_jax.spectral.finding import CORRUPTION, OWN, UNKNOWN, Finding
+from sagd_jax.spectral.detector import finding as kinds
+from sagd_jax.spectral.detector.candidates import DECIBEL, Candidate, candidates
+from sagd_jax.spectral.detector.evidence import Evidence, views
+from sagd_jax.spectral.detector.excess import added_variance
+from sagd_jax.spectral.detector.finding import CORRUPTION, OWN, UNKNOWN, Finding
+from sagd_jax.spectral.detector.lines import MEAN, QUIET, SOME
+from sagd_jax.spectral.detector.responses import Response, respond, slope_of, steadied
 from sagd_jax.spectral.half_grid import hermitian_multiplicity
-from sagd_jax.spectral.lines import MEAN, QUIET, SOME
-from sagd_jax.spectral.responses import Response, respond, slope_of, steadied
 
 _CONSTANT = {1: 0.3, 2: 0.22, 3: 0.22}  # largest spread of a line's power over the quiet examples
 _FLAT, _FOLLOWS = 0.3, 0.6  # slopes

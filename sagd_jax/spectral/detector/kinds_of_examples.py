@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sagd_jax.spectral.finding import CORRUPTION, Finding
+from sagd_jax.spectral.detector.finding import CORRUPTION, Finding
 from sagd_jax.spectral.half_grid import whole_from_half
 
 _ALL = 0.9  # a corruption in so many of the examples is taken to be in each
