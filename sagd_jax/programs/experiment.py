@@ -154,6 +154,7 @@ class Runner:
     def _train(self, arm: str, seed: int, cores: Sequence[int]) -> bool:
         """Trains, unless it is done; returns whether anything was to do."""
         from sagd_jax.evaluation.experiments import TRAINED, folder, last_figures
+        from sagd_jax.run.config import RunConfig
         from sagd_jax.run.experiment import config_of
         from sagd_jax.run.provenance import provenance
         from sagd_jax.system import schema
@@ -163,7 +164,11 @@ class Runner:
             config = config_of(self._experiment, arm, seed, self._overrides)
             marker, values = place / TRAINED, json.loads(json.dumps(schema.in_effect(config)))
             if marker.exists():
-                _require_same(marker, json.loads(marker.read_text())["config"], values)
+                # Filled up with the defaults of today: an earlier version had fewer fields.
+                before = schema.build(
+                    RunConfig, json.loads(marker.read_text())["config"], refuse_unused=False
+                )
+                _require_same(marker, schema.as_dict(before), schema.as_dict(config))
                 return False
             start = self._experiment.arms[arm].init_from
             argv = [f"--config={self._experiment.config}", f"--workdir={place / 'run'}"]
