@@ -25,6 +25,8 @@ COVERAGE = 0.95
 _OF_THE_MACHINE = (
     "images_per_second", "images_per_second_per_device", "data_wait_share", "seconds", "provenance",
 )  # fmt: skip
+# What is the same in all arms, and so has no mean worth writing.
+_OF_THE_SETTING = ("edges", "num_samples", "num_reference", "num_floor", "num_held_out", "step")
 
 
 def folder(out: Path, arm: str, seed: int) -> Path:
@@ -121,7 +123,10 @@ def flat(values: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
 
 def _summarise(arms: dict[str, Any], baseline: str) -> None:
     numbers = {
-        arm: {seed: dict(flat(figures)) for seed, figures in content["seeds"].items()}
+        arm: {
+            seed: {p: v for p, v in flat(figures) if not set(_OF_THE_SETTING) & set(p.split("/"))}
+            for seed, figures in content["seeds"].items()
+        }
         for arm, content in arms.items()
     }
     for arm, content in arms.items():
