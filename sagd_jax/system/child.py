@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO
 
 _PR_SET_PDEATHSIG = 1
@@ -66,6 +67,10 @@ def shares(jobs: int) -> list[tuple[int, ...]]:
 def _run(cores: str, program: str, argv: list[str]) -> int:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        # Linux shares a machine among sessions first, and this is one of its own: there `nice` of the
+        # program that started it says nothing unless the session has it too.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(os.getpriority(os.PRIO_PROCESS, 0)))
     if cores != "-":
         with contextlib.suppress(OSError):  # gone since; the others will do
             os.sched_setaffinity(0, [int(core) for core in cores.split(",")])

@@ -143,6 +143,7 @@ def test_a_path_is_kept_with_the_weights(train, learned, cache):
     assert same(cut, learned)
 
 
+@pytest.mark.slow
 def test_a_path_alone_is_learned_for_a_network_that_stays(train, learned, base):
     alone = ("--config.objective.network=False", f"--init_from={learned}")
     after = good(train("alone", *LEARNED, *alone))
@@ -186,6 +187,7 @@ def test_the_bound_of_a_split(learned, cache, tmp_path):
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="trains in this process")
+@pytest.mark.slow
 def test_a_slope_is_searched_on_held_out_data(tmp_path, capsys):
     import importlib.util
     from pathlib import Path

@@ -26,6 +26,7 @@ def config(tmp_path):
     return f"--config={tmp_path / 'tiny.py'}"
 
 
+@pytest.mark.slow
 def test_rounds_without_a_clean_example(config, tmp_path, cache):
     np.save(
         tmp_path / "x.npy",
