@@ -6,7 +6,7 @@
 All else is configs/digits.py. The corruption is planted, to study it: of your own data say instead which
 examples are corrupted (config.data.corrupted_flags, corrupted_folders or corrupted_all) and give its variance
 as a file. docs/corrupted_data.md says how, and what else can be done. Without a clean example:
---config.data.corrupted_fraction=1 --config.schedule.restoring_share=0.
+--config.data.corrupted_fraction=1 --config.schedule.restoring_share=0. Not trained in full here.
 """
 
 import runpy

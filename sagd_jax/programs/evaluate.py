@@ -24,6 +24,7 @@ from sagd_jax.diffusion.time_grids import GRIDS
 from sagd_jax.programs.resume import IDENTITY, settings_of
 from sagd_jax.system import kinds
 from sagd_jax.system.commandline import Parser, add_options, at_least, chosen_kind, number
+from sagd_jax.system.home_cache import home_cache
 from sagd_jax.system.places import check_place
 from sagd_jax.system.schema import LARGEST_SEED
 from sagd_jax.system.startup import started
@@ -254,8 +255,10 @@ def _save_reference(bench: Bench, flags: argparse.Namespace, asked: Sequence[Ask
 def _cache(flags: argparse.Namespace) -> Path | None:
     if flags.cache == "off":
         return None
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(flags.cache or os.path.join(home, "sagd_jax", "evaluation")).expanduser()
+    if flags.cache:
+        return Path(flags.cache).expanduser()
+    home = home_cache()
+    return None if home is None else home / "evaluation"
 
 
 def _settings(flags: argparse.Namespace, bench: Bench, drawn: bool) -> dict[str, Any]:

@@ -38,6 +38,11 @@ def make_objective(
                 f"config.objective.kind={config.objective.kind!r}: corrupted examples "
                 "(config.schedule.kind='capped') are learned from by denoising alone"
             )
+        if config.data.filtered_bands:
+            raise ConfigError(
+                f"config.data.filtered_bands={config.data.filtered_bands}: filtered examples have another "
+                "corruption than config.schedule.corruption says (config.schedule.kind='capped'); expected ()"
+            )
         return Recovering(config, model, diffusion, value_range)
     kind = {"denoising": Denoising, "consistency": Consistency, "bound": Bound}[
         config.objective.kind
