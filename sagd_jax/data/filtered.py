@@ -6,6 +6,7 @@ model of these knows nothing of the band, like one that was trained under noise 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -38,23 +39,41 @@ class Filtered(Source):
             setattr(self, name, getattr(source, name))
         self.in_memory = source.in_memory
         self.identity = source.fingerprint
-
-        def one(x):
-            unit = kept.project(normalise(x, source.value_range))
-            return denormalise(unit, source.value_range, jnp.float32)
-
-        # One at a time, so that an example does not depend on its batch even in rounding.
-        self._filter = jax.jit(lambda x: jax.lax.map(one, x))
+        self._filter = projection(kept, source.value_range)
 
     def __len__(self) -> int:
         return len(self._source)
 
     def fetch(self, indices: np.ndarray, *, seed: int = 0, step: int = 0) -> dict[str, np.ndarray]:
         batch = self._source.fetch(indices, seed=seed, step=step)
-        return {**batch, "x": np.asarray(self._filter(batch["x"]))}
+        return {**batch, "x": self._filter(batch["x"])}
 
     def report(self) -> None:
         self._source.report()
+
+
+def rest(
+    spatial_shape: Sequence[int],
+    bands: Sequence[tuple[float, float]],
+    unit: str,
+    sample_rate: float | None = None,
+) -> Covariance:
+    """A covariance whose range is all but some radial bands; ValueError if there is no such band or rest."""
+    removed = spectra.band_pass(spatial_shape, bands, unit, sample_rate=sample_rate)
+    return combine.complement(removed)
+
+
+def projection(
+    kept: Covariance, value_range: tuple[np.ndarray, np.ndarray]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """What projects raw values `(n, *spatial, channels)` on the range of a covariance, as float32."""
+
+    def one(x):
+        return denormalise(kept.project(normalise(x, value_range)), value_range, jnp.float32)
+
+    # One at a time, so that an example does not depend on its batch even in rounding.
+    compiled = jax.jit(lambda x: jax.lax.map(one, x))
+    return lambda x: np.asarray(compiled(x))
 
 
 def filtered(source: Source, config: Any) -> Source:
@@ -67,10 +86,7 @@ def filtered(source: Source, config: Any) -> Source:
         return source
     rate = source.sample_rate if config.filtered_unit == "hz" else None
     try:
-        removed = spectra.band_pass(
-            source.shape[:-1], config.filtered_bands, config.filtered_unit, sample_rate=rate
-        )
-        kept = combine.complement(removed)
+        kept = rest(source.shape[:-1], config.filtered_bands, config.filtered_unit, rate)
     except ValueError as error:
         raise DataError(f"data.filtered_bands={config.filtered_bands}: {error}") from None
     return Filtered(source, kept)

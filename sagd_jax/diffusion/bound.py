@@ -311,13 +311,22 @@ def path_terms(diffusion: Diffusion, x0: jax.Array) -> jax.Array:
     return _prior(diffusion, x0, last) + _decoder(diffusion, x0, x0, first, None)
 
 
-def _check(diffusion: Diffusion, prediction: str, bin_width: float | None) -> None:
-    covariance = diffusion.covariance
-    if bin_width is not None and not 0 < bin_width < math.inf:
-        raise ValueError(f"bin_width={bin_width}: expected a finite number > 0")
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(diffusion)):
-        return
-    if not covariance.is_full_rank:
+def check(diffusion: Diffusion, prediction: str) -> None:
+    """Raises ValueError, one line, for a process that has no bound (31).
+
+    Args:
+      diffusion: the process.
+      prediction: kind of a denoiser's output, as in `sample`.
+
+    >>> import sagd_jax as sagd
+    >>> hole = sagd.band_pass((8,), [(0, 0.5)])
+    >>> try:
+    ...     check(sagd.Diffusion(sagd.schedules.cosine(), hole), "v")
+    ... except ValueError as error:
+    ...     print(error)
+    diffusion: its covariance is singular; the bound is that of a density, which it has not
+    """
+    if not diffusion.covariance.is_full_rank:
         raise ValueError(
             "diffusion: its covariance is singular; the bound is that of a density, which it has not"
         )
@@ -330,6 +339,13 @@ def _check(diffusion: Diffusion, prediction: str, bin_width: float | None) -> No
             f"t = {first:.3g}, where the bound begins; it has none"
         )
     check_prediction(diffusion, prediction, np.array([last]))
+
+
+def _check(diffusion: Diffusion, prediction: str, bin_width: float | None) -> None:
+    if bin_width is not None and not 0 < bin_width < math.inf:
+        raise ValueError(f"bin_width={bin_width}: expected a finite number > 0")
+    if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(diffusion)):
+        check(diffusion, prediction)
 
 
 def _error(

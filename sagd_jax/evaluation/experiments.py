@@ -18,6 +18,7 @@ from scipy.special import stdtrit
 
 from sagd_jax.run.experiment import Experiment, slug
 from sagd_jax.run.provenance import provenance
+from sagd_jax.run.rounds import of_last_round
 
 TRAINED, EVALUATED = "trained.json", "evaluated.json"
 COVERAGE = 0.95
@@ -36,7 +37,7 @@ def folder(out: Path, arm: str, seed: int) -> Path:
 
 def last_figures(workdir: Path) -> dict[str, Any]:
     """The last line of the figures that a training has logged, without those of its speed."""
-    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    lines = (of_last_round(workdir) / "metrics.jsonl").read_text().splitlines()
     return _of_the_run(json.loads(lines[-1])) if lines else {}
 
 

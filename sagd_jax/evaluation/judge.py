@@ -165,6 +165,15 @@ METRICS: Mapping[str, Metric] = {
     "denoising": Metric(
         None, "pixels", False, "error of the network per band and time", "error", False, "run"
     ),
+    "bound": Metric(
+        None,
+        "pixels",
+        False,
+        "bound on -log p, continuous and of so many steps",
+        "value",
+        False,
+        "bound",
+    ),
     "fid": Metric(None, "pixels", False, "FID of torch-fidelity", floored=False, needs="torch"),
     "kid": Metric(None, "pixels", False, "KID of torch-fidelity", floored=False, needs="torch"),
     "prc": Metric(
@@ -175,6 +184,8 @@ METRICS: Mapping[str, Metric] = {
 NEEDS = {
     "corruption": "this run's data have no corruption in a known band; name one by --band=LOW:HIGH",
     "run": "the noise of this run has a covariance per class, for which it is not computed",
+    "bound": "this run has no bound on -log p: it is a consistency model, or its noise has a hole, a covariance "
+    "per class or capped levels",
     "torch": "these data are no 8-bit images, grey or RGB",
 }
 
@@ -195,12 +206,12 @@ class Asked:
 
 
 def default_names(labelled: bool, count: int, size: int, has: Collection[str]) -> list[str]:
-    """Metrics that work for any checkpoint and need no download: of so many samples of this size."""
+    """Metrics for any checkpoint, without a download or evaluations by the thousand: of so many samples."""
     enough = labelled or (size < count and size <= LARGEST)
     return [
         name
         for name, metric in METRICS.items()
-        if (enough or name != "frechet") and metric.needs != "torch"
+        if (enough or name != "frechet") and metric.needs not in ("torch", "bound")
         if metric.needs is None or metric.needs in has
     ]
 

@@ -19,14 +19,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sagd_jax.diffusion.samplers import METHODS, SAMPLERS
+from sagd_jax.diffusion.samplers import SAMPLERS
 from sagd_jax.diffusion.time_grids import GRIDS
+from sagd_jax.programs.chosen_sampler import asked_sampler, sampler_of
+from sagd_jax.programs.evaluation_flags import evaluation_parser
 from sagd_jax.programs.resume import IDENTITY, settings_of
 from sagd_jax.system import kinds
-from sagd_jax.system.commandline import Parser, add_options, at_least, chosen_kind, number
+from sagd_jax.system.commandline import chosen_kind
 from sagd_jax.system.home_cache import home_cache
 from sagd_jax.system.places import check_place
-from sagd_jax.system.schema import LARGEST_SEED
 from sagd_jax.system.startup import started
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from sagd_jax.evaluation.bench import Bench
     from sagd_jax.evaluation.judge import Asked
-    from sagd_jax.programs.evaluated_samples import DrawnSamples, GivenSamples
+    from sagd_jax.programs.evaluated_samples import Samples
     from sagd_jax.programs.evaluation_file import Results
     from sagd_jax.run.saved import Run
     from sagd_jax.system.signals import StopRequest
@@ -57,7 +58,7 @@ CHECKPOINT = "checkpoint"  # the block of what is of the network, not of samples
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluates as the flags say; returns the exit status (0, 2, 75, 130)."""
-    parser = _parser()
+    parser = evaluation_parser()
     with started(parser, argv) as program:
         # Imported late: a misspelt flag should not wait for the libraries.
         import jax
@@ -72,13 +73,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         from sagd_jax.system.exits import leave_if_peers_are_lost
 
         flags, stop = program.flags, program.stop
-        sampler = chosen_kind(parser, flags, SAMPLERS, "method")
+        asked_for = asked_sampler(parser, flags)
         grid = chosen_kind(parser, flags, GRIDS, "times")
         mesh = local_mesh()
         run = load_run(
             flags.workdir, flags.step, ema=not flags.no_ema, mesh=mesh, allow=flags.allow
         )
         flags.step, flags.checkpoint = run.step, run.identity
+        sampler, num_steps = sampler_of(parser, flags, run, asked_for)
+        flags.num_steps = flags.num_steps or [num_steps]
         out = Path(flags.out or Path(flags.workdir) / "evaluation" / f"step_{run.step:08d}")
         out = out.expanduser()
         check_place("--out", out)
@@ -88,17 +91,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             given = read_samples(Path(flags.samples).expanduser(), record, flags.max_samples)
         count = flags.num_samples if given is None else len(given)
         bench = _bench(run, flags, mesh)
-        has = {*bench.has, *([] if run.config.noise.per_class else ["run"])}
+        has = _has(run, bench, flags)
         labelled = bool(record.num_classes)
         words = flags.metrics or default_names(labelled, count, math.prod(record.shape), has)
         asked = parse(words, labelled, has)
         bench.check(asked, count)
-        blocks: DrawnSamples | GivenSamples
+        blocks: Samples
         if given is None:
             interrupted = lambda: stop.exit_status is not None  # noqa: E731
             blocks = DrawnSamples(parser, flags, run, mesh, sampler, grid, out, interrupted)
         else:
             blocks = GivenSamples(given)
+        if flags.remove_band is not None:
+            blocks = _without(blocks, flags.remove_band, run)
         main_process = jax.process_index() == 0
         command = ["-m", "sagd_jax.evaluate", *(sys.argv[1:] if argv is None else argv)]
         settings = _settings(flags, bench, given is None)
@@ -128,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _judge_all(
     run: Run,
-    blocks: DrawnSamples | GivenSamples,
+    blocks: Samples,
     asked: Sequence[Asked],
     bench: Bench,
     results: Results,
@@ -144,10 +149,14 @@ def _judge_all(
 
     agree = Agreement(lag=0)
     main_process = jax.process_index() == 0
-    of_samples = [one for one in asked if one.metric.needs != "run"]
+    of_run = {
+        "denoising": lambda: bench.denoising(run),
+        "bound": lambda: bench.bound(run, [int(n) for n in blocks if n.isdigit()]),
+    }
+    of_samples = [one for one in asked if one.name not in of_run]
     for one in asked:
-        if one.metric.needs == "run" and main_process:
-            _say(CHECKPOINT, one, _once(results, CHECKPOINT, one, lambda: bench.denoising(run)), {})
+        if one.name in of_run and main_process:
+            _say(CHECKPOINT, one, _once(results, CHECKPOINT, one, of_run[one.name]), {})
     for name in blocks:
         missing = [one for one in of_samples if results.get(name, str(one)) is None]
         whole = not missing or blocks.draw(name)
@@ -196,8 +205,51 @@ def _say(block: str, one: Asked, found: dict[str, Any], notes: dict[str, Any]) -
     print(words, flush=True)
 
 
+def _has(run: Run, bench: Bench, flags: argparse.Namespace) -> set[str]:
+    """What there is of `judge.NEEDS`."""
+    has = bench.has
+    if flags.remove_band is not None:
+        has -= {"torch"}  # which takes bytes
+    if not run.config.noise.per_class:
+        has.add("run")
+    if _has_bound(run):
+        has.add("bound")
+    return has
+
+
+def _has_bound(run: Run) -> bool:
+    from sagd_jax.diffusion import bound
+    from sagd_jax.run.draw import sampled_kind
+
+    config = run.config
+    if (
+        config.objective.kind == "consistency"
+        or config.noise.per_class
+        or sampled_kind(run.diffusion)
+    ):
+        return False
+    try:
+        bound.check(run.diffusion, config.model.prediction)
+    except ValueError:
+        return False
+    return True
+
+
+def _without(blocks: Samples, band: tuple[float, float], run: Run) -> Samples:
+    """The samples without a band of radii, in `max`."""
+    from sagd_jax.data.filtered import projection, rest
+    from sagd_jax.programs.evaluated_samples import FilteredSamples
+    from sagd_jax.system.schema import as_config_error
+
+    data = run.record.data
+    with as_config_error(f"--remove_band={band[0]:g}:{band[1]:g}"):
+        kept = rest(data.shape[:-1], (band,), "max")
+    return FilteredSamples(blocks, projection(kept, data.value_range))
+
+
 def _bench(run: Run, flags: argparse.Namespace, mesh: Mesh) -> Bench:
     from sagd_jax.evaluation import bench, sets
+    from sagd_jax.evaluation import compared as compared_data
     from sagd_jax.evaluation.features import EvaluationError
     from sagd_jax.evaluation.spectra_of_samples import band_shares
     from sagd_jax.evaluation.torch_metrics import TorchFidelity
@@ -219,10 +271,10 @@ def _bench(run: Run, flags: argparse.Namespace, mesh: Mesh) -> Bench:
     if flags.dir:
         place: dict[str, Any] = {"dir": os.path.abspath(os.path.expanduser(flags.dir))}
         own = dataclasses.replace(own, **place)
-    compared = bench.open_data(
-        bench.clean(own), run.record.data, flags.split, flags.held_out, flags.num_reference
+    compared = compared_data.open_data(
+        compared_data.clean(own), run.record.data, flags.split, flags.held_out, flags.num_reference
     )
-    band = bench.hole(run.diffusion)
+    band = compared_data.hole(run.diffusion)
     if flags.band is not None:
         shape = run.record.data.shape[:-1]
         shares = band_shares(shape, flags.band)[0]
@@ -232,7 +284,7 @@ def _bench(run: Run, flags: argparse.Namespace, mesh: Mesh) -> Bench:
     given = sets.read_all(Path(flags.reference).expanduser()) if flags.reference else None
     return bench.Bench(
         run.record.data,
-        bench.with_corruption(compared, own, band),
+        compared_data.with_corruption(compared, own, band),
         mesh,
         cache=_cache(flags),
         given=given,
@@ -262,120 +314,11 @@ def _cache(flags: argparse.Namespace) -> Path | None:
 
 
 def _settings(flags: argparse.Namespace, bench: Bench, drawn: bool) -> dict[str, Any]:
-    settings = settings_of(flags, (IDENTITY, "step", "classifier_seed", "band"))
+    named = (IDENTITY, "step", "classifier_seed", "band")
+    settings = settings_of(flags, named if flags.remove_band is None else (*named, "remove_band"))
     if drawn:
         settings |= settings_of(flags, DRAWING)
     else:
         place = os.path.abspath(os.path.expanduser(flags.samples))
         settings |= {"samples": place, "max_samples": flags.max_samples}
     return settings | bench.identity
-
-
-def _band(text: str) -> tuple[float, float]:
-    low, colon, high = text.partition(":")
-    band = number(0, 1)(low), number(0, 1)(high if colon else "")
-    if band[0] >= band[1]:
-        raise argparse.ArgumentTypeError(f"{text}: expected LOW:HIGH")
-    return band
-
-
-def _whole_numbers(text: str) -> list[int]:
-    values = [at_least(1)(part) for part in text.split(",")]
-    if len(set(values)) < len(values):
-        raise argparse.ArgumentTypeError(f"{text}: one number twice")
-    return values
-
-
-def _file(text: str) -> Path:
-    return Path(text).expanduser()
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",")]
-
-
-def _parser() -> Parser:
-    parser = Parser(
-        prog="python -m sagd_jax.evaluate",
-        description="Judge a checkpoint's samples, drawn here or by sample.py, against its data.",
-        epilog="Writes evaluation.json with what it was computed by, after each metric, and the samples "
-        "that it draws; run again with the same flags, it computes what is missing. Exit status: 0 "
-        "finished, 2 bad input, 75 stopped by SIGTERM (requeue it), 130 by Ctrl-C.",
-    )
-    parser.add_argument("--workdir", required=True, help="directory of a training run")
-    parser.add_allow()
-    parser.add_argument(
-        "--metrics",
-        type=_words,
-        help="NAME or NAME:FEATURES, with commas between them; features are pixels, classifier or "
-        "module:function (default: all that need no download)",
-    )
-    parser.add_argument(
-        "--samples", help="judge these: a folder of images or of sample.py, or an .npz"
-    )
-    parser.add_argument("--max_samples", type=at_least(1), help="of --samples; default: all")
-    parser.add_argument(
-        "--out", help="directory to write to (default: evaluation/step_N in the workdir)"
-    )
-    parser.add_argument(
-        "--num_samples", type=at_least(1), default=1000, help="to draw; default 1000"
-    )
-    parser.add_argument(
-        "--num_steps",
-        type=_whole_numbers,
-        default=[50],
-        help="of sampling, with commas between several, 4,8,16,50; default 50",
-    )
-    parser.add_argument(
-        "--seed", type=at_least(0, LARGEST_SEED), default=0, help="of the samples; default 0"
-    )
-    parser.add_argument("--step", type=at_least(0), help="checkpoint (default: the newest)")
-    parser.add_argument("--method", choices=METHODS, default="ddim", help="default ddim")
-    add_options(parser, SAMPLERS, "method")
-    parser.add_argument("--times", choices=tuple(GRIDS), default="uniform", help="default uniform")
-    add_options(parser, GRIDS, "times")
-    parser.add_argument("--class", dest="label", type=int, help="default: all classes in turn")
-    parser.add_argument("--guidance", type=number(), default=1.0, help="scale; 1 is none")
-    parser.add_argument(
-        "--clip", action=argparse.BooleanOptionalAction, help="as of sample.py, with its default"
-    )
-    parser.add_argument("--batch_size", type=at_least(1), default=250, help="default 250")
-    parser.add_argument("--no_ema", action="store_true", help="take the raw weights")
-    parser.add_argument("--split", help="of the run's data to compare with; default the run's own")
-    parser.add_argument(
-        "--held_out",
-        help="split for the floors; default test, or else half of the reference",
-    )
-    parser.add_argument("--num_reference", type=at_least(2), help="examples of it; default: all")
-    parser.add_argument(
-        "--dir",
-        help="where the data is, if the run read a folder or file",
-    )
-    parser.add_argument(
-        "--classifier_seed", type=at_least(0, LARGEST_SEED), default=0, help="default 0"
-    )
-    parser.add_argument(
-        "--band",
-        type=_band,
-        metavar="LOW:HIGH",
-        help="of the corruption, in max (default: what the run omits)",
-    )
-    parser.add_argument(
-        "--save_reference", metavar="DIR", help="keep the reference's statistics there"
-    )
-    parser.add_argument(
-        "--reference",
-        metavar="PLACE",
-        help="statistics of --save_reference, a folder or file",
-    )
-    parser.add_argument(
-        "--fid_weights", type=_file, metavar="FILE", help="of torch-fidelity's Inception network"
-    )
-    parser.add_argument(
-        "--prc_weights", type=_file, metavar="FILE", help="of torch-fidelity's VGG network"
-    )
-    parser.add_argument(
-        "--cache",
-        help="for the classifier and features, or off (default: the user's cache)",
-    )
-    return parser

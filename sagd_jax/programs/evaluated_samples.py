@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -23,6 +23,20 @@ from sagd_jax.system.places import writing
 from sagd_jax.system.schema import as_config_error
 
 _SHARD = 1000  # samples in a file: what an interruption can lose
+
+
+class Samples(Protocol):
+    """Sets of samples by name."""
+
+    def __iter__(self) -> Iterator[str]: ...
+
+    def draw(self, name: str) -> bool:
+        """Makes what is missing of a set; False if interrupted."""
+        ...
+
+    def read(self, name: str) -> np.ndarray:
+        """The samples of a whole set."""
+        ...
 
 
 class DrawnSamples:
@@ -139,3 +153,21 @@ class GivenSamples:
     def read(self, name: str) -> np.ndarray:
         """The samples."""
         return self._samples
+
+
+class FilteredSamples:
+    """The sets of another, each as a function makes it."""
+
+    def __init__(self, samples: Samples, change: Callable[[np.ndarray], np.ndarray]) -> None:
+        self._samples, self._change = samples, change
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._samples)
+
+    def draw(self, name: str) -> bool:
+        """As of the sets that are changed."""
+        return self._samples.draw(name)
+
+    def read(self, name: str) -> np.ndarray:
+        """The samples, changed."""
+        return self._change(self._samples.read(name))

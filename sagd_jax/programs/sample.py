@@ -19,9 +19,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sagd_jax.diffusion.consistency import NUM_STEPS, Multistep
-from sagd_jax.diffusion.samplers import METHODS, SAMPLERS, Sampler
+from sagd_jax.diffusion.consistency import NUM_STEPS
+from sagd_jax.diffusion.samplers import METHODS, SAMPLERS
 from sagd_jax.diffusion.time_grids import GRIDS
+from sagd_jax.programs.chosen_sampler import asked_sampler, sampler_of
 from sagd_jax.programs.resume import IDENTITY, claim, settings_of
 from sagd_jax.system import kinds
 from sagd_jax.system.commandline import Parser, add_options, at_least, chosen_kind, number
@@ -84,9 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from sagd_jax.run.saved import load_run
 
         flags, stop = program.flags, program.stop
-        asked = flags.method, flags.num_steps
-        flags.method, flags.num_steps = flags.method or "ddim", flags.num_steps or 50
-        sampler = chosen_kind(parser, flags, SAMPLERS, "method")
+        asked = asked_sampler(parser, flags)
         grid = chosen_kind(parser, flags, GRIDS, "times")
         out = Path(flags.out).expanduser()
         check_place("--out", out)
@@ -96,8 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         flags.step, flags.checkpoint = run.step, run.identity
         _check(parser, flags, run)
-        if run.config.objective.kind == "consistency":
-            sampler = _settle_consistency(parser, flags, *asked)
+        sampler, num_steps = sampler_of(parser, flags, run, asked)
+        flags.num_steps = flags.num_steps or num_steps
         if flags.kind is not None:
             run = dataclasses.replace(run, diffusion=run.diffusion.at(flags.kind))
         if flags.clip is None:
@@ -254,27 +253,6 @@ def _say_what_was_cut(run: Run, flags: argparse.Namespace, share: float, *, say:
         causes.append(f"strong guidance ({flags.guidance:g})")
     advice = "" if flags.clip else "; --clip clips at every step"
     _log.warning("%s; likely causes: %s%s", words, ", ".join(causes), advice)
-
-
-def _settle_consistency(
-    parser: Parser, flags: argparse.Namespace, method: str | None, num_steps: int | None
-) -> Sampler:
-    """The sampler of a consistency model, in the flags too; refuses those of diffusion models."""
-    options = [f"--{name}={getattr(flags, name)}" for name in kinds.users(SAMPLERS)
-               if getattr(flags, name) != parser.get_default(name)]  # fmt: skip
-    given = [f"--method={method}"] if method else options
-    if given:
-        parser.error(
-            f"{given[0]}: this checkpoint is a consistency model, which has a way of its own; leave it "
-            f"out (--num_steps=1, 2 or 4; default {NUM_STEPS})"
-        )
-    if flags.guidance != 1:
-        parser.error(
-            f"--guidance={flags.guidance:g}: this checkpoint is a consistency model, whose jumps are not "
-            "to be extrapolated; leave it out"
-        )
-    flags.method, flags.num_steps = "consistency", num_steps or NUM_STEPS
-    return Multistep()
 
 
 def _check(parser: Parser, flags: argparse.Namespace, run: Run) -> None:

@@ -49,10 +49,10 @@ from sagd_jax.run.restore import (
     one_line_of,
     unreadable,
 )
+from sagd_jax.run.rounds import CHECKPOINTS_FOLDER, of_last_round
 from sagd_jax.system import processes
 from sagd_jax.system.files import PlaceError
 
-CHECKPOINTS_FOLDER = "checkpoints"
 _STAGING = "staging"
 _DAMAGED = ".damaged"
 _DIVERGED = ".diverged"
@@ -67,7 +67,8 @@ class Checkpoints:
     keeps the newest ones.
 
     Args:
-      workdir: directory of the run; a writer creates it.
+      workdir: directory of the run; a writer creates it. A reader of one with rounds (`rounds.py`) reads
+        the last of them.
       keep: how many of the newest complete steps to keep, at least 1.
       keep_every: also keep every step divisible by this number.
       read_only: refuse to save.
@@ -98,7 +99,8 @@ class Checkpoints:
         if keep_every is not None and keep_every < 1:
             raise ValueError(f"keep_every must be None or at least 1, got {keep_every}")
         # Orbax refuses relative paths.
-        self._root = epath.Path(workdir).expanduser().resolve() / CHECKPOINTS_FOLDER
+        place = epath.Path(workdir).expanduser().resolve()
+        self._root = (of_last_round(place) if read_only else place) / CHECKPOINTS_FOLDER
         self._staging = self._root / _STAGING
         self._keep, self._keep_every = keep, keep_every
         self._read_only = read_only

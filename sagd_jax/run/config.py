@@ -188,8 +188,8 @@ class EvaluationConfig:
         ("spectral",), "by which, NAME or NAME:FEATURES: frechet, kernel, spectral and others"
     )
     num_samples: int = field(256, "samples judged", low=16, high=100_000)
-    method: str = field("ddim", "sampler", choices=METHODS)
-    num_steps: int = field(16, "sampling steps", low=1)
+    method: str = field("ddim", "sampler; consistency models have their own", choices=METHODS)
+    num_steps: int = field(16, "sampling steps; of a consistency model 2 instead of 16", low=1)
     times: str = field("uniform", "grid of times", choices=tuple(GRIDS))
 
 

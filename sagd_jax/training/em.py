@@ -26,6 +26,7 @@ from sagd_jax.data.restored import write_restored
 from sagd_jax.data.source import Source, denormalise, normalise
 from sagd_jax.run.config import EMConfig, RunConfig
 from sagd_jax.run.recovery import Restorer
+from sagd_jax.run.rounds import round_folder
 from sagd_jax.run.saved import Run, load_run
 from sagd_jax.show.bars import bar_class
 from sagd_jax.system.schema import ConfigError
@@ -66,11 +67,11 @@ def train_by_em(
     status = 0
     for number in range(config.em.rounds + 1):
         own = _of_round(config, folder, number, has_clean)
-        place = epath.Path(folder / f"round_{number}")
+        place = round_folder(folder, number)
         if number == 0:
             start = init_from
         else:  # without a clean example the first network has no label for the path
-            start = str(folder / f"round_{number - 1}") if number > 1 or has_clean else None
+            start = str(round_folder(folder, number - 1)) if number > 1 or has_clean else None
         print(f"round {number} of {config.em.rounds}", flush=True)
         status = train(own, place, init_from=start, dry_run=dry_run, stop=stop)
         if status or dry_run or number == config.em.rounds:

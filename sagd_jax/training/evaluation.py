@@ -10,9 +10,9 @@ import logging
 from typing import Any
 
 from sagd_jax.data.source import Source
-from sagd_jax.diffusion.samplers import SAMPLERS
 from sagd_jax.diffusion.time_grids import GRIDS
 from sagd_jax.evaluation import bench
+from sagd_jax.evaluation import compared as compared_data
 from sagd_jax.evaluation.features import EvaluationError
 from sagd_jax.evaluation.judge import METRICS, Asked, parse
 from sagd_jax.run import build, layout
@@ -22,6 +22,7 @@ from sagd_jax.system import kinds
 from sagd_jax.system.errors import check_choice
 from sagd_jax.system.schema import ConfigError
 from sagd_jax.training.actions import Action, Moment, Parts
+from sagd_jax.training.preview import sampler_of
 
 _SAMPLES_AT_ONCE = 64  # so that a signal to stop does not wait for all
 NAMES = tuple(n for n, m in METRICS.items() if m.needs is None and n != "bands")
@@ -50,16 +51,17 @@ class Evaluation(Action):
         except EvaluationError as error:
             words = str(error).replace("--metrics", "config.evaluation.metrics")
             raise ConfigError(f"config.evaluation: {words}") from error
+        sampler, num_steps = sampler_of(config, options, "config.evaluation")
         with build.as_config_error("config.evaluation"):
             grid = kinds.make(GRIDS, options, selector="times")
-            times = grid.times(parts.diffusion.schedule, options.num_steps)
+            times = grid.times(parts.diffusion.schedule, num_steps)
         self._drawer = Drawer(
             parts.record,
             parts.model,
             parts.diffusion,
             parts.mesh,
-            sampler=kinds.make(SAMPLERS, options, selector="method"),
-            num_steps=options.num_steps,
+            sampler=sampler,
+            num_steps=num_steps,
             times=times,
             seed=config.seed,
             batch_size=min(_SAMPLES_AT_ONCE, self._count),
@@ -89,9 +91,9 @@ class Evaluation(Action):
 
 
 def _bench(parts: Parts, config: RunConfig) -> bench.Bench:
-    plain = bench.clean(config.data)
+    plain = compared_data.clean(config.data)
     own: Source | None = parts.source if plain == config.data else None
-    compared = bench.open_data(plain, parts.record.data, source=own)
+    compared = compared_data.open_data(plain, parts.record.data, source=own)
     return bench.Bench(parts.record.data, compared, layout.local_mesh(), seed=config.seed)
 
 

@@ -24,9 +24,10 @@ from etils import epath
 from sagd_jax import data
 from sagd_jax.data.order import batch_indices
 from sagd_jax.data.source import Source
-from sagd_jax.run.checkpoints import CHECKPOINTS_FOLDER, Checkpoints
+from sagd_jax.run.checkpoints import Checkpoints
 from sagd_jax.run.config import RunConfig
 from sagd_jax.run.restore import CheckpointError, NoCheckpointError
+from sagd_jax.run.rounds import CHECKPOINTS_FOLDER
 from sagd_jax.system import exits, schema
 from sagd_jax.system.compilation_cache import announced
 from sagd_jax.system.errors import ForPeople

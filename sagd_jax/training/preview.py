@@ -12,7 +12,7 @@ from sagd_jax.diffusion.consistency import NUM_STEPS, Multistep
 from sagd_jax.diffusion.samplers import SAMPLERS, Sampler
 from sagd_jax.diffusion.time_grids import GRIDS
 from sagd_jax.run import build, layout
-from sagd_jax.run.config import PreviewConfig, RunConfig
+from sagd_jax.run.config import EvaluationConfig, PreviewConfig, RunConfig
 from sagd_jax.run.draw import Drawer, NotFiniteError, is_bounded
 from sagd_jax.show import pictures
 from sagd_jax.system import kinds
@@ -24,14 +24,16 @@ _SAMPLES_AT_ONCE = 16  # few, so that a signal to stop does not wait for a whole
 _log = logging.getLogger(__name__)
 
 
-def _sampler(config: RunConfig) -> tuple[Sampler, int]:
-    """The sampler of the previews and its steps; a consistency model has one of its own, and few."""
-    options, default = config.preview, PreviewConfig()
+def sampler_of(
+    config: RunConfig, options: PreviewConfig | EvaluationConfig, where: str
+) -> tuple[Sampler, int]:
+    """The sampler of a section and its steps; a consistency model has one of its own, and few."""
+    default: Any = type(options)()
     if config.objective.kind != "consistency":
         return kinds.make(SAMPLERS, options, selector="method"), options.num_steps
     if options.method != default.method:
         raise ConfigError(
-            f"config.preview.method={options.method!r}: config.objective.kind='consistency' has a sampler "
+            f"{where}.method={options.method!r}: config.objective.kind='consistency' has a sampler "
             "of its own; leave it out"
         )
     few = options.num_steps if options.num_steps != default.num_steps else NUM_STEPS
@@ -48,7 +50,7 @@ class Preview(Action):
         options = config.preview
         self.every = options.every
         self._data, self._count = parts.record.data, options.num_samples
-        sampler, num_steps = _sampler(config)
+        sampler, num_steps = sampler_of(config, options, "config.preview")
         with build.as_config_error("config.preview"):
             grid = kinds.make(GRIDS, options, selector="times")
             times = grid.times(parts.diffusion.schedule, num_steps)

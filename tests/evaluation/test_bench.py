@@ -6,7 +6,9 @@ import pytest
 from sagd_jax import data
 from sagd_jax.data import ArraySource, DataConfig
 from sagd_jax.evaluation import bench, judge, sets
-from sagd_jax.evaluation.bench import Bench, open_data
+from sagd_jax.evaluation import compared as compared_data
+from sagd_jax.evaluation.bench import Bench
+from sagd_jax.evaluation.compared import open_data
 from sagd_jax.evaluation.features import EvaluationError
 from sagd_jax.run import layout
 from sagd_jax.run.config import RunConfig
@@ -38,6 +40,14 @@ def test_the_splits_of_digits_and_halves_without_a_split():
     ]:
         with pytest.raises((EvaluationError, data.DataError), match=words):
             open_data(CONFIG, RECORD, **options)
+
+
+def test_what_a_run_does_to_its_data_is_undone():
+    done = {
+        "corruption": "band", "corruption_band": (0.2, 0.3), "corrupted_fraction": 0.5, "flip": True,
+        "filtered_bands": ((0.2, 0.3),), "restored": "of_a_round.npz", "corrupted_all": False,
+    }  # fmt: skip
+    assert compared_data.clean(DataConfig(name="digits", **done)) == CONFIG
 
 
 def test_a_distance_and_its_floor():
@@ -94,7 +104,9 @@ def test_features_of_the_user(tmp_path, monkeypatch):
 def test_the_corruption_that_is_left():
     config = DataConfig(name="digits", corruption="band", corruption_band=(0.5, 1.0))
     mask = radial_frequency((8, 8), unit="max") >= 0.5
-    compared = bench.with_corruption(open_data(bench.clean(config), RECORD), config, mask)
+    compared = compared_data.with_corruption(
+        open_data(compared_data.clean(config), RECORD), config, mask
+    )
     own = Bench(RECORD, compared, layout.local_mesh())
     assert "corruption" in own.has and "corruption" not in of_digits().has
     (asked,) = judge.parse(["corruption"], True, own.has)

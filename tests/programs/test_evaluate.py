@@ -125,3 +125,36 @@ def test_results_of_others_are_not_touched(evaluate, tmp_path):
     (tmp_path / "out" / "evaluation.json").write_text('{"settings": 1}')
     done = evaluate(*only)
     assert done.returncode == 2 and "none that this program wrote" in done.stderr
+
+
+def test_a_band_is_taken_out_of_the_samples(evaluate, tmp_path):
+    flags = ("--num_samples=16", "--num_steps=2", "--metrics=bands", "--cache=off")
+    assert evaluate(*flags).returncode == 0
+    done = evaluate(*flags, "--remove_band=0.4:0.6", out="without")
+    assert done.returncode == 0, done.stderr
+    whole, without = (
+        np.array(read(tmp_path, out)["results"]["2"]["bands"]["samples"], float)
+        for out in ("out", "without")
+    )
+    inside = np.isin(np.arange(10), [4, 5])
+    there = ~np.isnan(whole)
+    assert (whole[inside & there] > 1e-3).all() and (without[inside & there] < 1e-9).all()
+    np.testing.assert_allclose(without[~inside & there], whole[~inside & there], rtol=1e-4)
+    # The drawn samples are kept as they are; the same folder takes no other flags.
+    assert evaluate(*flags, out="without").returncode == 2
+    assert "no frequency" in evaluate(*flags, "--remove_band=0.4:0.41", out="none").stderr
+
+
+def test_the_bound_of_so_many_steps(evaluate, tmp_path):
+    flags = ("--num_samples=16", "--num_steps=2,3", "--metrics=bound", "--cache=off")
+    done = evaluate(*flags)
+    assert done.returncode == 0, done.stderr
+    found = read(tmp_path)["results"]["checkpoint"]["bound"]
+    parts = [found, *found["steps"].values()]
+    assert set(found["steps"]) == {"2", "3"} and "checkpoint: bound: " in done.stdout
+    for one in parts:
+        terms = one["diffusion"] + one["prior"] + one["decoder"]
+        assert one["value"] == pytest.approx(terms)
+        assert one["bits_per_dimension"] == pytest.approx(one["value"] / 64 / np.log(2))
+    # Fewer steps cost more, and the continuous bound least.
+    assert parts[1]["value"] > parts[2]["value"] > parts[0]["value"]

@@ -123,6 +123,17 @@ def test_the_sampler_knows_what_it_is(tuned, base, cache, tmp_path):
     assert not (tmp_path / "no").exists()
     ordinary = sample("base", "--num_steps=2", workdir=base)
     assert "by ddim, 2 steps" in ordinary.stdout
+
+    def evaluate(*flags):
+        few = (f"--workdir={tuned}", f"--out={tmp_path / 'judged'}", "--num_samples=16")
+        return call("evaluate", *few, "--metrics=bands", "--cache=off", *flags, cache=cache)
+
+    assert "--method=heun: this checkpoint is a consistency" in refused(evaluate("--method=heun"))
+    assert "has no bound" in refused(evaluate("--metrics=bound"))
+    done = evaluate()
+    assert done.returncode == 0, done.stderr
+    own = np.load(tmp_path / "judged" / "samples" / "steps_0002" / "samples.npz")["samples"]
+    np.testing.assert_array_equal(own[:3], second)
     judged = call("sagd_jax.likelihood", f"--workdir={tuned}", cache=cache)
     assert "a consistency model, which has no likelihood" in refused(judged)
 

@@ -47,7 +47,9 @@ def test_rounds_without_a_clean_example(config, tmp_path, cache):
             shapes.append(file["x"].shape)
             np.testing.assert_array_equal(file["index"], np.arange(48))
     assert shapes == [(1, 48, 8, 8, 1), (2, 48, 8, 8, 1)]
-    last = load_run(folder / "round_2")
+    last = load_run(folder)  # the last round
+    assert last.identity == load_run(folder / "round_2").identity
+    assert last.identity != load_run(folder / "round_1").identity
     assert last.step == 2 and last.diffusion.schedule.kind == 0  # restored ones count as clean
     assert last.params["kind_embedding"]["embedding"].shape[0] == 3
     again = call("train.py", *flags, cache=cache)

@@ -9,6 +9,7 @@ from sagd_jax import data
 from sagd_jax.data import DataConfig
 from sagd_jax.diffusion.samplers import Ddim
 from sagd_jax.evaluation import bench
+from sagd_jax.evaluation import compared as compared_data
 from sagd_jax.evaluation.judge import Asked
 from sagd_jax.run import layout
 from sagd_jax.run.draw import Drawer
@@ -45,7 +46,7 @@ def test_the_log_has_what_the_program_would_say(tmp_path):
     draw = Drawer(
         run.record, run.model, run.diffusion, mesh, sampler=Ddim(), num_steps=2, clip=True
     )
-    compared = bench.open_data(run.config.data, run.record.data)
+    compared = compared_data.open_data(run.config.data, run.record.data)
     own = bench.Bench(run.record.data, compared, mesh)
     expected = own.judge(Asked("frechet", "pixels"), draw(run.params, 0, 70), {})
     assert values["frechet_pixels"] == pytest.approx(expected["value"], rel=1e-6)
