@@ -7,6 +7,7 @@ Student's t of these differences (95 %): what the seeds share does not widen it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from sagd_jax.run.experiment import Experiment, slug
 from sagd_jax.run.provenance import provenance
 from sagd_jax.run.rounds import of_last_round
 
-TRAINED, EVALUATED = "trained.json", "evaluated.json"
+TRAINED = "trained.json"
 COVERAGE = 0.95
 # What says how fast a program was, and so differs from one run to the next.
 _OF_THE_MACHINE = (
@@ -33,6 +34,12 @@ _OF_THE_SETTING = ("edges", "num_samples", "num_reference", "num_floor", "num_he
 def folder(out: Path, arm: str, seed: int) -> Path:
     """Where an arm and seed of an experiment are, below its folder."""
     return out / slug(arm) / str(seed)
+
+
+def evaluation_name(experiment: Experiment, arm: str) -> str:
+    """What an arm's evaluation is called in its folder: of its flags, so that an arm can have several."""
+    words = json.dumps(experiment.evaluation(arm), sort_keys=True, default=list)
+    return f"evaluation_{hashlib.blake2b(words.encode(), digest_size=4).hexdigest()}"
 
 
 def last_figures(workdir: Path) -> dict[str, Any]:
@@ -61,7 +68,7 @@ def collect(experiment: Experiment, out: Path, command: Sequence[str]) -> dict[s
         seeds = {}
         for seed in experiment.seeds:
             trained = folder(out, experiment.trained_as(name), seed) / TRAINED
-            evaluated = folder(out, name, seed) / EVALUATED
+            evaluated = folder(out, name, seed) / f"{evaluation_name(experiment, name)}.json"
             wanted = [trained] if experiment.evaluate is None else [trained, evaluated]
             if not all(file.exists() for file in wanted):
                 continue

@@ -77,7 +77,8 @@ class Runner:
 
     Args:
       experiment: what to run.
-      out: its folder: `ARM/SEED/run` has the training, `ARM/SEED/*.json` what is done.
+      out: its folder: `ARM/SEED/run` has the training, `ARM/SEED/*.json` what is done. Experiments whose
+        arms of one name have the same fields can share it, and with it their trainings.
       overrides: `--config.field=value` flags for all arms.
       stop: ends the programs that are at work when it is asked for.
       lock: descriptor of the folder's lock, which the programs hold too: a runner that is killed leaves
@@ -187,7 +188,7 @@ class Runner:
             return True
 
     def _evaluate(self, arm: str, seed: int, cores: Sequence[int]) -> bool:
-        from sagd_jax.evaluation.experiments import EVALUATED, folder
+        from sagd_jax.evaluation.experiments import evaluation_name, folder
         from sagd_jax.run.provenance import provenance
 
         flags = self._experiment.evaluation(arm)
@@ -195,11 +196,10 @@ class Runner:
             return False
         place = folder(self._out, arm, seed)
         run = folder(self._out, self._experiment.trained_as(arm), seed) / "run"
-        marker, told = place / EVALUATED, json.loads(json.dumps(flags))
+        judged = place / evaluation_name(self._experiment, arm)
+        marker, told = judged.with_suffix(".json"), json.loads(json.dumps(flags))
         if marker.exists():
-            _require_same(marker, json.loads(marker.read_text())["flags"], told)
             return False
-        judged = place / "evaluation"
         argv = [f"--workdir={run}", f"--out={judged}"]
         argv += [f"--{name}={_flag(value)}" for name, value in flags.items()]
         self._call("evaluate", argv, place, cores)
@@ -287,12 +287,13 @@ def _chosen(parser: Parser, text: str | None, experiment: Experiment) -> list[st
 
 
 def _plan(experiment: Experiment, arms: Sequence[str], out: Path) -> None:
-    from sagd_jax.evaluation.experiments import EVALUATED, TRAINED, folder
+    from sagd_jax.evaluation.experiments import TRAINED, evaluation_name, folder
 
     for arm in arms:
         as_arm = experiment.trained_as(arm)
         trained = sum((folder(out, as_arm, s) / TRAINED).exists() for s in experiment.seeds)
-        evaluated = sum((folder(out, arm, s) / EVALUATED).exists() for s in experiment.seeds)
+        marker = f"{evaluation_name(experiment, arm)}.json"
+        evaluated = sum((folder(out, arm, s) / marker).exists() for s in experiment.seeds)
         shared = "" if as_arm == arm else f", with {as_arm}"
         print(f"{arm}: {trained} of {len(experiment.seeds)} trained{shared}, {evaluated} evaluated")
 

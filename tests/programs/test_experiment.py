@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,14 +71,15 @@ class Programs:
             figures = {"step": 40, "loss": seed + 0.5, "images_per_second": time.monotonic()}
             (place / "run/metrics.jsonl").write_text(json.dumps(figures) + "\n")
             return
-        (place / "evaluation").mkdir(parents=True)
+        judged = Path(flags["out"])
+        judged.mkdir(parents=True)
         shift = 1.0 if where.startswith("tilt") else 0.0
         results = {
             steps: {"frechet": {"value": 10 * seed + int(steps) + shift * (1 + seed)}}
             for steps in flags["num_steps"].split(",")
         }
         content = json.dumps({"results": results, "provenance": {"time": 1}})
-        (place / "evaluation/evaluation.json").write_text(content)
+        (judged / "evaluation.json").write_text(content)
 
 
 def run(folder, *flags):
@@ -128,6 +130,18 @@ def test_an_experiment_that_changed_is_not_mixed_with_the_old(folder, monkeypatc
     (folder / "tilts.py").write_text(changed)
     status, _ = run(folder)
     assert status == 2 and "has changed since" in capsys.readouterr().err
+
+
+def test_another_evaluation_shares_the_trainings(folder, monkeypatch):
+    programs = Programs(monkeypatch)
+    first = run(folder)[1]
+    count = len(programs.calls)
+    (folder / "tilts.py").write_text(EXPERIMENT.replace('"num_samples": 16', '"num_samples": 32'))
+    assert run(folder)[0] == 0
+    assert {name for name, _ in programs.calls[count:]} == {"evaluate"}
+    (folder / "tilts.py").write_text(EXPERIMENT)
+    calls = len(programs.calls)
+    assert run(folder)[1] == first and len(programs.calls) == calls  # both are kept
 
 
 def test_flags_that_are_wrong_are_one_line(folder, capsys):
