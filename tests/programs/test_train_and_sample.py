@@ -260,6 +260,7 @@ def test_two_writers_in_one_workdir_the_second_is_refused(config, cache, tmp_pat
     assert third.returncode == 0
 
 
+@pytest.mark.slow
 def test_the_compilers_own_settings_give_the_same_training(finished, config, tmp_path):
     """Users do not run with the quick settings of these tests."""
     plain = {**environment(tmp_path / "cache"), "XLA_FLAGS": ""}

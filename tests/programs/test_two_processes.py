@@ -83,6 +83,7 @@ def digest(workdir, cache, devices, fsdp=1, two=False):
     return first.split()[-3:]
 
 
+@pytest.mark.slow
 def test_weights_are_the_same_on_other_devices(two_by_four, alone, cache):
     workdir, _ = two_by_four
     expected, step, count = digest(workdir, cache, devices=1)
@@ -156,6 +157,7 @@ def test_two_processes_share_the_files_of_samples(alone, cache, tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_processes_evaluate_together(alone, cache, tmp_path):
     flags = ["--num_examples=5", "--num_steps=4", f"--workdir={alone}", "--batch_size=4"]
     program = "sagd_jax.likelihood"

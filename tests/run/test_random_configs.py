@@ -82,10 +82,11 @@ def sections(draw, cls=RunConfig, most=4):
     return chosen
 
 
-def test_a_config_is_built_or_refused_in_one_line():
+@pytest.mark.parametrize("count", [800, pytest.param(3000, marks=pytest.mark.slow)])
+def test_a_config_is_built_or_refused_in_one_line(count):
     built, seen = [], set()
 
-    @hypothesis.settings(max_examples=3000, deadline=None, derandomize=True, database=None)
+    @hypothesis.settings(max_examples=count, deadline=None, derandomize=True, database=None)
     @hypothesis.given(sections(most=6))
     def check(values):
         seen.update(names(values))
@@ -100,10 +101,10 @@ def test_a_config_is_built_or_refused_in_one_line():
             built.append(True)
 
     check()
-    assert len(built) >= 2000
-    assert built.count(True) > 300 and built.count(False) > 300
-    everything = set(names(schema.as_dict(RunConfig())))
-    assert seen == everything, everything - seen
+    assert len(built) >= count * 2 // 3
+    assert built.count(True) > count / 10 and built.count(False) > count / 10
+    missed = set(names(schema.as_dict(RunConfig()))) - seen
+    assert len(missed) <= (20 if count < 3000 else 0), missed
 
 
 def names(values, cls=RunConfig, prefix=""):
@@ -172,7 +173,8 @@ def build_all(values):
     return True
 
 
-def test_valid_configs_make_a_whole_step_or_are_refused_in_one_line():
+@pytest.mark.parametrize("count", [8, pytest.param(30, marks=pytest.mark.slow)])
+def test_valid_configs_make_a_whole_step_or_are_refused_in_one_line(count):
     outcomes = []
 
     @hypothesis.settings(
@@ -185,12 +187,12 @@ def test_valid_configs_make_a_whole_step_or_are_refused_in_one_line():
     )
     @hypothesis.given(runs())
     def collect(values):
-        if sum(outcome is not None for outcome in outcomes) < 30:
+        if sum(outcome is not None for outcome in outcomes) < count:
             outcomes.append(build_all(values))
 
     collect()
-    assert sum(outcome is not None for outcome in outcomes) == 30
-    assert outcomes.count(True) >= 9, outcomes
+    assert sum(outcome is not None for outcome in outcomes) == count
+    assert outcomes.count(True) >= 0.3 * count, outcomes
 
 
 @pytest.mark.parametrize("accumulate", [1, 4, 16])

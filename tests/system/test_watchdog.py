@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import pytest
 from programs import TINY, environment, finish, free_port
 
 from sagd_jax.system.watchdog import Watchdog
@@ -56,6 +57,7 @@ def test_progress_is_not_named(capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_a_stuck_input_of_a_peer_is_named_and_the_run_ends_if_told_so(cache, tmp_path):
     (tmp_path / "tiny.py").write_text(TINY)
     port = free_port()

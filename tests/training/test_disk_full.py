@@ -25,7 +25,7 @@ def small_disk(tmp_path):
     pytest.skip("it takes the right to mount a file system")
 
 
-@pytest.mark.parametrize("on_error", ["stop", "continue"])
+@pytest.mark.parametrize("on_error", ["stop", pytest.param("continue", marks=pytest.mark.slow)])
 def test_a_full_disk_is_said_and_the_last_good_checkpoint_kept(
     small_disk, cache, tmp_path, on_error
 ):

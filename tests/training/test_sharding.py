@@ -78,7 +78,7 @@ def one_device(tmp_path_factory, cache):
     return run(tmp_path_factory, cache, 1, WIDE)
 
 
-@pytest.mark.parametrize("fsdp", [1, 2, 8])
+@pytest.mark.parametrize("fsdp", [1, 2, pytest.param(8, marks=pytest.mark.slow)])
 def test_eight_devices_train_and_sample_like_one(fsdp, one_device, tmp_path_factory, cache):
     eight = run(tmp_path_factory, cache, 8, WIDE, f"--config.mesh.fsdp={fsdp}")
     assert abs(eight["losses"][0] - one_device["losses"][0]) < 1e-6
