@@ -7,6 +7,7 @@
 * The signal-to-noise ratio: all spectra have one energy (4), but not one mean ratio; (19) gives both tilts
   that of white noise, by a shift of the log-SNR.
 * The zero frequency, which r^alpha leaves open: the policies `nearest`, `unit` and `floor` (as printed).
+* The normalisation: over the grid (4), or of each draw by its own standard deviation, as the listing does.
 """
 
 import sagd_jax as sagd
@@ -39,9 +40,11 @@ def get_experiment():
         arms[f"alpha {alpha:+g}, calibrated"] = calibrated(alpha)
     for policy in ("nearest", "unit", "floor"):
         arms[f"alpha -0.04, {policy}"] = tilt(-0.04, **{"noise.dc": policy})
+    listing = {"noise.dc": "floor", "noise.unit_draws": True}
+    arms["alpha -0.04, floor, unit draws"] = tilt(-0.04, **listing)
     return sagd.Experiment(
         config="../configs/mnist16.py",
         arms=arms,
-        evaluate={"num_steps": (4, 8, 16, 50), "num_samples": 2000},
+        evaluate={"num_steps": (4, 8, 16, 50), "num_samples": 1000},
         about="controls of the tilt on MNIST at 16x16, 1,200 steps of 64",
     )

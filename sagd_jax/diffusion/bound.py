@@ -330,6 +330,10 @@ def check(diffusion: Diffusion, prediction: str) -> None:
         raise ValueError(
             "diffusion: its covariance is singular; the bound is that of a density, which it has not"
         )
+    if getattr(diffusion.covariance, "unit_draws", False):
+        raise ValueError(
+            "diffusion: noise with unit_draws is not Gaussian; the bound is of Gaussian noise"
+        )
     with jax.ensure_compile_time_eval():
         first, last = (float(t) for t in ends(diffusion))
         sigma = np.asarray(diffusion.schedule.sigma(first))

@@ -216,6 +216,10 @@ def _source(run: Run, flags: Any) -> Any:
             f"--split={flags.split}: its examples have shape {tuple(source.shape)}, the network "
             f"was trained on {run.record.data.shape}"
         )
+    if run.config.noise.unit_draws:
+        raise ConfigError(
+            "config.noise.unit_draws=True: the noise of this run is not Gaussian, so there is no likelihood"
+        )
     if flags.bound and not run.diffusion.covariance.is_full_rank:
         raise ConfigError("--bound: the covariance of this run is singular, so there is no bound")
     if not (flags.on_range or run.diffusion.covariance.is_full_rank):

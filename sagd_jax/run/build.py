@@ -23,7 +23,7 @@ from sagd_jax.run import schedule as run_schedule
 from sagd_jax.run.config import ModelConfig, RunConfig
 from sagd_jax.run.noise import CorruptedNoiseConfig, NoiseConfig, Signals
 from sagd_jax.run.schedule import Inputs, ScheduleConfig
-from sagd_jax.spectral.covariance import Covariance
+from sagd_jax.spectral.covariance import Covariance, FourierCovariance
 from sagd_jax.spectral.stacks import CovarianceStack, stack
 from sagd_jax.system import import_paths, schema
 from sagd_jax.system.schema import ConfigError, as_config_error
@@ -121,6 +121,8 @@ def process(config: RunConfig, source: Source) -> tuple[Diffusion, dict[str, np.
     spatial, rate = tuple(source.shape[:-1]), source.sample_rate
     if config.schedule.kind == "capped":
         check_alone(config)
+    if config.noise.unit_draws:
+        check_unit_draws(config)
     corrupted = corrupted_covariance(config, spatial, rate, source)
     own: Covariance | CovarianceStack
     if config.noise.per_class:
@@ -131,7 +133,7 @@ def process(config: RunConfig, source: Source) -> tuple[Diffusion, dict[str, np.
         own = covariance_stack(config.noise, spatial, source.num_classes, source)
         arrays = {"variance": np.asarray(own.variance)}
     else:
-        clean = own = covariance(config.noise, spatial, rate, source)
+        clean = own = with_unit_draws(covariance(config.noise, spatial, rate, source), config.noise)
         arrays = {"variance": np.asarray(own.variance)}
         if corrupted is not None:
             arrays["corrupted_variance"] = np.asarray(corrupted.variance)
@@ -142,6 +144,30 @@ def process(config: RunConfig, source: Source) -> tuple[Diffusion, dict[str, np.
     check_kinds(config, made)
     with as_config_error("config.noise"):
         return with_noise(made, own), arrays | inputs.used
+
+
+def check_unit_draws(config: RunConfig) -> None:
+    """Raises ConfigError for noise whose draws cannot each be given unit variance."""
+    where = "config.noise.unit_draws=True"
+    if (
+        config.noise.per_class
+        or config.corrupted_noise.kind != "same"
+        or config.corrupted_noise.unit_draws
+    ):
+        raise ConfigError(
+            f"{where}: not together with a covariance per class or config.corrupted_noise"
+        )
+    if config.schedule.kind == "capped":
+        raise ConfigError(f"{where}: not together with config.schedule.kind='capped'")
+
+
+def with_unit_draws(covariance: Covariance, config: NoiseConfig) -> Covariance:
+    """The covariance, with the draws that `config.unit_draws` asks for; ConfigError outside of Fourier's basis."""
+    if not config.unit_draws:
+        return covariance
+    if not isinstance(covariance, FourierCovariance):
+        raise ConfigError("config.noise.unit_draws=True: it is of noise in the Fourier basis alone")
+    return covariance.with_unit_draws()
 
 
 def check_alone(config: RunConfig) -> None:

@@ -44,6 +44,11 @@ def export_noise(run: Run, path: Path) -> None:
     Raises:
       ExportError: its covariance is not diagonal in the Fourier basis.
     """
+    if getattr(run.diffusion.covariance, "unit_draws", False):
+        raise ExportError(
+            "config.noise.unit_draws=True: each draw of this run's noise is divided by its own standard "
+            "deviation, which an amplitude does not say"
+        )
     try:
         write_amplitude(path, run.diffusion.covariance)
     except ValueError as error:

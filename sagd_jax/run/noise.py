@@ -166,6 +166,11 @@ class NoiseConfig:
         "a covariance per class: of an array (classes, ...), or of its own data",
         only=PER_CLASS,
     )
+    unit_draws: bool = field(
+        False,
+        "divide each draw by its own standard deviation, as the article's listing does: no longer "
+        "Gaussian, to reproduce it",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,8 +286,9 @@ def _read_member(place: str, text: str) -> NoiseConfig:
     for part in fields:
         name, _, value = part.partition("=")
         values[name.strip()] = schema.parse(value.strip(), hints.get(name.strip()))
-    if "per_class" in values:
-        raise ConfigError(f"{place}.per_class: a member is of all classes")
+    for name in ("per_class", "unit_draws"):
+        if name in values:
+            raise ConfigError(f"{place}.{name}: it is said of the whole noise, not of a member")
     return schema.build(NoiseConfig, values, place)
 
 

@@ -208,7 +208,7 @@ def stored_process(record: Record, arrays: dict[str, np.ndarray]) -> Diffusion:
         members = [stored_covariance({"variance": one}, shape, basis) for one in classes]
         covariance: Covariance | CovarianceStack = stack(members)
     else:
-        covariance = stored_covariance(arrays, shape, basis)
+        covariance = build.with_unit_draws(stored_covariance(arrays, shape, basis), config.noise)
     signals = Signals(tuple(shape[:-1]), where="config.schedule")
     schedule = build.schedule(config.schedule, Inputs(signals, covariance, stored=arrays))
     try:

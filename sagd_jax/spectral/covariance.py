@@ -18,6 +18,10 @@ The support is lambda > 0, exactly; off the support h is 0. Pi is the orthogonal
 range of Sigma. Filters are computed as x + F* diag(h - 1) F x: where lambda is 1, the added term is
 exactly zero, so white noise is the isotropic algorithm bit for bit.
 
+The article's listing divides each draw by its own standard deviation instead of using (4): the mean over the
+grid is then 1 in each draw, and what is drawn is no longer Gaussian, since it lies on a sphere.
+`FourierCovariance.with_unit_draws` is that, to reproduce it.
+
 `diagonal.py` has the same in any basis of `bases.py`, `stacks.py` a covariance for each example.
 
 Source: SAGD (arXiv 2510.09660), equations 4 to 8; the normalisation is its equation 15.
@@ -48,6 +52,7 @@ class Covariance(abc.ABC):
 
     variance: jax.Array
     spatial_shape: tuple[int, ...]
+    unit_draws: bool = False
 
     def sample(self, key: jax.Array, shape: Sequence[int], dtype=jnp.float32) -> jax.Array:
         """Draws noise ~ N(0, Sigma): `sqrt` of the white draw of `key`.
@@ -72,7 +77,11 @@ class Covariance(abc.ABC):
         # Only the white draw is mapped over keys: a filter inside vmap would hide the batch from
         # the route by FFT, which has to see it to keep it sharded.
         white = jax.vmap(draw)(key) if key.ndim else draw(key)
-        return self.sqrt(white).astype(dtype)
+        noise = self.sqrt(white)
+        if self.unit_draws:
+            axes = tuple(range(-len(self.spatial_shape) - 1, -1))
+            noise = noise / (jnp.std(noise, axis=axes, keepdims=True) + 1e-8)
+        return noise.astype(dtype)
 
     def apply(self, x: jax.Array) -> jax.Array:
         """Sigma x, for x of shape `(..., *spatial, channels)`."""
@@ -132,6 +141,11 @@ class Covariance(abc.ABC):
         Returns:
           An array of shape `(...)`.
         """
+        if self.unit_draws:
+            raise ValueError(
+                "covariance: its draws have their own standard deviation divided out (unit_draws), so they "
+                "are not Gaussian and have no density; use one without"
+            )
         x = arguments.signal("x", x)
         axes = tuple(range(-len(self.spatial_shape) - 1, 0))
         square = jnp.sum(jnp.square(self.pinv_sqrt(x)), axis=axes)
@@ -236,6 +250,8 @@ class FourierCovariance(Covariance):
       variance: lambda on the half grid, float32,
         `(*spatial[:-1], spatial[-1] // 2 + 1, 1 or channels)`.
       spatial_shape: one to three sizes.
+      unit_draws: whether `sample` divides each draw by its own standard deviation, as the article's
+        listing does.
 
     >>> import jax, sagd_jax as sagd
     >>> covariance = sagd.power_law((8, 8), alpha=-0.5)
@@ -248,6 +264,21 @@ class FourierCovariance(Covariance):
 
     variance: jax.Array
     spatial_shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    unit_draws: bool = dataclasses.field(default=False, metadata={"static": True})
+
+    def with_unit_draws(self) -> FourierCovariance:
+        """The same, but each draw divided by its own standard deviation per channel, mean removed.
+
+        To reproduce the article's listing. Draws are then not Gaussian: marginals of training and sampling
+        agree with (5) only as the size of a draw grows, and there is no likelihood.
+
+        >>> import jax, numpy as np, sagd_jax as sagd
+        >>> covariance = sagd.power_law((8, 8), alpha=-0.5).with_unit_draws()
+        >>> draws = covariance.sample(jax.random.key(0), (3, 8, 8, 1))
+        >>> np.round(np.std(draws, axis=(1, 2, 3)), 5).tolist()
+        [1.0, 1.0, 1.0]
+        """
+        return dataclasses.replace(self, unit_draws=True)
 
     def coefficients(self, basis: Basis) -> jax.Array:
         whole = whole_from_half(self.variance, self.spatial_shape)
