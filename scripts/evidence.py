@@ -38,23 +38,50 @@ def number(values: list[float] | None, digits: int = 2) -> str:
     return f"{mean:.{digits}f}" + (f" +- {half[0]:.{digits}f}" if half else "")
 
 
+def steps_of(results: Results, shown: str) -> list[str]:
+    """The numbers of sampling steps at which any arm was judged by a metric, in order."""
+    paths = (path.split("/") for arm in results["arms"].values() for path in arm["mean"])
+    return sorted({p[1] for p in paths if len(p) == 4 and p[2:] == [shown, "value"]}, key=int)
+
+
 def distances(results: Results, shown: str = DISTANCE) -> str:
-    """Distance by number of sampling steps, and its paired difference to the baseline."""
-    baseline = results["baseline"]
+    """A metric by number of sampling steps, and its paired difference to the baseline."""
+    baseline, steps = results["baseline"], steps_of(results, shown)
+    ends = sorted({steps[0], steps[-1]}, key=int)
     lines = [
-        f"| arm | {' | '.join(f'{s} steps' for s in STEPS)} | minus {baseline}, {STEPS[0]} steps "
-        f"| minus {baseline}, {STEPS[-1]} steps | seeds |",
-        f"|---|{'---|' * (len(STEPS) + 3)}",
+        f"| arm | {' | '.join(f'{s} steps' for s in steps)} | "
+        f"{' | '.join(f'minus {baseline}, {s} steps' for s in ends)} | seeds |",
+        f"|---|{'---|' * (len(steps) + len(ends) + 1)}",
     ]
     for arm, content in results["arms"].items():
-        cells = [number(content["mean"].get(f"evaluation/{s}/{shown}/value")) for s in STEPS]
+        cells = [number(content["mean"].get(f"evaluation/{s}/{shown}/value"), 3) for s in steps]
         differences = content.get("difference", {})
-        for steps in (STEPS[0], STEPS[-1]):
-            cells.append(number(differences.get(f"evaluation/{steps}/{shown}/value")))
+        for own in ends:
+            cells.append(number(differences.get(f"evaluation/{own}/{shown}/value"), 3))
         lines.append(f"| {arm} | {' | '.join(cells)} | {len(content['seeds'])} |")
-    floor = results["arms"][baseline]["mean"].get(f"evaluation/{STEPS[-1]}/{shown}/floor/value")
+    floor = results["arms"][baseline]["mean"].get(f"evaluation/{steps[-1]}/{shown}/floor/value")
     if floor:
-        lines.append(f"| held-out data | {' | '.join([number(floor[:1])] * len(STEPS))} | | | |")
+        floors = " | ".join([number(floor[:1], 3)] * len(steps))
+        lines.append(f"| held-out data | {floors} | {' | '.join([''] * len(ends))} | |")
+    return "\n".join(lines)
+
+
+def learned(results: Results) -> str:
+    """The bound of so many steps, and the distances of samples of as many."""
+    steps = sorted(steps_of(results, "kernel") or steps_of(results, "spectral"), key=int)
+    metric = DISTANCE if steps_of(results, DISTANCE) else "spectral"
+    lines = [
+        f"| arm | bound | {' | '.join(f'bound, {s} steps' for s in steps)} | "
+        f"{' | '.join(f'distance, {s} steps' for s in steps)} | seeds |",
+        f"|---|{'---|' * (2 * len(steps) + 2)}",
+    ]
+    bound = "evaluation/checkpoint/bound"
+    for arm, content in results["arms"].items():
+        mean = content["mean"]
+        cells = [number(mean.get(f"{bound}/value"), 1)]
+        cells += [number(mean.get(f"{bound}/steps/{s}/value"), 1) for s in steps]
+        cells += [number(mean.get(f"evaluation/{s}/{metric}/value"), 3) for s in steps]
+        lines.append(f"| {arm} | {' | '.join(cells)} | {len(content['seeds'])} |")
     return "\n".join(lines)
 
 
@@ -101,15 +128,24 @@ def sweep(results: Results) -> None:
     plt.close(figure)
 
 
+_ABOUT: Mapping[str, Callable[[Results], str]] = {
+    "digits_family": distances,
+    "mnist16_family": distances,
+    "mnist16_alpha": distances,
+    "mnist16_two_band": distances,
+    "mnist16_low_frequency": distances,
+    "mnist16_controls": distances,
+    "mnist16_omission": distances,
+    "digits_corrupted": distances,
+    "mnist16_corrupted": distances,
+    "digits_consistency": distances,
+    "digits_learned": learned,
+    "falling_learned": learned,
+    "rising_learned": learned,
+}
 TABLES: dict[str, Callable[[], str]] = {
-    name: (lambda name=name: block(name))  # type: ignore[misc]
-    for name in (
-        "digits_family",
-        "mnist16_family",
-        "mnist16_alpha",
-        "mnist16_two_band",
-        "mnist16_low_frequency",
-    )
+    name: (lambda name=name, about=about: block(name, about))  # type: ignore[misc]
+    for name, about in _ABOUT.items()
 }
 FIGURES: dict[str, Callable[[Results], None]] = {"mnist16_alpha": sweep}
 

@@ -201,7 +201,7 @@ class Runner:
         if marker.exists():
             return False
         argv = [f"--workdir={run}", f"--out={judged}"]
-        argv += [f"--{name}={_flag(value)}" for name, value in flags.items()]
+        argv += [_flag(name, value) for name, value in flags.items()]
         self._call("evaluate", argv, place, cores)
         content = {
             "flags": told,
@@ -298,8 +298,11 @@ def _plan(experiment: Experiment, arms: Sequence[str], out: Path) -> None:
         print(f"{arm}: {trained} of {len(experiment.seeds)} trained{shared}, {evaluated} evaluated")
 
 
-def _flag(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+def _flag(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return f"--{name}={text}"
 
 
 def _told(argv: Sequence[str] | None) -> list[str]:

@@ -144,6 +144,12 @@ def test_another_evaluation_shares_the_trainings(folder, monkeypatch):
     assert run(folder)[1] == first and len(programs.calls) == calls  # both are kept
 
 
+def test_flags_of_an_evaluation():
+    assert program._flag("num_steps", (2, 4)) == "--num_steps=2,4"
+    assert program._flag("remove_band", "0.4:0.6") == "--remove_band=0.4:0.6"
+    assert program._flag("clip", True) == "--clip" and program._flag("clip", False) == "--no-clip"
+
+
 def test_flags_that_are_wrong_are_one_line(folder, capsys):
     for flags, words in (
         (["--arms=tilt;pink"], "no arm 'pink'; there are white; tilt; few steps"),

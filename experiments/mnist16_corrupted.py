@@ -1,0 +1,23 @@
+"""Learning from corrupted MNIST at 16x16: the arms of experiments/digits_corrupted.py.
+
+python -m sagd_jax.experiment experiments/mnist16_corrupted.py --jobs=2
+"""
+
+import runpy
+from pathlib import Path
+
+import sagd_jax as sagd
+
+
+def get_experiment():
+    digits = runpy.run_path(str(Path(__file__).with_name("digits_corrupted.py")))
+    return sagd.Experiment(
+        config="../configs/mnist16.py",
+        arms={
+            "clean": {},
+            **digits["arms_of"]("band", digits["BAND"], (0.4, 0.6), 1_200),
+            **digits["arms_of"]("moire", digits["MOIRE"], (0.45, 0.55), 1_200),
+        },
+        evaluate={"num_steps": (16, 50), "num_samples": 1000, "clip": False},
+        about="learning from corrupted MNIST at 16x16, 1,200 steps of 64",
+    )
