@@ -68,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from sagd_jax.programs.evaluation_file import Results
         from sagd_jax.run.layout import local_mesh
         from sagd_jax.run.provenance import provenance
+        from sagd_jax.run.ready import results_of, words_of
         from sagd_jax.run.saved import load_run
         from sagd_jax.system.exits import leave_if_peers_are_lost
 
@@ -79,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             flags.workdir, flags.step, ema=not flags.no_ema, mesh=mesh, allow=flags.allow
         )
         flags.step, flags.checkpoint = run.step, run.identity
-        out = Path(flags.out or Path(flags.workdir) / "evaluation" / f"step_{run.step:08d}")
+        out = Path(flags.out or results_of(flags.workdir, "evaluation") / f"step_{run.step:08d}")
         out = out.expanduser()
         check_place("--out", out)
         record = run.record.data
@@ -107,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if main_process:
             what = f"of {flags.samples}" if flags.samples else f"by {flags.method}"
             print(
-                f"step {run.step} of {flags.workdir}: {count} samples {what}, {len(asked)} metrics; "
+                f"step {run.step} of {words_of(flags.workdir)}: {count} samples {what}, {len(asked)} metrics; "
                 f"{results.path}",
                 flush=True,
             )
@@ -302,7 +303,11 @@ def _parser() -> Parser:
         "that it draws; run again with the same flags, it computes what is missing. Exit status: 0 "
         "finished, 2 bad input, 75 stopped by SIGTERM (requeue it), 130 by Ctrl-C.",
     )
-    parser.add_argument("--workdir", required=True, help="directory of a training run")
+    parser.add_argument(
+        "--workdir",
+        required=True,
+        help="directory of a training run, or the name of a ready one: digits",
+    )
     parser.add_allow()
     parser.add_argument(
         "--metrics",
