@@ -4,8 +4,8 @@
 
 Takes the committed files alone, so that nothing that lies about gets in. Builds an sdist and from it a
 wheel; `twine check` reads what PyPI would show; the wheel's core is installed into an empty environment and
-used outside of the source tree: the version, the command's help, the ready configs, and, in jax, a draw of
-noise and samples. It uploads nothing: `twine upload dist/*` is for a person to type.
+used outside of the source tree: the version, the command's help, the ready configs, in jax a draw of
+noise and samples, and the samples of the run that comes with it. It uploads nothing: `twine upload dist/*` is for a person to type.
 """
 
 import argparse
@@ -65,6 +65,7 @@ def main():
         run(empty / "bin/pip", "install", "-q", wheel)
         run(empty / "bin/python", "-I", "-c", TRIAL, version, cwd=folder)
         run(empty / "bin/sagd", "--help", cwd=folder)
+        run(empty / "bin/sagd", "sample", "--workdir=digits", cwd=folder)
     print(f"{out}: {', '.join(file.name for file in files)}")
     return 0
 

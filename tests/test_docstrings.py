@@ -6,6 +6,8 @@ The convention, as far as a program can check it. Each public function, class an
 - names every argument, and gives shapes where arrays go in or out, in its own docstring, its class's or
   its module's (which may say once what all functions there take), or refers to a function that does
   (as `load_diffusers`);
+- says the unit of what has one (`UNITS`, `RETURNED`): of times, frequencies, rates, log-SNRs, likelihoods, in
+  one of those, or refers likewise;
 - says "Raises" or "raises" where it raises by itself, or refers likewise;
 - has a source, an equation or an arXiv number, in one of those, or refers likewise;
 - has an example, which pytest runs, or refers likewise; methods have that of their class.
@@ -48,6 +50,25 @@ REFERENCE = re.compile(
     r"\b(?:[Aa]s|[Aa]s for|of|[Ss]ee|[Ll]ike|is|[Ff]or|by|What) `\w[\w.]*`|^`\w+`"
 )
 SOURCE = re.compile(r"arXiv|\([0-9]+\w?\)|[Ee]quation|[Ss]ource")
+# By what an argument is called: what has to be said of it, one way or another.
+_TIME = r"\[0, 1\]|\(0, 1\]|in \[0, 1|0 \(data\)|from 0 to 1"
+_FREQUENCY = r"cycles (?:per|in a) |hertz|Hz\b"
+UNITS = {
+    **dict.fromkeys(("t", "s", "times", "t_previous", "start"), _TIME),
+    **dict.fromkeys(("bands", "band", "frequencies", "split"), _FREQUENCY),
+    "bin_width": _FREQUENCY + "|units of x|values",
+    "sample_rate": r"per second|Hz\b|hertz",
+    "window": r"samples|pixels|sites",
+    "length": r"samples|pixels|sites",
+    "log_snr": r"alpha\^2 / sigma\^2|natural log|nats",
+}
+# The same of what functions of these names return.
+RETURNED = {
+    "log_likelihood": "nats",
+    "log_prob": "nats",
+    "bound": "nats",
+    "bits_per_dim": r"bits\b",
+}
 TREES = {name: ast.parse(path.read_text()) for name, path in PATHS.items()}
 CLASSES = {
     node.name: node
@@ -103,6 +124,13 @@ def lacks(node, owner, module):
         annotations += [ast.unparse(node.returns)] if node.returns else []
         if any(ARRAYS.search(a) for a in annotations) and not SHAPES.search(around):
             found.append("shapes")
+        found += [
+            f"unit of {name}"
+            for name in arguments
+            if name in UNITS and not re.search(UNITS[name], around)
+        ]
+        if not re.search(RETURNED.get(node.name, ""), around):
+            found.append("unit of what it returns")
         if any(isinstance(n, ast.Raise) for n in ast.walk(node)) and not re.search(
             r"[Rr]aise", own
         ):
@@ -135,6 +163,13 @@ def test_what_is_missing_is_found():
     ]
     words = "Doubles x, `(n,)`, equation (1); raises ValueError.\n\n    >>> 1\n    1\n    "
     (node,) = ast.parse(source.replace("Doubles it.", words)).body
+    assert lacks(node, None, "") == []
+    units = (
+        'def log_prob(t, band):\n    """Of t and band, (1), as is.\n\n    >>> 1\n    1\n    """\n'
+    )
+    (node,) = ast.parse(units).body
+    assert lacks(node, None, "") == ["unit of t", "unit of band", "unit of what it returns"]
+    (node,) = ast.parse(units.replace("as is", "nats at t in [0, 1], in cycles per sample")).body
     assert lacks(node, None, "") == []
     (node,) = ast.parse("class C:\n    def f(self): ...\n").body
     assert lacks(members(node)["f"], node, "") == ["docstring"]

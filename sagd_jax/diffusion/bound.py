@@ -98,7 +98,7 @@ def rate(
     *,
     prediction: str | None = None,
 ) -> jax.Array:
-    """The integrand of L at times t: 1/2 sum_f (-dl_t/dt) (z - z_hat)^2 of each example, (31).
+    """The integrand of L at times t in [0, 1]: 1/2 sum_f (-dl_t/dt) (z - z_hat)^2 of each example, (31).
 
     Its mean over uniform t and the noise, times t_1 - t_0, is L.
 

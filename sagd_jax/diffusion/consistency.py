@@ -167,7 +167,7 @@ def loss(
       diffusion: the process.
       x0: data, `(batch, *spatial, channels)`.
       noise: one draw e ~ N(0, Sigma) for both times, like x0.
-      t: times, `(batch,)`.
+      t: times in [0, 1], `(batch,)`.
       r: earlier ones, `(batch,)`; where r = 0 the target is x0 itself, and no function is asked.
       norm: "squared", or "pseudo_huber".
       c: of the pseudo-Huber norm, where it turns from a square into a distance; 0: a distance.

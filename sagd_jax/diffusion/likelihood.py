@@ -111,7 +111,7 @@ def log_likelihood(
       diffusion: the process the denoiser was trained for.
       x0: data, `(batch, *spatial, channels)`.
       num_steps: Runge-Kutta steps, of four evaluations each, where `times` is not given.
-      times: explicit grid, decreasing from 1 to 0 as in `sample`; the ODE is solved upwards on it.
+      times: explicit grid of times in [0, 1], decreasing from 1 to 0 as in `sample`; the ODE is solved upwards on it.
       prediction: kind of the denoiser's output, as in `sample`.
       divergence: "exact" (one Jacobian product per dimension) or "hutchinson" (an unbiased
         estimate, from `num_probes` products); by default exact for signals of up to 256 values
@@ -257,7 +257,7 @@ def dequantize(
     Args:
       key: a `jax.random.key`; example i uses `fold_in(key, offset + i)`.
       x: `(batch, *spatial, channels)`.
-      bin_width: as in `bits_per_dim`.
+      bin_width: as in `bits_per_dim`, in units of x.
       offset: index of the first example.
 
     Raises:

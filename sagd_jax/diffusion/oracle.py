@@ -277,19 +277,19 @@ class GaussianMixture:
     def log_prob(
         self, x: jax.Array, diffusion: Diffusion | None = None, t: ArrayLike = 0.0
     ) -> jax.Array:
-        """log density in nats per example: of the data, or of x_t where a diffusion is given."""
+        """log density in nats per example: of the data, or of x_t, t in [0, 1], of a diffusion."""
         return jax.nn.logsumexp(self._posterior(x, diffusion, t)[0], axis=-1)
 
     def responsibilities(
         self, x: jax.Array, diffusion: Diffusion | None = None, t: ArrayLike = 0.0
     ) -> jax.Array:
-        """Posterior probabilities of the components, `(batch, K)`."""
+        """Posterior probabilities of the components at t in [0, 1], `(batch, K)`."""
         return jax.nn.softmax(self._posterior(x, diffusion, t)[0], axis=-1)
 
     def score(
         self, x: jax.Array, diffusion: Diffusion | None = None, t: ArrayLike = 0.0
     ) -> jax.Array:
-        """grad log density with respect to x, of the data or of x_t; not projected."""
+        """grad log density with respect to x, of the data or of x_t, t in [0, 1]; not projected."""
         log_joint, residual, *_ = self._posterior(x, diffusion, t)
         return -jnp.einsum("bk,bkd->bd", jax.nn.softmax(log_joint, -1), residual).reshape(x.shape)
 

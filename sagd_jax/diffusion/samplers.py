@@ -311,7 +311,7 @@ class Sampler(abc.ABC):
         """Raises ValueError for a process that the method cannot sample."""
 
     def memory(self, x: jax.Array, t: jax.Array) -> Any:
-        """What the first step is given to remember, for a start x at time t: a pytree."""
+        """What the first step is given to remember, for a start x at time t in [0, 1]: a pytree."""
         return None
 
     @abc.abstractmethod
@@ -326,7 +326,7 @@ class Sampler(abc.ABC):
         memory: Any,
         num_steps: int,
     ) -> tuple[jax.Array, Any]:
-        """One step from t to s, as described at the top of this module.
+        """One step from t to s, in [0, 1], as described at the top of this module.
 
         Args:
           draw: gives this step's draw from N(0, Sigma), like x; one that is not called costs nothing.

@@ -69,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from sagd_jax.programs.evaluation_file import Results
         from sagd_jax.run.layout import local_mesh
         from sagd_jax.run.provenance import provenance
+        from sagd_jax.run.ready import results_of, words_of
         from sagd_jax.run.saved import load_run
         from sagd_jax.system.exits import leave_if_peers_are_lost
 
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         flags.step, flags.checkpoint = run.step, run.identity
         sampler, num_steps = sampler_of(parser, flags, run, asked_for)
         flags.num_steps = flags.num_steps or [num_steps]
-        out = Path(flags.out or Path(flags.workdir) / "evaluation" / f"step_{run.step:08d}")
+        out = Path(flags.out or results_of(flags.workdir, "evaluation") / f"step_{run.step:08d}")
         out = out.expanduser()
         check_place("--out", out)
         record = run.record.data
@@ -112,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if main_process:
             what = f"of {flags.samples}" if flags.samples else f"by {flags.method}"
             print(
-                f"step {run.step} of {flags.workdir}: {count} samples {what}, {len(asked)} metrics; "
+                f"step {run.step} of {words_of(flags.workdir)}: {count} samples {what}, {len(asked)} metrics; "
                 f"{results.path}",
                 flush=True,
             )

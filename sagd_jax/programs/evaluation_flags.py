@@ -20,7 +20,11 @@ def evaluation_parser() -> Parser:
         "that it draws; run again with the same flags, it computes what is missing. Exit status: 0 "
         "finished, 2 bad input, 75 stopped by SIGTERM (requeue it), 130 by Ctrl-C.",
     )
-    parser.add_argument("--workdir", required=True, help="directory of a training run")
+    parser.add_argument(
+        "--workdir",
+        required=True,
+        help="directory of a training run, or the name of a ready one: digits",
+    )
     parser.add_allow()
     parser.add_argument(
         "--metrics",

@@ -36,11 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         # Imported late: a misspelt flag should not wait for the libraries.
         from sagd_jax.run.exports import export_noise, export_weights
+        from sagd_jax.run.ready import words_of
         from sagd_jax.run.saved import load_run
 
         run = load_run(flags.workdir, flags.step, ema=not flags.no_ema, allow=flags.allow)
         {"noise": export_noise, "weights": export_weights}[flags.what](run, out)
-        print(f"wrote the {flags.what} of step {run.step} of {flags.workdir} to {out}")
+        print(f"wrote the {flags.what} of step {run.step} of {words_of(flags.workdir)} to {out}")
         return 0
 
 

@@ -16,7 +16,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Says what a checkpoint of a training run holds: its steps, data, network, "
         "schedule, noise and configuration. Every file of it is verified first.",
     )
-    parser.add_argument("workdir", help="directory of a training run")
+    parser.add_argument(
+        "workdir", help="directory of a training run, or the name of a ready one: digits"
+    )
     parser.add_allow()
     parser.add_argument(
         "--step", type=at_least(0), help="checkpoint (default: the newest sound one)"
@@ -30,12 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         import jax
 
         from sagd_jax.run.checkpoints import Checkpoints
+        from sagd_jax.run.ready import place_of
         from sagd_jax.run.saved import load_run
         from sagd_jax.show.words import describe_covariance, numbers
         from sagd_jax.system import schema
 
         run = load_run(flags.workdir, flags.step, allow=flags.allow)
-        steps = Checkpoints(flags.workdir, read_only=True).steps()
+        steps = Checkpoints(place_of(flags.workdir), read_only=True).steps()
         data, config = run.record.data, run.record.config
         count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(run.params))
         noise = describe_covariance(run.diffusion.covariance, data.shape[-1], config.noise.kind)

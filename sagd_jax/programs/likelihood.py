@@ -60,12 +60,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         import jax
 
         from sagd_jax.run.layout import whole_mesh
+        from sagd_jax.run.ready import is_ready, results_of
         from sagd_jax.run.saved import load_run
         from sagd_jax.show.bars import bar_class
         from sagd_jax.system.processes import Agreement, broadcast
 
         flags, stop = program.flags, program.stop
-        out = Path(flags.out or flags.workdir).expanduser()
+        what = "likelihood" if is_ready(flags.workdir) else ""
+        out = Path(flags.out or results_of(flags.workdir, what)).expanduser()
         main_process = jax.process_index() == 0
         if main_process:
             check_place("--out" if flags.out else "--workdir", out)
@@ -334,7 +336,11 @@ def _parser() -> Parser:
         epilog="Writes a line for each example into likelihood.jsonl, as it goes; the same command again "
         "goes on after the last of them. What it costs is said before it starts.",
     )
-    parser.add_argument("--workdir", required=True, help="directory of a training run")
+    parser.add_argument(
+        "--workdir",
+        required=True,
+        help="directory of a training run, or the name of a ready one: digits",
+    )
     parser.add_allow()
     parser.add_argument("--out", help="directory for likelihood.jsonl (default: the workdir)")
     parser.add_argument(

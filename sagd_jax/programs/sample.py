@@ -82,11 +82,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         from sagd_jax.programs import sample_files as files
         from sagd_jax.run.draw import Drawer, is_bounded
         from sagd_jax.run.layout import local_mesh
+        from sagd_jax.run.ready import results_of, words_of
         from sagd_jax.run.saved import load_run
 
         flags, stop = program.flags, program.stop
         asked = asked_sampler(parser, flags)
         grid = chosen_kind(parser, flags, GRIDS, "times")
+        flags.out = flags.out or str(results_of(flags.workdir, "samples"))
         out = Path(flags.out).expanduser()
         check_place("--out", out)
         mesh = local_mesh(flags.fsdp)
@@ -130,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         if jax.process_index() == 0:
             print(
-                f"step {run.step} of {flags.workdir}, {'raw' if flags.no_ema else 'EMA'} weights; "
+                f"step {run.step} of {words_of(flags.workdir)}; {'raw' if flags.no_ema else 'EMA'} weights; "
                 f"{flags.num_samples} samples by {flags.method}, {flags.num_steps} steps",
                 flush=True,
             )
@@ -293,9 +295,16 @@ def _parser() -> Parser:
         "Exit status: 0 finished, 2 bad input or samples that are not finite, 75 stopped by SIGTERM "
         "(requeue it), 130 by Ctrl-C.",
     )
-    parser.add_argument("--workdir", required=True, help="directory of a training run")
+    parser.add_argument(
+        "--workdir",
+        required=True,
+        help="directory of a training run, or the name of a ready one: digits",
+    )
     parser.add_allow()
-    parser.add_argument("--out", required=True, help="directory to write to")
+    parser.add_argument(
+        "--out",
+        help="directory to write to (default: samples in the workdir; of a ready run NAME_samples)",
+    )
     parser.add_argument("--num_samples", type=at_least(1), default=64, help="default 64")
     parser.add_argument(
         "--first",

@@ -21,7 +21,7 @@ from jax.typing import ArrayLike
 
 from sagd_jax.diffusion.denoisers import of_kind
 from sagd_jax.diffusion.process import Diffusion
-from sagd_jax.run import build, integrity, noise
+from sagd_jax.run import build, integrity, noise, ready
 from sagd_jax.run.checkpoints import Checkpoints
 from sagd_jax.run.config import RunConfig
 from sagd_jax.run.denoiser import (
@@ -35,7 +35,7 @@ from sagd_jax.run.denoiser import (
 from sagd_jax.run.layout import with_layout
 from sagd_jax.run.noise import Signals
 from sagd_jax.run.record import Record, read_record
-from sagd_jax.run.restore import CheckpointError
+from sagd_jax.run.restore import CheckpointError, NoCheckpointError
 from sagd_jax.run.schedule import Inputs
 from sagd_jax.spectral import spectra
 from sagd_jax.spectral.covariance import Covariance
@@ -112,7 +112,10 @@ def load_run(
     With a `mesh` the weights are laid over it by the rule of `layout.py`; otherwise they
     go to the first device.
     """
-    saved = Checkpoints(workdir, read_only=True).open(step)
+    try:
+        saved = Checkpoints(ready.place_of(workdir), read_only=True).open(step)
+    except NoCheckpointError as error:
+        raise ready.no_checkpoint(workdir, error) from error
     try:
         record = read_record(saved.record)
         config = record.config
@@ -146,7 +149,8 @@ def load(
     """Loads a trained denoiser and its process from a work directory.
 
     Args:
-      workdir: as given to `train.py`.
+      workdir: as given to `train.py`; or the name of a run that comes with the package, "digits", where there
+        is no folder of that name.
       step: of the checkpoint; None for the newest sound one.
       ema: whether to take the averaged weights.
       allow: import paths, `module:function`, of networks and schedules of one's own that this
@@ -166,7 +170,7 @@ def load(
 
     Example::
 
-      denoiser, diffusion, metadata = sagd.load("runs/digits")
+      denoiser, diffusion, metadata = sagd.load("digits")  # which comes with the package
       # Sample 7 of `sample.py --seed=0`, which clips where the data are 8-bit images. Its class, in a
       # run with classes, is 7 modulo their number: functools.partial(denoiser, label=...).
       x = sagd.sample(

@@ -187,7 +187,7 @@ def two_band(
     Args:
       spatial_shape: one to three sizes.
       gamma_low: in [0, 1]; 0.5 is exactly white, 0 and 1 leave one band empty (singular).
-      split: radial frequency between the bands, in `unit`.
+      split: radial frequency between the bands, in `unit` ("cycles": cycles per sample; or hertz).
       unit, sample_rate, axes, basis: as in `radial_frequency`. The lowest radius above 0 is 1 / n, in
         the basis `"cosine"` 1 / (2 n).
 

@@ -22,6 +22,7 @@ from sagd_jax.run.denoiser import (
     with_own_path,
     with_path,
 )
+from sagd_jax.run.ready import place_of
 from sagd_jax.run.record import Record, read_record
 from sagd_jax.run.restore import Checkpoint, NoCheckpointError
 from sagd_jax.run.saved import load_run
@@ -132,7 +133,7 @@ def _other_weights(
     folder: str, shapes: Any, allow: tuple[str, ...], prepared: Prepared
 ) -> tuple[Any, str]:
     run = None
-    if (epath.Path(folder) / "checkpoints").is_dir():
+    if (epath.Path(place_of(folder)) / "checkpoints").is_dir():
         run = load_run(folder, allow=allow)
         params = {name: part for name, part in run.params.items() if name != PATH}
         words = f"the EMA weights of {folder} at step {run.step}"

@@ -62,7 +62,7 @@ class Schedule(abc.ABC):
         return 2 * (jnp.log(self.alpha(t)) - jnp.log(self.sigma(t)))
 
     def time(self, log_snr: ArrayLike) -> jax.Array:
-        """The t with this `log_snr`; values beyond the schedule's range give its nearest end.
+        """The t with this `log_snr`, log(alpha^2 / sigma^2); values beyond the schedule's range give its nearest end.
 
         By bisection, which every schedule can do; one that knows its inverse overrides it.
         """

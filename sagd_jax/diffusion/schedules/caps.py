@@ -163,7 +163,7 @@ class Capped(SpectralSchedule):
         )
 
     def corrupted(self, t: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """What training on y needs, (26), (27): `(N, k, useless)`, on the grid.
+        """What training on y at t in [0, 1] needs, (26), (27): `(N, k, useless)`, on the grid.
 
         Of clean examples, restoring paths included, N is 0 and k is sigma.
         """

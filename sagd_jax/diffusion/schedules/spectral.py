@@ -83,7 +83,7 @@ class SpectralSchedule(Schedule):
         return RectifiedFlow()
 
     def time(self, log_snr: ArrayLike) -> jax.Array:
-        """The t with this `log_snr` of the clock: a coordinate's own may stand still."""
+        """The t with this `log_snr`, log(alpha^2 / sigma^2), of the clock: a coordinate's own may stand still."""
         return self.clock.time(log_snr)
 
     @property
