@@ -13,7 +13,8 @@ from PIL import Image
 
 import sagd_jax as sagd
 from sagd_jax import plots
-from sagd_jax.show.plots import labels, palette
+from sagd_jax.show import palette
+from sagd_jax.show.plots import labels
 
 COSINE = sagd.schedules.cosine()
 

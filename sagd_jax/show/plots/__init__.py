@@ -2,7 +2,7 @@
 
 `figure.savefig("x.png")` writes one, and a notebook shows it by itself. Matplotlib is the extra `pictures`
 and is imported when something is drawn. Where panels are compared they have one scale, and colours are told
-apart by all readers (`palette.py`).
+apart by all readers (`show/palette.py`).
 """
 
 from __future__ import annotations

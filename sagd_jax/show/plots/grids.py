@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sagd_jax.show.plots import palette
+from sagd_jax.show import palette
 from sagd_jax.show.plots.frame import SMALL, WIDTH, WORDS, named, new_figure, show_image
 from sagd_jax.show.plots.radial import radial_spectra
 

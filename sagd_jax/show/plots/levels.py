@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sagd_jax.diffusion.process import Diffusion
-from sagd_jax.show.plots import palette
+from sagd_jax.show import palette
 from sagd_jax.show.plots.frame import (
     SMALL,
     WORDS,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sagd_jax.show.plots import palette
+from sagd_jax.show import palette
 from sagd_jax.show.plots.frame import WIDTH, WORDS, named, new_figure, small_ticks
 
 _RANGE = 80.0  # decibels below the loudest that are shown

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from sagd_jax.show.plots import labels, palette
+from sagd_jax.show import palette
+from sagd_jax.show.plots import labels
 from sagd_jax.show.plots.frame import (
     RADIUS,
     SMALL,

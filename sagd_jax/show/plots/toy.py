@@ -19,7 +19,7 @@ import numpy as np
 from sagd_jax.diffusion.oracle import GaussianMixture
 from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.diffusion.sampling import sample
-from sagd_jax.show.plots import palette
+from sagd_jax.show import palette
 from sagd_jax.show.plots.frame import WORDS, new_figure, small_ticks
 
 _DATA = 400  # points of the data that are drawn

@@ -11,7 +11,9 @@ PURPLE, SKY, ORANGE = "#CC79A7", "#56B4E9", "#E69F00"
 PLUM, GREY, BLACK = "#8E3A77", "#666666", "#000000"
 
 LINES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
-LINES_ON_DARK = (SKY, "#F28E4B", "#3CC9A0", "#E3A3C8", ORANGE, "#9AA7FF")
+# The same for thin lines of reports: three to one at least against a light and against a dark ground.
+ON_LIGHT = (BLUE, VERMILION, GREEN, "#B0518F", "#B07600", "#3B8FC4")
+ON_DARK = (SKY, "#F28E4B", "#3CC9A0", "#E3A3C8", ORANGE, "#9AA7FF")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
 ONE_SIDED = "viridis"
