@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from sagd_jax.run.config import default_config
     from sagd_jax.run.experiment import Arm, Experiment
     from sagd_jax.run.saved import load, load_run
+    from sagd_jax.show import plots
 
 # Imported at first use: they need more than jax and numpy, or are programs too (python -m
 # sagd_jax.likelihood), which their own package must not import.
@@ -85,6 +86,7 @@ _LATE = {
     "load": "sagd_jax.run.saved",
     "load_run": "sagd_jax.run.saved",
     "metrics": "sagd_jax.evaluation",
+    "plots": "sagd_jax.show",
     "to_uint8": "sagd_jax.data.source",
 }
 _module = modules_of(__name__)
@@ -137,6 +139,7 @@ __all__ = [
     "notch",
     "offset",
     "oracle",
+    "plots",
     "power_law",
     "power_spectrum",
     "process",

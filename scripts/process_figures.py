@@ -17,7 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
@@ -25,13 +24,10 @@ from sklearn.datasets import load_sample_image
 
 import sagd_jax as sagd
 from sagd_jax.data import DataConfig, normalise, open_source
-from sagd_jax.show import plots
 from sagd_jax.spectral.power_spectrum import variance_in
 
 OUT = Path(__file__).parent.parent / "docs" / "images"
 SIZE = (64, 64)
-TIMES = (0, 0.2, 0.4, 0.6, 0.8, 1)  # of the images
-GRID = np.linspace(0, 1, 81)  # of the maps
 CROPS = 400
 DPI = 100
 
@@ -66,41 +62,8 @@ def spectrum(basis: sagd.bases.Basis) -> np.ndarray:
     return variance_in(crops(SIZE[0]), basis)
 
 
-def noisy(diffusion: sagd.Diffusion, image: np.ndarray) -> np.ndarray:
-    """One image at all `TIMES`, with the same white draw."""
-    x0 = jax.numpy.asarray(image)[None]
-    return np.concatenate([diffusion.diffuse(jax.random.key(0), x0, t)[0] for t in TIMES])
-
-
-def levels(diffusion: sagd.Diffusion) -> tuple[np.ndarray, np.ndarray]:
-    """Radius of each coordinate, and the log-SNR of data of unit variance on `GRID`."""
-    covariance = diffusion.covariance
-    basis = diffusion.schedule.basis or getattr(
-        covariance, "basis", bases.fourier(covariance.spatial_shape)
-    )
-    log_snr = np.asarray(diffusion.schedule.log_snr(GRID), np.float64)
-    if log_snr.ndim == 1:
-        log_snr = log_snr.reshape(-1, *(1,) * basis.radius.ndim)
-    variance = np.asarray(covariance.coefficients(basis), np.float64)
-    with np.errstate(divide="ignore"):
-        return basis.radius, log_snr - np.log(variance)
-
-
-def with_map(rows: list[tuple[str, sagd.Diffusion, np.ndarray]]) -> Figure:
-    """A row for each process: what it does to an image, and its log-SNR."""
-    named = any(name for name, _, _ in rows)
-    figure = Figure(figsize=(9.2, 1.9 * len(rows)), layout="constrained")
-    parts = figure.subfigures(len(rows), 2, width_ratios=(2.5, 1), squeeze=False)
-    for (left, right), (name, diffusion, image) in zip(parts, rows, strict=True):
-        images = noisy(diffusion, image)[None]
-        plots.forward_process(images, TIMES, (name,) if named else (), figure=left)
-        radius, log_snr = levels(diffusion)
-        plots.log_snr_map(radius, GRID, log_snr, figure=right)
-    return figure
-
-
 def one(schedule: sagd.Schedule, covariance: Any = None) -> Figure:
-    return with_map([("", sagd.Diffusion(schedule, covariance), photograph(SIZE[0]))])
+    return sagd.plots.processes(photograph(SIZE[0]), sagd.Diffusion(schedule, covariance))
 
 
 def of_classes() -> Figure:
@@ -112,15 +75,9 @@ def of_classes() -> Figure:
     members = [variance_in(np.asarray(x[label == c], np.float64), basis) for c in range(10)]
     covariances = sagd.stack([sagd.from_data(m, x.shape[1:-1], basis="cosine") for m in members])
     diffusion = sagd.Diffusion(schedules.cosine(), covariances)
-    return with_map(
-        [
-            (
-                f"class {c}",
-                sagd.Diffusion(schedules.cosine(), diffusion.at(c).covariance),
-                np.asarray(x[label == c][0]),
-            )
-            for c in (0, 1)
-        ]
+    return sagd.plots.processes(
+        {f"class {c}": x[label == c][0] for c in (0, 1)},
+        {f"class {c}": diffusion.at(c) for c in (0, 1)},
     )
 
 
@@ -146,13 +103,17 @@ def of_bases(side: int = 32) -> Figure:
     )
     power = variance_in(crops(side), principal)
     chosen["principal"] = principal, np.sqrt(np.maximum(power, 1e-6 * power.max()))
-    images = []
-    for basis, variance in chosen.values():
-        covariance = sagd.from_coefficients(variance, basis)
-        diffusion = sagd.Diffusion(schedules.cosine(), covariance)
-        drawn = noisy(diffusion, photograph(side, colour=isinstance(basis, bases.Channels)))
-        images.append(np.broadcast_to(drawn, (*drawn.shape[:-1], 3)))
-    return plots.forward_process(np.stack(images), TIMES, tuple(chosen))
+    return sagd.plots.processes(
+        {
+            name: photograph(side, colour=isinstance(basis, bases.Channels))
+            for name, (basis, _) in chosen.items()
+        },
+        {
+            name: sagd.Diffusion(schedules.cosine(), sagd.from_coefficients(variance, basis))
+            for name, (basis, variance) in chosen.items()
+        },
+        maps=False,
+    )
 
 
 COSINE = bases.cosine(SIZE)

@@ -44,6 +44,11 @@ PATHS |= {
     name: PACKAGE / name
     for name in ("models/diffusers_weights.py", "models/unet.py", "models/dit.py", "run/saved.py")
 }
+PATHS |= {
+    str(path.relative_to(PACKAGE)): path
+    for path in sorted((PACKAGE / "show" / "plots").glob("*.py"))
+    if path.stem not in (*HELPERS, "frame", "labels", "palette")
+}
 ARRAYS = re.compile(r"\b(Array|ArrayLike|ndarray)\b")
 SHAPES = re.compile(r"\(\w*[^()]*,[^()]*\)|`\([^()]*\)`|\blike\b|scalar|shape|per coordinate")
 REFERENCE = re.compile(

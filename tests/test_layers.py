@@ -18,9 +18,9 @@ MAY_USE = {
     "system": set(),
     "models": {"system"},
     "spectral": {"system"},
-    "show": {"spectral", "system"},
     "data": {"spectral", "system"},
     "diffusion": {"spectral", "system"},
+    "show": {"diffusion", "spectral", "system"},  # a process is drawn by what it does to an image
     "run": {"diffusion", "data", "spectral", "models", "system"},
     "evaluation": {"run", "diffusion", "data", "spectral", "system"},
     "training": {"evaluation", "run", "diffusion", "data", "show", "spectral", "models", "system"},

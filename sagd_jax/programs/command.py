@@ -21,6 +21,7 @@ PROGRAMS = {
     "experiment": "train and evaluate the arms of an experiment",
     "likelihood": "log-likelihood of data under a checkpoint",
     "inspect": "say what a checkpoint holds",
+    "report": "one page of what a run has done, with curves and samples",
     "export": "noise, weights or samples for other people's tools",
 }
 

@@ -24,6 +24,7 @@ from sagd_jax.diffusion.samplers import METHODS, SAMPLERS
 from sagd_jax.diffusion.time_grids import GRIDS
 from sagd_jax.programs.chosen_sampler import asked_sampler, sampler_of
 from sagd_jax.programs.resume import IDENTITY, claim, settings_of
+from sagd_jax.programs.sample_looks import WAYS, check_ways
 from sagd_jax.system import kinds
 from sagd_jax.system.commandline import Parser, add_options, at_least, chosen_kind, number
 from sagd_jax.system.errors import ForPeople
@@ -156,12 +157,14 @@ def _draw_all(
     import jax
 
     from sagd_jax.programs import sample_files as files
+    from sagd_jax.programs import sample_looks as looks
     from sagd_jax.show.bars import bar_class
 
     start = time.monotonic()
     data, labelled = run.record.data, bool(run.model.num_classes)
     shards = files.shards_of(flags.first, flags.num_samples, flags.shard_size)
     me, everyone = jax.process_index(), jax.process_count()
+    reference = looks.data_spectrum(flags.workdir) if me == 0 else None
     drawn = pictures = 0
     for name, first, last in shards[me::everyone]:
         samples = None
@@ -175,7 +178,9 @@ def _draw_all(
                 files.write_npz(out / name, samples, labels)
             drawn += 1
         head = first == flags.first
-        shown = files.for_people(out, first, last, data, head=head, png=flags.png)
+        shown = files.for_people(
+            out, first, last, data, head=head, png=flags.png, reference=reference
+        )
         missing = {path: write for path, write in shown.items() if not path.exists()}
         if missing:
             if samples is None:  # a program was ended before it wrote them, or not asked to
@@ -184,6 +189,9 @@ def _draw_all(
                 for write in missing.values():
                     write(samples)
         pictures += len(missing)
+    if flags.gif and me == 0 and stop.exit_status is None:
+        with writing(f"--out={flags.out}"):
+            pictures += looks.write_ways(run, drawer, flags, out)
     if stop.exit_status is not None:
         missing_files = sum(
             not files.is_whole(out / name, last - first, data, labelled)
@@ -204,7 +212,7 @@ def _draw_all(
         names = "samples.npz" if len(shards) == 1 else f"{shards[0][0]} to {shards[-1][0]}"
         if everyone > 1:
             names += f" (its share of them, one of {everyone} processes)"
-        print(f"wrote {out}/grid.png and {names} in {time.monotonic() - start:.1f} s")
+        print(f"wrote {out}/grid.png, spectrum.svg and {names} in {time.monotonic() - start:.1f} s")
     return 0
 
 
@@ -280,6 +288,9 @@ def _check(parser: Parser, flags: argparse.Namespace, run: Run) -> None:
     needs = {"audio": "soundfile", "video": "PIL"}.get(run.record.data.kind)
     if needs and run.record.data.sample_rate:
         require(needs, f"writing {run.record.data.kind}")
+    if flags.gif:
+        require("PIL", "--gif")
+        check_ways(parser, flags, run)
     if flags.png and len(run.record.data.shape) != 3:
         parser.error("--png: these samples are not images")
 
@@ -291,7 +302,7 @@ def _parser() -> Parser:
         epilog="Writes samples.npz ('samples', (n, *spatial, channels), uint8 for images, and "
         "'labels' for a class-conditional network) or, for many, samples-00000-of-00010.npz and so on; "
         "run again with the same flags, it makes what is missing. Of the first 100 it writes grid.png "
-        "and a WAV or GIF each for audio and video. A folder holds one set, named by samples.json. "
+        "and a WAV or GIF each for audio and video, and spectrum.svg beside the data's, where known. A folder holds one set, named by samples.json. "
         "Exit status: 0 finished, 2 bad input or samples that are not finite, 75 stopped by SIGTERM "
         "(requeue it), 130 by Ctrl-C.",
     )
@@ -363,4 +374,9 @@ def _parser() -> Parser:
     )
     parser.add_argument("--no_ema", action="store_true", help="take the raw weights")
     parser.add_argument("--png", action="store_true", help="also write one PNG per sample")
+    parser.add_argument(
+        "--gif",
+        action="store_true",
+        help=f"also show how the first {WAYS} come about: trajectory.gif",
+    )
     return parser

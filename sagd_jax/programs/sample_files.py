@@ -16,13 +16,26 @@ from typing import Any
 
 import numpy as np
 
+from sagd_jax.run.profiles import Profile, profile_of
 from sagd_jax.run.record import DataRecord
 from sagd_jax.show import media, pictures
+from sagd_jax.show.spectra_charts import spectra_chart
 from sagd_jax.system.files import write_whole
 
 # What a set of samples may consist of, besides its settings.
-FILES = ("samples.npz", "samples-*-of-*.npz", "grid.png", "png/*.png", "wav/*.wav", "gif/*.gif")
+FILES = (
+    "samples.npz",
+    "samples-*-of-*.npz",
+    "grid.png",
+    "spectrum.svg",
+    "trajectory.gif",
+    "png/*.png",
+    "wav/*.wav",
+    "gif/*.gif",
+)
 GRID = 100  # samples shown in grid.png, at most
+SPECTRUM = 1024  # whose spectrum is drawn, at most
+FRAME_RATE = 12.0  # of the way of samples, in frames per second
 
 Writer = Callable[[np.ndarray], None]
 
@@ -88,15 +101,23 @@ def write_npz(file: Path, samples: np.ndarray, labels: np.ndarray | None) -> Non
 
 
 def for_people(
-    out: Path, first: int, last: int, data: DataRecord, *, head: bool, png: bool
+    out: Path,
+    first: int,
+    last: int,
+    data: DataRecord,
+    *,
+    head: bool,
+    png: bool,
+    reference: Profile | None = None,
 ) -> dict[Path, Writer]:
     """What is to be looked at and listened to of samples `first` to `last` - 1.
 
     Args:
       out: folder of the set.
-      head: whether they are the first file of the set, of which the grid, and a WAV or GIF each for
-        audio and video, are made.
+      head: whether they are the first file of the set, of which the grid, the spectrum, and a WAV or
+        GIF each for audio and video, are made.
       png: whether each sample shall have its own picture.
+      reference: the data's spectrum, where it is known.
 
     Returns:
       The files, and what writes each from the samples `(last - first, *spatial, channels)`.
@@ -104,6 +125,9 @@ def for_people(
     files: dict[Path, Writer] = {}
     if head:
         files[out / "grid.png"] = functools.partial(_write_grid, out / "grid.png", data)
+        if last - first >= 2:
+            spectrum = out / "spectrum.svg"
+            files[spectrum] = functools.partial(_write_spectrum, spectrum, data, reference)
         suffix = {"audio": "wav", "video": "gif"}.get(data.kind)
         if suffix and data.sample_rate:
             write = {"wav": _write_wav, "gif": _write_gif}[suffix]
@@ -119,6 +143,28 @@ def for_people(
 
 def _write_grid(path: Path, data: DataRecord, samples: np.ndarray) -> None:
     pictures.write_png(path, pictures.grid(data.for_people(samples[:GRID])))
+
+
+def _write_spectrum(
+    path: Path, data: DataRecord, reference: Profile | None, samples: np.ndarray
+) -> None:
+    shown = data.for_people(samples[:SPECTRUM])
+    found = profile_of(shown / 127.5 - 1 if shown.dtype == np.uint8 else shown)
+    lines = {} if reference is None else {"data": reference.lines}
+    if found is not None:
+        lines[f"{found.count} samples"] = found.lines
+    write_whole(path, spectra_chart(lines, alone=True) + "\n")
+
+
+def write_trajectory(path: Path, states: np.ndarray) -> None:
+    """The way of some samples as a GIF: grids of their states `(frames, n, *spatial, channels)`.
+
+    The last one, the samples, stays a while.
+    """
+    # Noise exceeds the data's range: what does is black or white.
+    frames = [pictures.grid(np.clip(state, -1, 1)) for state in states]
+    stay = [frames[-1]] * max(1, len(frames) // 3)
+    media.write_gif(path, np.stack([*frames, *stay]), FRAME_RATE)
 
 
 def _write_png(path: Path, data: DataRecord, i: int, samples: np.ndarray) -> None:

@@ -202,6 +202,13 @@ class MetricsConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ReportConfig:
+    """The page report/index.html in the work directory: curves, samples, spectra, checkpoints."""
+
+    every: int | None = field(5_000, "steps between its writings; None: no report", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
 class WatchdogConfig:
     """When a run that hangs says what it waits for."""
 
@@ -240,6 +247,7 @@ class RunConfig:
     preview: PreviewConfig = section(PreviewConfig, may_change=True)
     evaluation: EvaluationConfig = section(EvaluationConfig, may_change=True)
     metrics: MetricsConfig = section(MetricsConfig, may_change=True)
+    report: ReportConfig = section(ReportConfig, may_change=True)
     watchdog: WatchdogConfig = section(WatchdogConfig, may_change=True)
     mesh: MeshConfig = section(MeshConfig, may_change=True)
 

@@ -193,6 +193,22 @@ class Drawer:
                 advance(len(part))
         return np.concatenate(parts)
 
+    def trajectory(self, params: Any, first: int, last: int, frames: int) -> np.ndarray:
+        """The states of samples `first` to `last` - 1 on their way, in the network's range.
+
+        Of all states, from the start to the samples, so many at most, evenly spread; all samples are drawn
+        at once.
+
+        Returns:
+          Float32 `(frames or fewer, last - first, *spatial, channels)`.
+        """
+        batch = rounded_up(last - first, self._mesh)
+        draw = self._compile(batch, returns="trajectory", frames=frames, out=replicated(self._mesh))
+        with jax.set_mesh(self._mesh):
+            key = jax.random.key(self._seed)
+            states = draw(params, key, jnp.int32(first), self.labels(first, first + batch))
+        return np.asarray(states)[:, : last - first]
+
     def last_finite_step(self, params: Any, index: int) -> int | None:
         """The steps after which sample `index` is still finite; None if it always is.
 
@@ -219,7 +235,8 @@ def compile_draw(
     times: np.ndarray | None = None,
     guidance_scale: float = 1.0,
     clip: bool = False,
-    returns: Literal["samples", "watched", "finite"] = "samples",
+    returns: Literal["samples", "watched", "finite", "trajectory"] = "samples",
+    frames: int = 1,
     out: NamedSharding | None = None,
 ) -> Any:
     """Builds `draw(params, key, offset, label)`, to be called with `mesh` set.
@@ -230,7 +247,8 @@ def compile_draw(
       batch: samples per call, which the number of devices divides.
       returns: the samples; or these, whether each is finite, and how many of its values were cut off
         far (`FAR`), both `(batch,)`; or only whether each is finite at the start and after each
-        step, `(num_steps + 1, batch)`.
+        step, `(num_steps + 1, batch)`; or the states on the way, in the network's range.
+      frames: of those, at most.
 
     Returns:
       A compiled (`jax.jit`) function of the parameters, a key, the index of the first sample and labels
@@ -273,8 +291,11 @@ def compile_draw(
             times=times,
             prediction=kind,
             offset=offset,
-            trajectory=returns == "finite",
+            trajectory=returns in ("finite", "trajectory"),
         )
+        if returns == "trajectory":
+            chosen = np.linspace(0, num_steps, min(frames, num_steps + 1)).round().astype(int)
+            return jnp.asarray(x[chosen], jnp.float32)
         if kind_of_examples and returns != "finite":
             x = recover.finish(denoise, own, x, kind_of_examples, prediction=kind)
         if returns == "finite":

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from sagd_jax.system.files import write_whole
 
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _SMALLEST_SIDE = 48  # pixels; smaller images are enlarged by whole factors
 _GAP = 2
 _CURVE = (64, 160)  # height and width of a one-dimensional signal's panel
@@ -54,10 +56,10 @@ def write_png(path: str | Path, picture: np.ndarray) -> None:
 
     file = epath.Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, _png(picture))
+    write_whole(file, png(picture))
 
 
-def _png(picture: np.ndarray) -> bytes:
+def png(picture: np.ndarray) -> bytes:
     """A PNG file (ISO/IEC 15948) of 8 bits per value, each row as it is (filter 0)."""
     height, width, channels = picture.shape
     kind = {1: 0, 3: 2}[channels]  # grey, or red, green and blue
@@ -68,13 +70,51 @@ def _png(picture: np.ndarray) -> bytes:
         (b"IDAT", zlib.compress(rows.tobytes())),
         (b"IEND", b""),
     )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
+    return _SIGNATURE + b"".join(
         struct.pack(">I", len(content))
         + name
         + content
         + struct.pack(">I", zlib.crc32(name + content))
         for name, content in chunks
     )
+
+
+def read_png(content: bytes) -> np.ndarray:
+    """The picture in a file as `png` makes it, `(height, width, 3 or 1)`, uint8.
+
+    Raises:
+      ValueError: for any other PNG, or one that is damaged or cut.
+
+    >>> read_png(png(np.full((2, 3, 1), 7, np.uint8))).ravel().tolist()
+    [7, 7, 7, 7, 7, 7]
+    """
+    try:
+        chunks = dict(_chunks(content))
+        width, height, *kind = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
+        channels = {(8, 0, 0, 0, 0): 1, (8, 2, 0, 0, 0): 3}[tuple(kind)]
+        expected = height * (1 + width * channels)
+        rows = zlib.decompressobj().decompress(chunks[b"IDAT"], expected + 1)
+        flat = np.frombuffer(rows, np.uint8).reshape(height, 1 + width * channels)
+        if flat[:, 0].any():
+            raise ValueError("filters")
+    except (KeyError, ValueError, struct.error, zlib.error) as error:
+        raise ValueError("no PNG of this program, or a damaged one") from error
+    return flat[:, 1:].reshape(height, width, channels)
+
+
+def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The names and contents of a PNG's chunks; ValueError for one whose checksum is wrong."""
+    if content[:8] != _SIGNATURE:
+        raise ValueError("signature")
+    at = 8
+    while at < len(content):
+        (size,) = struct.unpack(">I", content[at : at + 4])
+        name, body = content[at + 4 : at + 8], content[at + 8 : at + 8 + size]
+        (sum_,) = struct.unpack(">I", content[at + 8 + size : at + 12 + size])
+        if sum_ != zlib.crc32(name + body):
+            raise ValueError("checksum")
+        yield name, body
+        at += 12 + size
 
 
 def to_uint8(samples: np.ndarray) -> np.ndarray:

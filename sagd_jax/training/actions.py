@@ -67,6 +67,10 @@ class Action(abc.ABC):
         """Raises ValueError for what cannot work, given the state's shapes; nothing is compiled."""
         return None
 
+    def finish(self, workdir: epath.Path, is_first: bool) -> None:
+        """Once, when the run ends or is stopped: its last checkpoint is complete."""
+        return None
+
     @abc.abstractmethod
     def __call__(self, moment: Moment) -> None:
         """Does it, in every process."""

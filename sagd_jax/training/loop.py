@@ -65,7 +65,7 @@ def train(
 
     Args:
       config: the run.
-      workdir: where checkpoints, metrics and previews go.
+      workdir: where checkpoints, metrics, previews and the report go.
       init_from: another work directory, or a diffusers folder, whose (EMA) weights a new run starts
         from; a resumed run does not read it again.
       dry_run: print what would be trained, and train nothing.
@@ -121,6 +121,7 @@ def _require_places(config: RunConfig, workdir: epath.Path) -> None:
     writable(workdir, "--workdir")
     folders = [CHECKPOINTS_FOLDER]
     folders += ["previews"] if config.preview.every else []
+    folders += ["report"] if config.report.every else []
     folders += [BOARD_FOLDER] if config.log.tensorboard else []
     for name in folders:
         writable(workdir / name)
@@ -242,6 +243,8 @@ class _Loop:
             raise CheckpointError(f"stopped at step {step}: {error}") from error
         if saved < step and guard.healthy:
             raise CheckpointError(f"step {step} is reached but could not be saved; see above")
+        for action in self.prepared.actions:
+            action.finish(self.workdir, self.main)
         self._say_goodbye(step, saved, status)
         return status
 

@@ -36,11 +36,18 @@ from sagd_jax.training.metrics import MetricsAction
 from sagd_jax.training.optimizer import make_optimizer
 from sagd_jax.training.path_picture import PathPicture
 from sagd_jax.training.preview import Preview
+from sagd_jax.training.report.action import Report
 from sagd_jax.training.restoring import with_restoring
 from sagd_jax.training.step import Metrics, State, initial_state, make_steps, steps_per_call
 
 # What the loop does every so many steps, in this order.
-ACTIONS: tuple[Callable[[Parts], Action], ...] = (Preview, PathPicture, MetricsAction, Evaluation)
+ACTIONS: tuple[Callable[[Parts], Action], ...] = (
+    Preview,
+    PathPicture,
+    MetricsAction,
+    Evaluation,
+    Report,  # of what the others have left
+)
 
 
 @dataclasses.dataclass(frozen=True)

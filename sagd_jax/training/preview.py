@@ -11,7 +11,7 @@ import numpy as np
 from sagd_jax.diffusion.consistency import NUM_STEPS, Multistep
 from sagd_jax.diffusion.samplers import SAMPLERS, Sampler
 from sagd_jax.diffusion.time_grids import GRIDS
-from sagd_jax.run import build, layout
+from sagd_jax.run import build, layout, profiles
 from sagd_jax.run.config import EvaluationConfig, PreviewConfig, RunConfig
 from sagd_jax.run.draw import Drawer, NotFiniteError, is_bounded
 from sagd_jax.show import pictures
@@ -41,7 +41,10 @@ def sampler_of(
 
 
 class Preview(Action):
-    """Draws the grid of `config.preview`, some samples at a time, over all devices."""
+    """Draws the grid of `config.preview`, some samples at a time, over all devices.
+
+    Beside the picture it keeps the samples' spectrum, for the report.
+    """
 
     doing = "drawing the samples"
 
@@ -72,27 +75,36 @@ class Preview(Action):
         self._drawer.check(state["ema"])
 
     def __call__(self, moment: Moment) -> None:
+        shown = None
         try:
-            picture = self.draw(moment.state["ema"], moment.interrupted)
+            shown = self.draw(moment.state["ema"], moment.interrupted)
         except NotFiniteError as error:
             # No fault of training, whose own loss and weights are watched.
-            picture = None
             if moment.is_first:
                 _log.warning("no preview of step %d: %s", moment.step, error)
-        if picture is None or not moment.is_first:
+        if shown is None or not moment.is_first:
             return
-        file = moment.workdir / "previews" / f"step_{moment.step:08d}.png"
+        picture = pictures.grid(shown)
+        file = moment.workdir / profiles.FOLDER / f"step_{moment.step:08d}.png"
         try:
             pictures.write_png(file, picture)
+            profile = profiles.profile_of(_signals(shown))
+            if profile is not None:
+                profiles.write(file.with_suffix(".json"), profile)
         except OSError as error:
             _log.warning("%s could not be written: %s", file, error)
         moment.progress.image("samples", moment.step, picture)
 
     def draw(self, ema: Any, interrupted: Callable[[], bool]) -> np.ndarray | None:
-        """The picture, uint8; None if `interrupted` between two parts of it.
+        """The samples as `show` takes them; None if `interrupted` between two parts of it.
 
         Raises:
           NotFiniteError: a sample is not finite.
         """
         raw = self._drawer(ema, 0, self._count, interrupted=interrupted)
-        return None if raw is None else pictures.grid(self._data.for_people(raw))
+        return None if raw is None else self._data.for_people(raw)
+
+
+def _signals(shown: np.ndarray) -> np.ndarray:
+    """Samples in [-1, 1], as the data's spectrum is of."""
+    return shown / 127.5 - 1 if shown.dtype == np.uint8 else shown

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 import sagd_jax as sagd
 from sagd_jax.show import plots
-from sagd_jax.show.plots import _label_logarithmic
+from sagd_jax.show.plots.frame import label_logarithmic
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_labels_of_a_logarithmic_axis_do_not_overlap(low, high, some):
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots()
     axes.loglog([low, high], [1, 2])
-    _label_logarithmic(axes.xaxis)
+    label_logarithmic(axes.xaxis)
     canvas.draw()
     labels = [*axes.get_xticklabels(), *axes.get_xticklabels(minor=True)]
     texts = {label.get_text() for label in labels}
