@@ -45,7 +45,7 @@ def evaluation_parser() -> Parser:
     parser.add_argument(
         "--num_steps",
         type=_whole_numbers,
-        help="of sampling, with commas between several, 4,8,16,50; default 50, of a consistency model 2",
+        help="of sampling, or several: 4,8,16,50; default 50, of a consistency model 2",
     )
     parser.add_argument(
         "--seed", type=at_least(0, LARGEST_SEED), default=0, help="of the samples; default 0"

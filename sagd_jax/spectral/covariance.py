@@ -140,6 +140,9 @@ class Covariance(abc.ABC):
 
         Returns:
           An array of shape `(...)`.
+
+        Raises:
+          ValueError: signals of another shape, or draws that are no longer Gaussian (`unit_draws`).
         """
         if self.unit_draws:
             raise ValueError(
