@@ -17,6 +17,7 @@ from sagd_jax.show import palette
 MOST_POINTS = 240  # of a line
 _WIDTH, _HEIGHT = 460, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 28, 40
+_NAMESPACE = ' xmlns="http://www.w3.org/2000/svg"'  # of a file; a page knows it by itself
 _LINE = 15  # height of a line of the legend
 _WIDE = 30.0  # ratio of values from which on an axis is logarithmic, where that is left open
 # From blue over purple to orange, which all readers tell apart, in tones that show on light and on dark.
@@ -101,7 +102,7 @@ def line_chart(
     height = _HEIGHT + rows * _LINE
     frame = (_LEFT, _WIDTH - _RIGHT, height - _BOTTOM, top)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" class="chart" role="img" '
+        f'<svg{_NAMESPACE if alone else ""} viewBox="0 0 {_WIDTH} {height}" class="chart" role="img" '
         f'aria-label="{html.escape(title)}">',
         f"<style>{STYLE}</style>" if alone else "",
         f'<rect class="ground" width="{_WIDTH}" height="{height}"/>' if alone else "",
@@ -148,7 +149,7 @@ class _Scale:
         """Five or so places with short names."""
         if self.log:
             first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
-            steps = (1, 2, 5) if last - first < 3 else (1,)
+            steps = (1, 2, 3, 5) if last - first < 3 else (1,)
             stride = max(1, math.ceil((last - first) / 6))
             found = [s * 10.0**d for d in range(first, last + 1, stride) for s in steps]
             found = [v for v in found if self.low * (1 - 1e-9) <= v <= self.high * (1 + 1e-9)]
@@ -217,7 +218,7 @@ def _drawn(number: int, one: Series, across: _Scale, up: _Scale) -> str:
     if one.low is not None and one.high is not None:
         ends = np.concatenate([up(one.high), up(one.low)[::-1]])
         corners = _points(np.concatenate([x, x[::-1]]), ends)
-        parts.append(f'<polygon class="band" points="{corners}" {style}/>')
+        parts.append(f'<polygon points="{corners}" {_style(number, one.share, "line band")}/>')
     if len(x) == 1:
         parts.append(f'<circle cx="{x[0]:.1f}" cy="{y[0]:.1f}" r="3" {style}/>')
     parts.append(f'<polyline points="{_points(x, y)}" {style}/></g>')
@@ -228,14 +229,14 @@ def _points(x: np.ndarray, y: np.ndarray) -> str:
     return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
 
 
-def _style(number: int, share: float | None) -> str:
+def _style(number: int, share: float | None, kind: str = "line") -> str:
     """The colour of a line, and dashes by which it is known without one."""
     dashes = _DASHES[number % len(_DASHES)]
     dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
     if share is None:
-        return f'class="line c{number % 6}"{dashed}'
+        return f'class="{kind} c{number % 6}"{dashed}'
     r, g, b = (round(float(np.interp(share, (0, 0.5, 1), channel))) for channel in _RAMP)
-    return f'class="line" style="--own:rgb({r},{g},{b})"{dashed}'
+    return f'class="{kind}" style="--own:rgb({r},{g},{b})"{dashed}'
 
 
 def _legend(series: Sequence[Series]) -> list[tuple[int, str, int, int]]:

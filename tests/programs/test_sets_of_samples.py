@@ -10,6 +10,7 @@ from toy_runs import serve, toy_run, with_data
 
 import sagd_jax as sagd
 from sagd_jax.programs import sample, sample_files
+from sagd_jax.run import profiles
 from sagd_jax.show import media, pictures
 
 
@@ -95,6 +96,7 @@ def test_samples_of_unknown_settings_are_not_added_to(draw, tmp_path):
     assert "samples.npz is of samples with unknown settings" in refused(draw("--num_samples=2"))
     (tmp_path / "out" / "samples.npz").unlink()
     (tmp_path / "out" / "grid.png").unlink()
+    (tmp_path / "out" / "spectrum.svg").unlink()
     assert ".png is of samples with unknown" in refused(draw("--num_samples=2"))
 
 
@@ -302,9 +304,41 @@ def test_sounds_and_clips_bear_the_number_of_their_sample(tmp_path, kind):
     data = with_data(run, kind=kind, sample_rate=8000.0 if kind == "audio" else 10.0).record.data
     files = sample_files.for_people(tmp_path, 7, 9, data, head=True, png=False)
     folder, suffix = ("wav", "wav") if kind == "audio" else ("gif", "gif")
-    expected = [tmp_path / "grid.png", *(tmp_path / folder / f"000{i}.{suffix}" for i in (7, 8))]
+    expected = [tmp_path / "grid.png", tmp_path / "spectrum.svg"]
+    expected += [*(tmp_path / folder / f"000{i}.{suffix}" for i in (7, 8))]
     assert list(files) == expected
     x = np.zeros((2, *shape), data.dtype)
     for write in files.values():
         write(x)
     assert all(path.stat().st_size > 40 for path in expected)
+
+
+def test_the_spectrum_stands_beside_the_grid_and_the_way_where_it_is_asked_for(
+    draw, tmp_path, monkeypatch
+):
+    workdir = tmp_path / "A"
+    (workdir / "previews").mkdir(parents=True)
+    serve(monkeypatch, **{str(workdir): toy_run()})
+    profile = profiles.profile_of(np.random.default_rng(0).normal(size=(9, 4, 4, 1)))
+    profiles.write(workdir / "previews" / "data_spectrum.json", profile)
+    assert draw("--num_samples=5", "--gif", workdir=workdir)[0] == 0
+    chart = (tmp_path / "out" / "spectrum.svg").read_text()
+    assert ">data<" in chart and ">5 samples<" in chart and chart.count("<polyline") == 2
+    with Image.open(tmp_path / "out" / "trajectory.gif") as way:
+        assert way.n_frames >= 4 and way.info["duration"] == 80
+        way.seek(3)  # after the last of three steps
+        last = np.asarray(way.convert("L"), int)
+    grid = pictures.grid(samples(tmp_path / "out"))[..., 0].astype(int)
+    assert np.abs(last - grid).max() <= 2  # as palettes round
+    (workdir / "previews" / "data_spectrum.json").write_text("{}")
+    (tmp_path / "out" / "spectrum.svg").unlink()
+    status, said, _ = draw("--num_samples=5", "--gif", workdir=workdir)
+    assert status == 0 and "wrote 1 pictures" in said
+    assert ">data<" not in (tmp_path / "out" / "spectrum.svg").read_text()
+
+
+def test_a_way_that_is_too_long_or_has_no_writer_is_refused(draw, monkeypatch):
+    monkeypatch.setattr("sagd_jax.programs.sample_looks.MOST_STATES", 63)
+    assert "--gif: the states of one sample at 3 steps are 64 numbers" in refused(draw("--gif"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "--gif needs the package pillow" in refused(draw("--gif"))

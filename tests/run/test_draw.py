@@ -10,6 +10,7 @@ from toy_runs import toy_run
 import sagd_jax as sagd
 from sagd_jax.data import corruptions, open_source
 from sagd_jax.data.config import DataConfig
+from sagd_jax.data.source import denormalise
 from sagd_jax.diffusion.samplers import Ddim
 from sagd_jax.evaluation.likelihood import evaluate
 from sagd_jax.run import layout
@@ -60,3 +61,13 @@ def test_seeds_that_would_be_others_are_refused():
     ):
         with pytest.raises(ConfigError, match=r"seed=.*expected"):
             use()
+
+
+def test_the_way_of_samples_ends_in_the_samples():
+    run, mesh = toy_run(0.3), layout.local_mesh()
+    draw = Drawer(run.record, run.model, run.diffusion, mesh, sampler=Ddim(), num_steps=8)
+    states = draw.trajectory(run.params, 3, 6, 5)
+    assert states.shape == (5, 3, 4, 4, 1)
+    last = denormalise(states[-1], run.record.data.value_range, np.dtype(np.uint8))
+    np.testing.assert_array_equal(last, draw(run.params, 3, 6))
+    assert draw.trajectory(run.params, 0, 2, 100).shape[0] == 9  # all that there are

@@ -43,7 +43,7 @@ Cache = dict[str, tuple[tuple[int, float], bytes]]
 
 def curves(stored: Stored) -> str:
     """Charts of all numbers of the log."""
-    found = dict(stored.curves)
+    found = {n: curve for n, curve in stored.curves.items() if np.isfinite(curve[1]).any()}
     charts = []
     if "loss" in found:
         lines = [_curve("of training", *found.pop("loss"), band=True)]
