@@ -54,10 +54,10 @@ def write_png(path: str | Path, picture: np.ndarray) -> None:
 
     file = epath.Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, _png(picture))
+    write_whole(file, png(picture))
 
 
-def _png(picture: np.ndarray) -> bytes:
+def png(picture: np.ndarray) -> bytes:
     """A PNG file (ISO/IEC 15948) of 8 bits per value, each row as it is (filter 0)."""
     height, width, channels = picture.shape
     kind = {1: 0, 3: 2}[channels]  # grey, or red, green and blue
@@ -90,7 +90,7 @@ def to_uint8(samples: np.ndarray) -> np.ndarray:
 def _panels(samples: np.ndarray) -> np.ndarray:
     spatial = samples.ndim - 2
     if spatial == 1:
-        return np.stack([_curve(sample) for sample in samples])
+        return np.stack([curve(sample) for sample in samples])
     images = to_uint8(samples)
     if spatial == 3:
         depth = images.shape[1]
@@ -105,7 +105,8 @@ def _shown(images: np.ndarray) -> np.ndarray:
     return images[..., :3] if images.shape[-1] >= 3 else images[..., :1]
 
 
-def _curve(sample: np.ndarray) -> np.ndarray:
+def curve(sample: np.ndarray) -> np.ndarray:
+    """A one-dimensional signal `(length, channels)`, uint8 or floats in [-1, 1], as a picture of its first channel."""
     # The envelope of the samples that fall on each column, scaled to the signal's own maximum.
     height, width = _CURVE
     values = np.asarray(to_uint8(sample), np.float64)[:, 0] / 127.5 - 1
