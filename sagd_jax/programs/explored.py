@@ -52,14 +52,14 @@ _KEPT = 8  # of each thing that is made of choices
 
 
 class _Memory:
-    """What is made once, by whoever asks first; others wait for it."""
+    """What is made once, by whoever asks first; others who ask for the same wait for it."""
 
     def __init__(self) -> None:
         self._made: dict[Any, Any] = {}
-        self._lock = threading.RLock()
+        self._locks: dict[Any, threading.Lock] = {}
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
-        with self._lock:
+        with self._locks.setdefault(key, threading.Lock()):
             if key not in self._made:
                 self._made[key] = make()
             return self._made[key]

@@ -57,15 +57,15 @@ def write_png(path: str | Path, picture: np.ndarray) -> None:
     write_whole(file, png(picture))
 
 
-def png(picture: np.ndarray) -> bytes:
-    """A PNG file (ISO/IEC 15948) of 8 bits per value, each row as it is (filter 0)."""
+def png(picture: np.ndarray, level: int = -1) -> bytes:
+    """A PNG file (ISO/IEC 15948) of 8 bits per value, each row as it is (filter 0); `level` is zlib's."""
     height, width, channels = picture.shape
     kind = {1: 0, 3: 2}[channels]  # grey, or red, green and blue
     rows = np.zeros((height, 1 + width * channels), np.uint8)  # the first byte names the filter
     rows[:, 1:] = picture.reshape(height, -1)
     chunks = (
         (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)),
-        (b"IDAT", zlib.compress(rows.tobytes())),
+        (b"IDAT", zlib.compress(rows.tobytes(), level)),
         (b"IEND", b""),
     )
     return b"\x89PNG\r\n\x1a\n" + b"".join(

@@ -242,7 +242,7 @@ def _text(points: np.ndarray) -> str:
 
 def data_uri(picture: np.ndarray) -> str:
     """`(height, width, 1 or 3)` uint8 as the address of a picture that holds itself."""
-    return "data:image/png;base64," + base64.b64encode(png(picture)).decode()
+    return "data:image/png;base64," + base64.b64encode(png(picture, level=1)).decode()
 
 
 def image(picture: np.ndarray, title: str, below: str = "") -> str:
