@@ -17,94 +17,22 @@ from typing import Any
 from sagd_jax.diffusion.samplers import METHODS
 from sagd_jax.programs import explored_lines as lines
 from sagd_jax.programs import explored_pictures as drawn
+from sagd_jax.programs.explore_controls import AS_IT_IS, Controls, as_text, basis_to_begin_with
+from sagd_jax.programs.explore_style import CSS, DRAG
 from sagd_jax.programs.explored import Explorer
 from sagd_jax.programs.explored_choice import (
     BAND_USES,
     PROCESSES,
     SECTIONS,
     allowed_bases,
-    basis_field,
     own_fields,
     read,
 )
 from sagd_jax.programs.explored_samples import MOST_SAMPLES, MOST_STEPS, Trajectories, picture
 from sagd_jax.show import svg
-from sagd_jax.system import kinds, schema
+from sagd_jax.system import schema
 from sagd_jax.system.errors import ForPeople, one_line
 from sagd_jax.system.late import optional
-from sagd_jax.system.schema import OrImportPath
-
-_AS_IT_IS = "(as given)"
-# Ends and step of the sliders; other numbers are typed.
-_RANGES: dict[str, tuple[float, float, float]] = {
-    "alpha": (-2, 2, 0.01), "beta": (-20, 20, 0.1), "gamma_low": (0, 1, 0.01), "split": (0.02, 1, 0.01),
-    "exponent": (0, 2, 0.01), "strength": (0, 2, 0.01), "discount": (0, 1, 0.01), "levels": (0, 8, 1),
-    "white": (0.1, 4, 0.1), "time_axis": (0, 2, 1), "length": (0.5, 32, 0.1), "smoothness": (0.1, 5, 0.1),
-    "width": (0, 180, 0.5), "sigma_max": (1, 160, 1), "rho": (1, 10, 0.1), "blur_max": (0.5, 64, 0.5),
-    "blur_min": (0.05, 5, 0.05), "blur_floor": (0.001, 0.5, 0.001), "noise": (0.005, 0.5, 0.005),
-    "softness": (0.05, 10, 0.05), "slope": (-4, 4, 0.02), "log_snr_max": (-30, 30, 0.1),
-    "log_snr_min": (-30, 30, 0.1), "knots": (1, 32, 1), "pieces": (1, 32, 1), "margin": (0.01, 2, 0.01),
-    "restoring_share": (0, 0.9, 0.05), "beta_max": (0.001, 0.1, 0.001),
-}  # fmt: skip
-_CSS = (
-    svg.STYLE
-    + """
-.gradio-container { max-width: 1500px !important; }
-.sagd .row { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 10px; margin-bottom: 8px; }
-.sagd .way { grid-template-columns: repeat(6, minmax(0, 1fr)); }
-.sagd .charts { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 14px; }
-.sagd figure { margin: 0; } .sagd figcaption { font-size: 12px; line-height: 1.35; padding: 1px 0; }
-.sagd p { font-size: 12.5px; margin: 3px 0; }
-.sagd .scale { display: flex; gap: 8px; align-items: center; font-size: 11.5px; white-space: nowrap; }
-.sagd .scale img { height: 11px; image-rendering: auto; min-width: 0; flex: 1; }
-.sagd .found { display: grid; grid-template-columns: minmax(150px, 260px) 1fr; gap: 16px; }
-.sagd .drawn img { max-width: 560px; }
-#message .wrong { background: #b3261e; color: #fff; padding: 7px 12px; border-radius: 6px; font-size: 14px; }
-#message .fine { padding: 7px 0; font-size: 13px; opacity: .8; }
-.gradio-container:has(#message .wrong) #pictures,
-.gradio-container:has(#message .wrong) #lines { opacity: .35; filter: grayscale(1); }
-@media (max-width: 800px) { .sagd .charts { grid-template-columns: 1fr; }
-  .sagd .row { grid-template-columns: repeat(2, 1fr); } .sagd .way { grid-template-columns: repeat(3, 1fr); } }
-"""
-)
-# A drag over the chart of the spectrum chooses a band: its ends in cycles per sample.
-_DRAG = """
-let from = null, box = null;
-const at = event => {
-  const area = from.area.getBoundingClientRect();
-  const share = Math.min(1, Math.max(0, (event.clientX - area.left) / area.width));
-  const low = Math.log(+from.area.dataset.low), high = Math.log(+from.area.dataset.high);
-  return {share: share, frequency: Math.exp(low + share * (high - low))};
-};
-element.addEventListener('pointerdown', event => {
-  const area = event.target.closest('[data-drag]');
-  if (!area) return;
-  event.preventDefault();
-  from = {area: area};
-  from.start = at(event);
-  box = area.cloneNode();
-  box.removeAttribute('data-drag');
-  box.style.pointerEvents = 'none';
-  box.setAttribute('fill', 'currentColor');
-  box.setAttribute('fill-opacity', '.15');
-  box.setAttribute('width', 0);
-  area.parentNode.insertBefore(box, area);
-});
-window.addEventListener('pointermove', event => {
-  if (!from) return;
-  const now = at(event), x = +from.area.getAttribute('x'), width = +from.area.getAttribute('width');
-  box.setAttribute('x', x + width * Math.min(now.share, from.start.share));
-  box.setAttribute('width', width * Math.abs(now.share - from.start.share));
-});
-window.addEventListener('pointerup', event => {
-  if (!from) return;
-  const ends = [from.start, at(event)].sort((a, b) => a.share - b.share);
-  box.remove();
-  if (ends[1].share - ends[0].share > 0.005)
-    trigger('select', {low: ends[0].frequency, high: ends[1].frequency});
-  from = null;
-});
-"""
 
 
 def build(explorer: Explorer) -> tuple[Any, dict[str, Any]]:
@@ -125,7 +53,7 @@ def build(explorer: Explorer) -> tuple[Any, dict[str, Any]]:
     )
     with gr.Blocks(title="sagd explore", analytics_enabled=False) as page:
         _Page(gr, explorer).fill(page)
-    return page, {"theme": theme, "css": _CSS}
+    return page, {"theme": theme, "css": CSS}
 
 
 class _Page:
@@ -133,8 +61,7 @@ class _Page:
 
     def __init__(self, gr: Any, explorer: Explorer) -> None:
         self._gr, self._explorer = gr, explorer
-        self._controls: dict[str, Any] = {}
-        self._typed: set[str] = set()  # whose text counts when it is finished
+        self._controls = Controls(gr, explorer)
         self._trajectories = Trajectories(explorer.run) if explorer.run else None
 
     def fill(self, page: Any) -> None:
@@ -142,13 +69,13 @@ class _Page:
         gr.HTML(f'<div style="font-size: 14px"><b>sagd explore</b> {self._about()}</div>')
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
-                self._add_controls()
+                self._controls.add_all()
             with gr.Column(scale=4, min_width=640):
                 self._message = gr.HTML('<div class="fine">...</div>', elem_id="message")
                 self._pictures = gr.HTML(
                     '<div class="sagd"><p>The first pictures take some seconds.</p></div>',
                     elem_id="pictures",
-                    js_on_load=_DRAG,
+                    js_on_load=DRAG,
                 )
                 with gr.Tabs():
                     with gr.Tab("Lines to copy"):
@@ -174,105 +101,6 @@ class _Page:
         ]
         return html.escape(words + (f"; not shown: {', '.join(left)}" if left else ""))
 
-    def _add_controls(self) -> None:
-        gr, config = self._gr, self._explorer.config
-        self._process = gr.Dropdown(
-            [_AS_IT_IS, *PROCESSES],
-            value=_AS_IT_IS,
-            label="Process",
-            info="a place to begin",
-            elem_id="process",
-        )
-        self._controls["t"] = self._slider("t", "Time t", 0.5, (0, 1, 0.01))
-        for section, title, words in (
-            ("noise", "Spectrum of the noise", "its family"),
-            ("schedule", "Schedule", "how data fade"),
-        ):
-            with gr.Group():
-                start = getattr(config, section)
-                own = [start.kind] if schema.is_import_path(start.kind) else []
-                self._controls[f"{section}.kind"] = gr.Dropdown(
-                    [*SECTIONS[section], *own],
-                    value=start.kind,
-                    label=title,
-                    info=words,
-                    elem_id=f"{section}-kind",
-                )
-                for name in kinds.users(SECTIONS[section]):
-                    if name not in ("basis", "blur_basis"):
-                        self._add_field(section, name, start)
-        choices = allowed_bases(config.noise.kind, config.schedule.kind)
-        self._controls["basis"] = gr.Radio(
-            choices or ["fourier"],
-            value=_basis_to_begin_with(config),
-            label="Basis",
-            visible=bool(choices),
-            elem_id="basis",
-        )
-        with gr.Group():
-            self._controls["band"] = gr.Radio(
-                [
-                    ("off", BAND_USES[0]),
-                    ("no noise in it", BAND_USES[1]),
-                    ("noise in it alone", BAND_USES[2]),
-                ],
-                value="off",
-                label="Band",
-                info="or drag over the spectrum",
-                elem_id="band",
-            )
-            top = float(self._explorer.basis("fourier").radius.max())
-            ends = (0.0, round(top + 0.005, 2), 0.002)
-            self._controls["low"] = self._slider("low", "from (cycles per sample)", 0.1, ends)
-            self._controls["high"] = self._slider("high", "to", 0.2, ends)
-        with gr.Group():
-            self._controls["of_data"] = gr.Checkbox(
-                True, label="Ratios of the data (off: of unit variance)", elem_id="of_data"
-            )
-            self._controls["example"] = gr.Number(
-                0, label="Example", precision=None, elem_id="example"
-            )
-            self._controls["seed"] = gr.Number(
-                0, label="Seed of the draw", precision=None, elem_id="seed"
-            )
-
-    def _slider(
-        self, name: str, label: str, value: float, ends: tuple[float, ...], **more: Any
-    ) -> Any:
-        low, high, step = ends
-        low, high = min(low, value), max(high, value)
-        made = self._gr.Slider(
-            low, high, step=step, value=value, label=label, elem_id=name, buttons=[], **more
-        )
-        # What is typed beyond the ends is for the config's own bounds to judge, in its words.
-        made.preprocess = lambda payload: payload
-        return made
-
-    def _add_field(self, section: str, name: str, start: Any) -> None:
-        gr, table = self._gr, SECTIONS[section]
-        users = kinds.users(table)[name]
-        entry = table[users[0]]
-        rule, hint, value = entry.fields[name].metadata, entry.hints[name], getattr(start, name)
-        common: dict[str, Any] = {
-            "label": name.replace("_", " "),
-            "info": rule["doc"],
-            "elem_id": f"{section}-{name}",
-            "visible": name in own_fields(section, start.kind),
-        }
-        choices = rule["choices"]
-        if choices is not None and not isinstance(choices, OrImportPath):
-            control = gr.Dropdown(list(choices), value=value, **common)
-        elif hint is bool:
-            control = gr.Checkbox(value, **common)
-        elif hint in (int, float) and name in _RANGES:
-            del common["elem_id"], common["label"]
-            label = name.replace("_", " ")
-            control = self._slider(f"{section}-{name}", label, value, _RANGES[name], **common)
-        else:
-            control = gr.Textbox(_as_text(value), max_lines=3, **common)
-            self._typed.add(f"{section}.{name}")
-        self._controls[f"{section}.{name}"] = control
-
     def _add_lines(self) -> None:
         gr = self._gr
         with gr.Column(elem_id="lines"):
@@ -288,16 +116,16 @@ class _Page:
             )
         with gr.Row():
             self._write = gr.Button(
-                "Write the file of the holes", elem_id="write", scale=0, min_width=240
+                "Write the file of the holes", elem_id="write", size="sm", scale=0, min_width=220
             )
             self._written = gr.HTML("", elem_id="written")
 
     def _add_findings(self) -> None:
         gr = self._gr
-        self._controls["holes"] = gr.CheckboxGroup(
+        self._controls.by_name["holes"] = gr.CheckboxGroup(
             [], label="Take into a hole in the noise", elem_id="holes"
         )
-        self._controls["margin"] = self._slider(
+        self._controls.by_name["margin"] = self._controls.slider(
             "margin", "Margin of the holes, in bins", 1, (0, 5, 0.5)
         )
         self._found = gr.HTML(
@@ -317,12 +145,12 @@ class _Page:
             "at the left; the same as sagd sample draws.</p></div>"
         )
         with gr.Row():
-            count = self._slider("count", "Samples", 16, (1, MOST_SAMPLES, 1))
-            steps = self._slider("steps", "Steps", 25, (1, MOST_STEPS, 1))
+            count = self._controls.slider("count", "Samples", 16, (1, MOST_SAMPLES, 1))
+            steps = self._controls.slider("steps", "Steps", 25, (1, MOST_STEPS, 1))
             method = gr.Dropdown(list(METHODS), value="ddim", label="Method", elem_id="method")
             seed = gr.Number(0, label="Seed", precision=None, elem_id="sample_seed")
         button = gr.Button("Draw", elem_id="draw")
-        step = self._slider("step", "After step", 25, (0, 25, 1), interactive=True)
+        step = self._controls.slider("step", "After step", 25, (0, 25, 1), interactive=True)
         shown = gr.HTML("", elem_id="samples")
         states = gr.State(None)
         button.click(
@@ -335,7 +163,7 @@ class _Page:
         )  # fmt: skip
 
     def _wire(self, page: Any) -> None:
-        gr, controls = self._gr, self._controls
+        gr, controls = self._gr, self._controls.by_name
         values = list(controls.values())
         outputs = [
             self._message,
@@ -356,7 +184,9 @@ class _Page:
         for name, control in controls.items():
             if control in kind_controls:
                 continue
-            triggers += [control.submit, control.blur] if name in self._typed else [control.input]
+            triggers += (
+                [control.submit, control.blur] if name in self._controls.typed else [control.input]
+            )
         gr.on(triggers, trigger_mode="always_last", **show)
         fields = [name for name in controls if "." in name and not name.endswith(".kind")]
         shown = [controls[name] for name in fields] + [controls["basis"]]
@@ -367,11 +197,11 @@ class _Page:
             shown,
             **quiet,
         ).then(trigger_mode="always_last", **show)
-        self._process.input(
-            self._of_process(fields), [self._process], [*kind_controls, *shown], **quiet
+        self._controls.process.input(
+            self._of_process(fields), [self._controls.process], [*kind_controls, *shown], **quiet
         ).then(trigger_mode="always_last", **show)
         self._pictures.select(
-            self._dragged,
+            self._dragged(),
             [controls["band"]],
             [controls["low"], controls["high"], controls["band"]],
             **quiet,
@@ -393,7 +223,7 @@ class _Page:
     # What answers. Arguments are the page's values, in the order of the controls.
 
     def _choice(self, values: Sequence[Any]) -> Any:
-        return read(dict(zip(self._controls, values, strict=True)), self._explorer.config)
+        return read(dict(zip(self._controls.by_name, values, strict=True)), self._explorer.config)
 
     def _show(self, *values: Any) -> tuple[Any, ...]:
         def made() -> tuple[Any, ...]:
@@ -459,11 +289,11 @@ class _Page:
 
         def changed(name: str) -> list[Any]:
             gr, config = self._gr, self._explorer.config
-            if name == _AS_IT_IS:
+            if name == AS_IT_IS:
                 process: dict[str, Any] = {
                     "noise": {"kind": config.noise.kind},
                     "schedule": {"kind": config.schedule.kind},
-                    "basis": _basis_to_begin_with(config),
+                    "basis": basis_to_begin_with(config),
                 }
             else:
                 process = PROCESSES[name]
@@ -473,7 +303,7 @@ class _Page:
                 kind = process[section]["kind"]
                 value = process[section].get(own, getattr(getattr(config, section), own))
                 if not isinstance(value, bool | int | float):
-                    value = _as_text(value)
+                    value = as_text(value)
                 updates.append(gr.update(value=value, visible=own in own_fields(section, kind)))
             kinds_ = (process["noise"]["kind"], process["schedule"]["kind"])
             return [*updates, self._basis_update(*kinds_, process["basis"])]
@@ -537,20 +367,3 @@ def _words(error: Exception) -> str:
 
 def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value == int(value) else value
-
-
-def _as_text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, tuple) and all(isinstance(one, str) for one in value):
-        return ", ".join(value)
-    return repr(value)
-
-
-def _basis_to_begin_with(config: Any) -> str:
-    for section in ("schedule", "noise"):
-        own = getattr(config, section)
-        name = basis_field(section, own.kind)
-        if name is not None:
-            return getattr(own, name)
-    return "fourier"

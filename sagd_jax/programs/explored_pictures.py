@@ -160,8 +160,8 @@ def _map(choice: Choice, shown: Shown) -> str:
     rings = shown.rings
     low, high = float(rings.centre[0]), float(rings.centre[-1])
     axis = svg.Axis(low * 0.93, high * 1.02, _FREQUENCY, log=True)
-    what = "of the data to the noise" if choice.of_data else "of unit variance to the noise"
-    chart = svg.Chart(svg.Axis(0, 1, "time t"), axis, f"log of the ratio {what}")
+    what = "the data" if choice.of_data else "a signal of unit variance"
+    chart = svg.Chart(svg.Axis(0, 1, "time t"), axis, f"log-SNR of {what}")
     rows = np.exp(np.linspace(math.log(axis.high), math.log(axis.low), _ROWS))
     place = np.interp(np.log(rows), np.log(rings.centre), np.arange(len(rings.centre)))
     below = np.floor(place).astype(int)
@@ -181,7 +181,7 @@ def _bar(choice: Choice) -> str:
     return (
         f'<div class="scale"><span>{-LARGEST:g}: noise alone</span>'
         f'<img alt="colours" src="{svg.data_uri(colours)}"/><span>{LARGEST:g}: {what} alone</span>'
-        "</div><p>black line: as much of both; what lies below it in time is made there first</p>"
+        "</div><p>black: as much of both. Sampling goes from right to left: a frequency is made where it meets the line</p>"
     )
 
 
