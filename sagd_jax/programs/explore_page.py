@@ -80,7 +80,7 @@ class _Page:
                 with gr.Tabs():
                     with gr.Tab("Lines to copy"):
                         self._add_lines()
-                    with gr.Tab("What stands out of the data"):
+                    with gr.Tab("What stands out of the data") as self._tab:
                         self._add_findings()
                     with gr.Tab("Samples, step by step"):
                         self._add_samples()
@@ -207,7 +207,8 @@ class _Page:
             **quiet,
         ).then(trigger_mode="always_last", **show)
         found: dict[str, Any] = {"inputs": values, "api_visibility": "private", "queue": False}
-        page.load(
+        # Only when asked for: while it looks, sliders answer late.
+        self._tab.select(
             self._find, outputs=[controls["holes"], self._found], show_progress="hidden", **found
         ).then(trigger_mode="always_last", **show)
         gr.on(

@@ -29,8 +29,7 @@ CSS = (
 DRAG = """
 let from = null, box = null;
 const at = event => {
-  const area = from.area.getBoundingClientRect();
-  const share = Math.min(1, Math.max(0, (event.clientX - area.left) / area.width));
+  const share = Math.min(1, Math.max(0, (event.clientX - from.place.left) / from.place.width));
   const low = Math.log(+from.area.dataset.low), high = Math.log(+from.area.dataset.high);
   return {share: share, frequency: Math.exp(low + share * (high - low))};
 };
@@ -38,7 +37,7 @@ element.addEventListener('pointerdown', event => {
   const area = event.target.closest('[data-drag]');
   if (!area) return;
   event.preventDefault();
-  from = {area: area};
+  from = {area: area, place: area.getBoundingClientRect()};  // which a new picture may replace
   from.start = at(event);
   box = area.cloneNode();
   box.removeAttribute('data-drag');

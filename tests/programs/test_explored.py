@@ -28,19 +28,20 @@ from sagd_jax.system.schema import ConfigError
 SIDE = 16
 CONFIG = schema.build(
     RunConfig,
-    {"data": {"name": "synthetic", "field_shape": (SIDE, SIDE), "num_examples": 64}},
+    {
+        "data": {
+            "name": "synthetic",
+            "field_shape": (SIDE, SIDE),
+            "field_alpha": -0.5,
+            "num_examples": 200,
+        }
+    },
 )
 
 
 @pytest.fixture(scope="module")
-def explorer(tmp_path_factory):
-    """Of fields with a wave in all of them, which is found as number 1."""
-    source = sagd.data.open_source(CONFIG.data)
-    x = source.fetch(np.arange(64))["x"]
-    phase = np.random.default_rng(0).uniform(0, 7, (64, 1))
-    wave = np.cos(2 * np.pi * 0.25 * np.arange(SIDE) + phase)[:, None, :, None]
-    source = ArraySource((x + wave).astype(np.float32), value_range=(-4, 4), kind="field")
-    return Explorer(CONFIG, source, out=tmp_path_factory.mktemp("holes"))
+def explorer():
+    return Explorer(CONFIG, sagd.data.open_source(CONFIG.data))
 
 
 def values(process="white", **changed):
@@ -118,7 +119,7 @@ def check_lines(explorer, made):
 @pytest.mark.parametrize("kind", NOISES)
 def test_the_lines_of_a_family_make_the_noise_that_is_shown(explorer, kind):
     made = choice(**{"noise.kind": kind, **NOISES[kind]})
-    assert not np.ptp(np.asarray(explorer.covariance(made).variance)) == 0
+    assert np.ptp(np.asarray(explorer.covariance(made).variance)) > 0
     check_lines(explorer, made)
 
 
@@ -143,17 +144,24 @@ def test_the_lines_of_other_schedules_make_them(explorer, fields):
     check_lines(explorer, choice(**fields))
 
 
-def test_a_finding_taken_into_a_hole_takes_its_noise_away_in_the_lines_too(explorer):
-    made = choice("tilted", holes=[1], margin=1, band="remove", low=0.4, high=0.45)
-    (text, number), *_ = drawn.findings(explorer, made)[0]
-    assert number == 1 and text.startswith("1. ") and "0.25" in text
+def test_a_finding_taken_into_a_hole_takes_its_noise_away_in_the_lines_too(tmp_path):
+    shape, rng = (32, 32), np.random.default_rng(0)
+    fields = np.asarray(sagd.power_law(shape, -0.5).sample(jax.random.key(0), (100, *shape, 1)))
+    phase = rng.uniform(0, 7, (100, 1))
+    wave = np.cos(2 * np.pi * 0.25 * np.arange(32) + phase)[:, None, :, None]
+    x = ((fields + wave) / 5).astype(np.float32)
+    explorer = Explorer(CONFIG, ArraySource(x, value_range=(-1, 1), kind="field"), out=tmp_path)
+    made = choice("tilted", holes=[1], band="remove", low=0.4, high=0.45)
+    ((text, number),), words = drawn.findings(explorer, made)
+    assert number == 1 and text.startswith("1. line at") and "the holes: " in words
+    assert "What to do" in words and ">1</text>" in drawn.page(explorer, made)
     path = explorer.write_holes(made)
     assert path.is_file() and str(path) in lines.config_lines(explorer, made)
     check_lines(explorer, made)
     variance = np.asarray(explorer.covariance(made).variance)[..., 0]
-    assert variance[0, 4] == 0  # the wave: 0.25 cycles per sample
-    radius = sagd.radial_frequency((SIDE, SIDE), "cycles")
-    assert np.all(variance[(radius >= 0.4) & (radius < 0.45)] == 0) and variance[0, 2] > 0
+    assert variance[0, 8] == 0  # the wave: 0.25 cycles per sample
+    radius = sagd.radial_frequency(shape, "cycles")
+    assert np.all(variance[(radius >= 0.4) & (radius < 0.45)] == 0) and variance[0, 3] > 0
     without = dataclasses.replace(made, holes=(), band="off")
     assert np.all(np.asarray(explorer.covariance(without).variance) > 0)
 
@@ -178,7 +186,12 @@ def test_lines_undo_what_was_given_and_has_no_effect_any_more(explorer):
     own = Explorer(given, explorer.source)
     code = lines.config_lines(own, choice("white"))
     config = sagd.default_config()
-    config.noise.kind, config.noise.alpha, config.schedule.kind, config.schedule.rho = "power_law", -0.2, "edm", 3.0
+    config.noise.kind, config.noise.alpha, config.schedule.kind, config.schedule.rho = (
+        "power_law",
+        -0.2,
+        "edm",
+        3.0,
+    )
     exec(code, {"config": config})
     built = schema.build(RunConfig, config.to_dict())
     assert (built.noise.kind, built.noise.alpha, built.schedule.kind) == ("white", 0.0, "cosine")
@@ -208,7 +221,7 @@ def test_the_flags_are_those_lines(explorer):
         ({"t": 1.5}, r"^t=1\.5: expected a number in \[0, 1\]"),
         ({"t": None}, r"^t=None: expected a number in"),
         ({"seed": 1.5}, r"^seed=1\.5: expected a whole number"),
-        ({"example": 64}, r"^example=64: expected 0 to 63"),
+        ({"example": 200}, r"^example=200: expected 0 to 199"),
         ({"band": "keep", "low": 0.3, "high": 0.2}, r"^band: from 0\.3 to 0\.2; expected its end above"),
         ({"band": "keep", "low": 0.721, "high": 0.73}, r"^config\.noise: bands: .*holds no frequency"),
         ({"band": "remove", "low": 0, "high": 2}, r"^band: 0 to 2 is all there is"),
@@ -259,12 +272,13 @@ def test_the_rings_have_all_coordinates_but_the_constant():
 def test_other_signals_are_drawn_too():
     """Colours, sounds and clips."""
     rng = np.random.default_rng(0)
-    for shape, kind in (((8, 8, 3), "image"), ((64, 1), "audio"), ((4, 8, 8, 1), "video")):
-        source = ArraySource(rng.normal(size=(20, *shape)).astype(np.float32), value_range=(-1, 1), kind=kind)
+    for shape, kind in (((8, 8, 3), "image"), ((64, 1), "audio"), ((2, 8, 8, 1), "video")):
+        source = ArraySource(
+            rng.normal(size=(20, *shape)).astype(np.float32), value_range=(-1, 1), kind=kind
+        )
         own = Explorer(RunConfig(), source)
         page = drawn.page(own, choice("white"))
         assert page.count("<svg") == 2 and page.count("<img") >= 9 and "nan" not in page
-        assert "What to do" in drawn.findings(own, choice("white"))[1]
 
 
 def test_pictures_are_those_of_the_choice_and_of_no_other(explorer):
@@ -278,7 +292,7 @@ def test_bases_are_those_that_both_kinds_have():
     assert allowed_bases("white", "cosine") == []
     assert allowed_bases("power_law", "cosine") == ["fourier", "cosine"]
     assert allowed_bases("white", "equal_snr") == ["fourier", "cosine", "haar", "sites"]
-    assert allowed_bases("power_law", "blurring") == ["fourier", "cosine"]
+    assert sorted(allowed_bases("power_law", "blurring")) == ["cosine", "fourier"]
 
 
 def test_one_example_has_no_spectrum():
