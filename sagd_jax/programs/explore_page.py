@@ -11,6 +11,7 @@ import html
 import os
 import sys
 import traceback
+import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -178,44 +179,38 @@ class _Page:
             "show_progress": "hidden",
             "api_visibility": "private",
         }
-        show = {"fn": self._show, "inputs": values, "outputs": outputs, **quiet}
         kind_controls = [controls["noise.kind"], controls["schedule.kind"]]
-        triggers = [page.load]
+        # What sets controls ends in it. All pictures come by the one listener below, one at a time: of several
+        # an early answer could come last.
+        again = gr.Textbox("", visible="hidden", elem_id="again")
+        triggers = [page.load, again.change]
         for name, control in controls.items():
             if control in kind_controls:
                 continue
-            triggers += (
-                [control.submit, control.blur] if name in self._controls.typed else [control.input]
-            )
-        gr.on(triggers, trigger_mode="always_last", **show)
+            typed = name in self._controls.typed
+            triggers += [control.submit, control.blur] if typed else [control.input]
+        gr.on(triggers, self._show, values, outputs, trigger_mode="always_last", **quiet)
         fields = [name for name in controls if "." in name and not name.endswith(".kind")]
-        shown = [controls[name] for name in fields] + [controls["basis"]]
+        shown = [*(controls[name] for name in fields), controls["basis"], again]
         gr.on(
             [control.input for control in kind_controls],
             self._of_kinds(fields),
             [*kind_controls, controls["basis"]],
             shown,
             **quiet,
-        ).then(trigger_mode="always_last", **show)
+        )
         self._controls.process.input(
             self._of_process(fields), [self._controls.process], [*kind_controls, *shown], **quiet
-        ).then(trigger_mode="always_last", **show)
-        self._pictures.select(
-            self._dragged(),
-            [controls["band"]],
-            [controls["low"], controls["high"], controls["band"]],
-            **quiet,
-        ).then(trigger_mode="always_last", **show)
-        found: dict[str, Any] = {"inputs": values, "api_visibility": "private", "queue": False}
+        )
+        band = [controls["low"], controls["high"], controls["band"]]
+        self._pictures.select(self._dragged(), [controls["band"]], [*band, again], **quiet)
+        found: dict[str, Any] = {"inputs": values, **quiet}
         # Only when asked for: while it looks, sliders answer late.
-        self._tab.select(
-            self._find, outputs=[controls["holes"], self._found], show_progress="hidden", **found
-        ).then(trigger_mode="always_last", **show)
+        self._tab.select(self._find, outputs=[controls["holes"], self._found, again], **found)
         gr.on(
             [controls["holes"].input, controls["margin"].input],
             lambda *now: self._find(*now)[1],
             outputs=self._found,
-            show_progress="hidden",
             trigger_mode="always_last",
             **found,
         )
@@ -246,8 +241,9 @@ class _Page:
             choice = self._choice(values)
             found, words = drawn.findings(self._explorer, choice)
         except Exception as error:
-            return gr.skip(), f'<div class="sagd"><p>{html.escape(_words(error))}</p></div>'
-        return gr.update(choices=found), words
+            words = f'<div class="sagd"><p>{html.escape(_words(error))}</p></div>'
+            return gr.skip(), words, gr.skip()
+        return gr.update(choices=found), words, _new()
 
     def _write_holes(self, *values: Any) -> str:
         try:
@@ -262,7 +258,7 @@ class _Page:
 
         def dragged(band: str, event: Any) -> tuple[Any, ...]:
             low, high = (round(float(event._data[name]), 4) for name in ("low", "high"))
-            return low, high, BAND_USES[1] if band == "off" else band
+            return low, high, BAND_USES[1] if band == "off" else band, _new()
 
         # Gradio gives the event to the argument of this type.
         dragged.__annotations__ = {"event": self._gr.EventData}
@@ -276,7 +272,7 @@ class _Page:
             visible = {f"noise.{n}" for n in own_fields("noise", noise)}
             visible |= {f"schedule.{n}" for n in own_fields("schedule", schedule)}
             updates = [gr.update(visible=name in visible) for name in fields]
-            return [*updates, self._basis_update(noise, schedule, basis)]
+            return [*updates, self._basis_update(noise, schedule, basis), _new()]
 
         return changed
 
@@ -307,7 +303,7 @@ class _Page:
                     value = as_text(value)
                 updates.append(gr.update(value=value, visible=own in own_fields(section, kind)))
             kinds_ = (process["noise"]["kind"], process["schedule"]["kind"])
-            return [*updates, self._basis_update(*kinds_, process["basis"])]
+            return [*updates, self._basis_update(*kinds_, process["basis"]), _new()]
 
         return changed
 
@@ -352,6 +348,11 @@ class _Page:
             return made()
         except Exception as error:
             return (_wrong(_words(error)), *(self._gr.skip() for _ in range(count - 1)))
+
+
+def _new() -> str:
+    """A text like no other before."""
+    return uuid.uuid4().hex
 
 
 def _wrong(text: str) -> str:

@@ -110,13 +110,13 @@ def test_a_fault_of_ours_is_said_and_its_traceback_is_not_in_the_page(page, monk
 
 def test_kinds_show_their_fields_and_the_bases_that_go_together(page):
     fields = ["noise.alpha", "noise.bands", "schedule.blur_max"]
-    alpha, bands, blur, basis = page._of_kinds(fields)("power_law", "blurring", "haar")
+    alpha, bands, blur, basis, _ = page._of_kinds(fields)("power_law", "blurring", "haar")
     assert alpha["visible"] and not bands["visible"] and blur["visible"]
     assert basis["value"] in ("fourier", "cosine") and "haar" not in basis["choices"]
 
 
 def test_a_process_sets_kinds_and_fields(page):
-    noise, schedule, alpha, end, _ = page._of_process(["noise.alpha", "schedule.end"])("moving")
+    noise, schedule, alpha, end, *_ = page._of_process(["noise.alpha", "schedule.end"])("moving")
     assert (noise["value"], schedule["value"]) == ("white", "moving")
     assert end["value"] == "power_law:alpha=-1.0" and end["visible"] and not alpha["visible"]
 
