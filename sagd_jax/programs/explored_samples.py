@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from typing import Any
 
@@ -22,6 +23,7 @@ from sagd_jax.system.errors import check_choice
 from sagd_jax.system.schema import ConfigError, as_config_error, check_seed
 
 MOST_SAMPLES, MOST_STEPS = 64, 250
+_MOST_VALUES = 1 << 26  # of a trajectory, which a page's session keeps
 
 
 class Trajectories:
@@ -63,6 +65,12 @@ class Trajectories:
             if not 1 <= value <= most:
                 raise ConfigError(f"{name}={value}: expected 1 to {most}")
         data = self._run.record.data
+        values = (num_steps + 1) * count * math.prod(data.shape)
+        if values > _MOST_VALUES:
+            raise ConfigError(
+                f"samples={count}, steps={num_steps}: {values:,} values to keep; expected at most "
+                f"{_MOST_VALUES:,}, of fewer samples or steps"
+            )
         with self._lock, as_config_error(f"method={method!r}"):
             states = np.asarray(self._compiled(count, num_steps, method)(jax.random.key(seed)))
         if not np.isfinite(states).all():
