@@ -16,6 +16,7 @@ PROGRAMS = {
     "train": "train a model; the same command again continues the run",
     "sample": "draw samples from a checkpoint",
     "spectrum": "the power spectrum of a data set, and noise to suit it",
+    "explore": "choose a spectrum and a process by looking, in the browser",
     "evaluate": "judge a checkpoint's samples against its data",
     "restore": "clean files by a model that learned from corrupted ones",
     "experiment": "train and evaluate the arms of an experiment",

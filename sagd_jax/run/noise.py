@@ -18,7 +18,7 @@ import numpy as np
 
 from sagd_jax.data.files import Unreadable, read_npy
 from sagd_jax.data.source import Source
-from sagd_jax.run.estimates import spectra_of_classes, spectrum_of
+from sagd_jax.run.estimates import channel_means_of, spectra_of_classes, spectrum_of
 from sagd_jax.spectral import bases, combine, named, spectra
 from sagd_jax.spectral.bases import Basis
 from sagd_jax.spectral.covariance import Covariance
@@ -46,6 +46,16 @@ class Signals:
     sample_rate: float | None = None
     source: Source | None = None
     where: str = "config.noise"
+
+    def spectrum(self, basis: Basis) -> np.ndarray:
+        """S of the source on the whole grid of a basis, as `spectrum_of` estimates it."""
+        assert self.source is not None
+        return spectrum_of(self.source, basis)
+
+    def means(self) -> np.ndarray:
+        """The mean of each channel of the source, `(channels,)`, as `channel_means_of` has it."""
+        assert self.source is not None
+        return channel_means_of(self.source)
 
 
 def _wedge(
@@ -246,7 +256,7 @@ def from_text(text: str, signals: Signals) -> Covariance:
       ConfigError: one line saying what cannot be made.
     """
     with schema.as_config_error(signals.where):
-        return make(_read_member(signals.where, text), signals)
+        return make(read_member(signals.where, text), signals)
 
 
 def basis_of(config: NoiseConfig) -> str:
@@ -268,10 +278,15 @@ def _read_members(where: str, members: tuple[str, ...]) -> list[NoiseConfig]:
     """The sections that lines of text stand for."""
     if not members:
         raise ConfigError(f"{where}.members=(): expected spectra, such as 'power_law:alpha=-0.5'")
-    return [_read_member(f"{where}.members[{i}]", text) for i, text in enumerate(members)]
+    return [read_member(f"{where}.members[{i}]", text) for i, text in enumerate(members)]
 
 
-def _read_member(place: str, text: str) -> NoiseConfig:
+def read_member(place: str, text: str) -> NoiseConfig:
+    """The section that one line of text stands for, such as `power_law:alpha=-0.5`.
+
+    Raises:
+      ConfigError: one line, which begins with `place`.
+    """
     # A colon may stand in the name of a file: only one before `name=` divides.
     hints = typing.get_type_hints(NoiseConfig)
     kind, *fields = re.split(r":(?=\s*\w+\s*=)", text)
@@ -354,8 +369,10 @@ def _power(signals: Signals, power: str, basis: str, per_class: bool = False) ->
         )
     coordinates = bases.KINDS[basis](signals.spatial_shape)
     with schema.as_config_error(f"{signals.where}.power={DATA!r}"):
-        estimate = spectra_of_classes if per_class else spectrum_of
-        values = estimate(signals.source, coordinates)
+        if per_class:
+            values = spectra_of_classes(signals.source, coordinates)
+        else:
+            values = signals.spectrum(coordinates)
     if basis == "fourier":
         return values[..., : signals.spatial_shape[-1] // 2 + 1, :]
     return values

@@ -17,7 +17,6 @@ import numpy as np
 from sagd_jax.diffusion import schedules
 from sagd_jax.diffusion.schedules import Capped, Schedule
 from sagd_jax.run import corruption as run_corruption
-from sagd_jax.run.estimates import channel_means_of, spectrum_of
 from sagd_jax.run.noise import DATA, Signals, from_text, read_on_grid
 from sagd_jax.spectral import bases
 from sagd_jax.spectral.bases import Basis
@@ -71,7 +70,7 @@ class Inputs:
                 return _read(self, "spectrum", given, basis)
             if self.signals.source is None:
                 raise ConfigError(f"{_WHERE}.spectrum={DATA!r}: there is no data here; give a file")
-            values = spectrum_of(self.signals.source, basis)
+            values = self.signals.spectrum(basis)
             # Coordinates in which the data never change would ask for infinite ratios.
             return np.maximum(values, 1e-6 * values.max())
 
@@ -345,12 +344,11 @@ def _read(inputs: Inputs, name: str, file: str | None, basis: Basis) -> np.ndarr
 
 def _mean_of(inputs: Inputs, basis: Basis) -> np.ndarray:
     """The data's mean in coordinates: of each channel, hence in the constant's alone."""
-    source = inputs.signals.source
-    if source is None:
+    if inputs.signals.source is None:
         raise ConfigError(
             f"{_WHERE}.kind='heat': its start needs the mean of the data; there are none"
         )
-    means = channel_means_of(source)
+    means = inputs.signals.means()
     state = np.zeros((*basis.spatial_shape, len(means)))
     state[(0,) * len(basis.spatial_shape)] = means * math.sqrt(math.prod(basis.spatial_shape))
     return state

@@ -59,15 +59,15 @@ def write_png(path: str | Path, picture: np.ndarray) -> None:
     write_whole(file, png(picture))
 
 
-def png(picture: np.ndarray) -> bytes:
-    """A PNG file (ISO/IEC 15948) of 8 bits per value, each row as it is (filter 0)."""
+def png(picture: np.ndarray, level: int = -1) -> bytes:
+    """A PNG file (ISO/IEC 15948) of 8 bits per value, each row as it is (filter 0); `level` is zlib's."""
     height, width, channels = picture.shape
     kind = {1: 0, 3: 2}[channels]  # grey, or red, green and blue
     rows = np.zeros((height, 1 + width * channels), np.uint8)  # the first byte names the filter
     rows[:, 1:] = picture.reshape(height, -1)
     chunks = (
         (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)),
-        (b"IDAT", zlib.compress(rows.tobytes())),
+        (b"IDAT", zlib.compress(rows.tobytes(), level)),
         (b"IEND", b""),
     )
     return _SIGNATURE + b"".join(
@@ -130,7 +130,7 @@ def to_uint8(samples: np.ndarray) -> np.ndarray:
 def _panels(samples: np.ndarray) -> np.ndarray:
     spatial = samples.ndim - 2
     if spatial == 1:
-        return np.stack([_curve(sample) for sample in samples])
+        return np.stack([curve(sample) for sample in samples])
     images = to_uint8(samples)
     if spatial == 3:
         depth = images.shape[1]
@@ -145,7 +145,8 @@ def _shown(images: np.ndarray) -> np.ndarray:
     return images[..., :3] if images.shape[-1] >= 3 else images[..., :1]
 
 
-def _curve(sample: np.ndarray) -> np.ndarray:
+def curve(sample: np.ndarray) -> np.ndarray:
+    """A one-dimensional signal `(length, channels)`, uint8 or floats in [-1, 1], as a picture of its first channel."""
     # The envelope of the samples that fall on each column, scaled to the signal's own maximum.
     height, width = _CURVE
     values = np.asarray(to_uint8(sample), np.float64)[:, 0] / 127.5 - 1

@@ -71,6 +71,17 @@ class Analysis:
         """What to do, then the reasons."""
         return [self.suggested.suggestion, *self.suggested.lines]
 
+    def kept_without(self, chosen: Sequence[int], margin: float = 1.0) -> np.ndarray:
+        """`kept`, had these findings been chosen, by number from 1; float64 on the grid of the power.
+
+        Raises:
+          ValueError: for a negative margin, in bins, or numbers that no finding has.
+        """
+        _check_chosen(chosen, self.findings)
+        if not 0 <= margin < np.inf:
+            raise ValueError(f"margin={margin}: expected a number of bins >= 0")
+        return _kept(self.spectrum, hole(self.findings, chosen), margin)
+
     def corruption(self, basis: str | None = None) -> np.ndarray | None:
         """N of kinds 1, 2, ... on the whole grid of a basis, `(kinds, *spatial, channels)`.
 
@@ -141,13 +152,7 @@ def analyse(
         if fixed:  # Its lines and bands have its one phase: they are it.
             found = [f for f in found if f.coherence < _ONE_PHASE * evidence.count]
         findings = find_marks(marks, evidence) + fixed + found
-    unknown = set(chosen or ()) - set(range(1, len(findings) + 1))
-    if unknown:
-        raise ValueError(
-            f"chosen={tuple(chosen or ())}: there are findings 1 to {len(findings)}"
-            if findings
-            else f"chosen={tuple(chosen or ())}: nothing was found"
-        )
+    _check_chosen(chosen or (), findings)
     omitted = hole(findings, chosen)
     kept = _kept(spectrum, omitted, margin)
     removed = _share(spectrum, kept == 0)
@@ -187,6 +192,15 @@ def gather(
         evidence.add(np.asarray(x))
         marks.add(np.asarray(x))
     return evidence, marks
+
+
+def _check_chosen(chosen: Sequence[int], findings: Sequence[Finding]) -> None:
+    if set(chosen) - set(range(1, len(findings) + 1)):
+        raise ValueError(
+            f"chosen={tuple(chosen)}: there are findings 1 to {len(findings)}"
+            if findings
+            else f"chosen={tuple(chosen)}: nothing was found"
+        )
 
 
 def _kept(spectrum: PowerSpectrum, omitted: np.ndarray | None, margin: float) -> np.ndarray:

@@ -25,6 +25,7 @@ EXTRAS = {
     "matplotlib": ("matplotlib", "pictures"),
     "soundfile": ("soundfile", "audio"),
     "safetensors": ("safetensors", "diffusers"),
+    "gradio": ("gradio", "explore"),
 }
 
 

@@ -13,8 +13,11 @@ S below is absolute: variance per orthonormal coordinate of data in [-1, 1], the
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import dataclasses
 import typing
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -24,10 +27,10 @@ from jax.typing import ArrayLike
 from sagd_jax.diffusion.schedules.base import Schedule, as_float
 from sagd_jax.spectral.bases import Basis, check_grid
 
-_CHECKED_TIMES = 257
 _TOLERANCE = 1e-4
 _Class = typing.TypeVar("_Class")
 _AT_ONCE = 1 << 22  # values of the log-SNR
+_checked_times: contextvars.ContextVar[int] = contextvars.ContextVar("checked_times", default=257)
 
 
 class SpectralSchedule(Schedule):
@@ -128,6 +131,22 @@ def on_grid(t: ArrayLike, basis: Basis) -> jax.Array:
     return t.reshape(*t.shape, *(1,) * (len(basis.spatial_shape) + 1))
 
 
+@contextlib.contextmanager
+def checked_at(times: int) -> Iterator[None]:
+    """Within it `checked` looks at this many times: for pictures of many schedules, not for training.
+
+    >>> import sagd_jax as sagd
+    >>> with checked_at(17):
+    ...     sagd.schedules.blurring(sagd.schedules.cosine(), sagd.bases.cosine((8, 8)))
+    Blurring(base=Cosine(), basis=Cosine(spatial_shape=(8, 8)))
+    """
+    before = _checked_times.set(times)
+    try:
+        yield
+    finally:
+        _checked_times.reset(before)
+
+
 def checked(schedule: Any) -> Any:
     """The schedule, if its log-SNR never increases, equation (21).
 
@@ -136,7 +155,7 @@ def checked(schedule: Any) -> Any:
     """
     if not isinstance(schedule.basis, Basis):
         raise ValueError(f"basis={schedule.basis!r}: expected a basis, such as sagd.bases.cosine")
-    times = np.linspace(0, 1, _CHECKED_TIMES)
+    times = np.linspace(0, 1, _checked_times.get())
     with jax.ensure_compile_time_eval():
         size = int(np.prod(np.shape(schedule.alpha(0.5))))
         count = max(2, _AT_ONCE // size)
