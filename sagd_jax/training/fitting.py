@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import numpy as np
 from jax.typing import ArrayLike
 
@@ -13,6 +16,10 @@ from sagd_jax.system.schema import ConfigError
 
 _TIMES = np.linspace(0.01, 0.99, 33, dtype=np.float32)
 _LEVELS = np.linspace(12, -6, 19, dtype=np.float32)
+# Of options of a network: those that the shapes of its weights show, and those that may change.
+_WITHOUT_MEANING = {
+    "parent", "name", "num_classes", "num_kinds", "out_channels", "dropout", "dtype", "remat",
+}  # fmt: skip
 
 
 def needs_network(config: RunConfig) -> bool:
@@ -79,3 +86,36 @@ def _same_clock(old: Diffusion, new: Diffusion) -> bool:
         for clock in (old.schedule.clock, new.schedule.clock)
     )
     return np.allclose(first, second, rtol=1e-3, atol=1)
+
+
+def require_the_same_network(there: Any, here: Any, folder: str) -> None:
+    """Raises ConfigError, of one line, where options that no shape shows would give weights another meaning.
+
+    Args:
+      there: the network that the weights were trained in.
+      here: the one that is to begin with them.
+    """
+    if type(there) is not type(here):
+        return  # whose parameters have other names
+    names = {f.name for f in dataclasses.fields(here)} - _WITHOUT_MEANING
+    faults = [
+        f"{name} is {old!r} there, {new!r} here"
+        for name in sorted(names)
+        if (old := _meaning(there, name)) != (new := _meaning(here, name))
+    ]
+    if faults:
+        raise ConfigError(
+            f"--init_from={folder}: another network, though its weights would fit: {'; '.join(faults)} "
+            "(fields of config.model)"
+        )
+
+
+def _meaning(model: Any, name: str) -> Any:
+    value = getattr(model, name)
+    if name != "attention_head_dim":
+        return value
+    # Of a single head it is None, or the number of channels; without attention anything.
+    used = [c for c, a in zip(model.block_out_channels, model.attention, strict=True) if a] + list(
+        model.block_out_channels[-1:]
+    ) * model.mid_attention
+    return tuple(value or channels for channels in used)

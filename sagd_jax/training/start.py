@@ -29,7 +29,11 @@ from sagd_jax.run.saved import load_run
 from sagd_jax.system import processes
 from sagd_jax.system.compilation_cache import announced
 from sagd_jax.system.schema import ConfigError
-from sagd_jax.training.fitting import needs_network, require_fitting
+from sagd_jax.training.fitting import (
+    needs_network,
+    require_fitting,
+    require_the_same_network,
+)
 from sagd_jax.training.fresh import evaluate
 from sagd_jax.training.prepare import Prepared
 from sagd_jax.training.step import State, initial_state
@@ -132,9 +136,10 @@ def begin(
 def _other_weights(
     folder: str, shapes: Any, allow: tuple[str, ...], prepared: Prepared
 ) -> tuple[Any, str]:
-    run = None
+    run, network = None, None
     if (epath.Path(place_of(folder)) / "checkpoints").is_dir():
         run = load_run(folder, allow=allow)
+        network = run.model
         params = {name: part for name, part in run.params.items() if name != PATH}
         words = f"the EMA weights of {folder} at step {run.step}"
     elif needs_network(prepared.record.config):
@@ -145,7 +150,7 @@ def _other_weights(
         from sagd_jax.models.diffusers_weights import load_diffusers
 
         try:
-            _, params = load_diffusers(folder)
+            network, params = load_diffusers(folder)
         except (OSError, ValueError) as error:
             raise ConfigError(f"--init_from={folder}: {error}") from error
         words = f"the weights in {folder}"
@@ -159,6 +164,7 @@ def _other_weights(
                 f"--init_from={folder}: {name} has shape {flat.get(name)} there, this config's "
                 f"network has {expected.get(name)}"
             )
+    require_the_same_network(network, prepared.model, folder)
     own = with_own_path(params, prepared.diffusion)
     if run is not None and PATH in own:
         before = run.params.get(PATH)

@@ -98,7 +98,7 @@ def test_a_training_can_start_from_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = load_run("digits")
     shapes = jax.eval_shape(lambda: run.params)
-    prepared = types.SimpleNamespace(record=run.record, diffusion=run.diffusion)
+    prepared = types.SimpleNamespace(record=run.record, diffusion=run.diffusion, model=run.model)
     params, words = start._other_weights("digits", shapes, (), prepared)
     assert words == "the EMA weights of digits at step 2800"
     assert jax.tree.all(jax.tree.map(np.array_equal, params, run.params))
