@@ -62,6 +62,7 @@ class Action(abc.ABC):
 
     every: int | None
     doing: str  # in words, for who waits: "drawing the samples"
+    compiles = True  # the first time, which is said
 
     def check(self, state: Any) -> None:
         """Raises ValueError for what cannot work, given the state's shapes; nothing is compiled."""

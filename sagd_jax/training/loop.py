@@ -289,7 +289,7 @@ class _Loop:
         jax.block_until_ready(state["params"])
         self.checkpoints.require_workdir()
         moment = Moment(step, state, self.workdir, progress, self.main, interrupted)
-        if action in self.compiled:
+        if action in self.compiled or not action.compiles:
             action(moment)
         else:
             with announced(f"compiling, then {action.doing}", progress.say, "done"):

@@ -154,7 +154,7 @@ def test_two_processes_share_the_files_of_samples(alone, cache, tmp_path):
             difference = two["samples"].astype(int) - one["samples"].astype(int)
             assert np.abs(difference).max() <= 1
     assert sorted(p.name for p in (tmp_path / "two").iterdir()) == [
-        "grid.png", *names, "samples.json"
+        "grid.png", *names, "samples.json", "spectrum.svg"
     ]  # fmt: skip
 
 

@@ -178,6 +178,9 @@ def test_training_writes_it_with_the_spectrum_of_its_data(tmp_path):
     assert report.every == 3
     report(a_moment(tmp_path, first=False))
     assert not list(tmp_path.iterdir())
+    a_report().finish(tmp_path, True)  # a signal came before any preview
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+    (tmp_path / "previews").mkdir()
     report(a_moment(tmp_path))
     text = (tmp_path / "report" / "index.html").read_text()
     assert "metrics.jsonl is not there" in text and "config.report.every" in text

@@ -29,6 +29,7 @@ class Report(Action):
     """
 
     doing = "writing the report"
+    compiles = False
 
     def __init__(self, parts: Parts) -> None:
         self.every = parts.record.config.report.every
@@ -40,17 +41,17 @@ class Report(Action):
 
     def __call__(self, moment: Moment) -> None:
         if moment.is_first and self._cost <= SHARE * (time.monotonic() - self._ended):
-            self._write(moment.workdir)
+            self._write(moment.workdir, compare=self._compares)
 
     def finish(self, workdir: epath.Path, is_first: bool) -> None:
         if self.every is not None and is_first:
-            self._write(workdir)
+            self._write(workdir, compare=False)  # it may be in a hurry
 
-    def _write(self, workdir: epath.Path) -> None:
+    def _write(self, workdir: epath.Path, *, compare: bool) -> None:
         start = time.monotonic()
         try:
-            if self._compares:
-                self._estimate(workdir)
+            if compare:
+                self._estimate(workdir / profiles.FOLDER)
             write(read_stored(workdir, self._record), workdir / FOLDER / FILE, self._cache)
         except (OSError, ValueError, ForPeople) as error:
             # What people look at must not end a run.
@@ -58,10 +59,10 @@ class Report(Action):
         self._ended = time.monotonic()
         self._cost = self._ended - start
 
-    def _estimate(self, workdir: epath.Path) -> None:
+    def _estimate(self, folder: epath.Path) -> None:
+        if not folder.exists():  # there is no preview yet to compare with
+            return
         self._compares = False  # once
         profile: Any = profiles.profile_of_source(self._source)
         if profile is not None:
-            folder = workdir / profiles.FOLDER
-            folder.mkdir(parents=True, exist_ok=True)
             profiles.write(folder / profiles.DATA_FILE, profile)

@@ -26,8 +26,7 @@ _GRIDS, _PATHS = 12, 6  # pictures that are shown, at most
 _PICTURE_BYTES = 160_000  # of one, at most: 18 of them are 3.8 MB of text
 _OLDER = 3  # spectra of samples besides the newest
 _MOST_ROWS = 300
-_QUARTERS = re.compile(r"loss_t(\d+)of(\d+)")
-_BANDS = re.compile(r"band_error_(\d+)of(\d+)")
+_QUARTERS = re.compile(r"loss_t(\d{1,3})of([1-9]\d{0,2})")
 # What has a chart of its own or, like the first, stands in another's.
 _KNOWN = {
     "loss": "loss",
@@ -50,21 +49,17 @@ def curves(stored: Stored) -> str:
         if "ema_loss" in found:
             lines.append(_curve("of averaged weights", *found.pop("ema_loss")))
         charts.append(line_chart(lines, title="loss", xlabel=_STEP, ylabel="loss"))
-    for pattern, title, words in (
-        (_QUARTERS, "loss by quarter of t", "t from {:g} to {:g}"),
-        (_BANDS, "squared error of x0 by band", "radius from {:g} to {:g} of the largest"),
-    ):
-        parts = sorted((int(m[1]), int(m[2]), n) for n in found if (m := pattern.fullmatch(n)))
+    parts = sorted((int(m[1]), int(m[2]), n) for n in found if (m := _QUARTERS.fullmatch(n)))
+    if parts:
         lines = [
             _curve(
-                words.format((i - 1) / of, i / of), *found.pop(name), share=(i - 1) / max(of - 1, 1)
+                f"t from {(i - 1) / of:g} to {i / of:g}",
+                *found.pop(name),
+                share=(i - 1) / max(of - 1, 1),
             )
             for i, of, name in parts
         ]
-        if lines:
-            charts.append(
-                line_chart(lines, title=title, xlabel=_STEP, ylabel=title.partition(" by")[0])
-            )
+        charts.append(line_chart(lines, title="loss by quarter of t", xlabel=_STEP, ylabel="loss"))
     if "skipped" in found and not np.nansum(found["skipped"][1]):
         del found["skipped"]
     for name in [*(n for n in _KNOWN if n in found), *(n for n in found if n not in _KNOWN)]:

@@ -152,8 +152,8 @@ def _curves(file: epath.Path, troubles: list[str]) -> Curves:
             if name == "step" or (name not in found and len(found) >= _MOST_NAMES):
                 continue
             number = math.nan
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                number = float(value) if abs(value) < 1e300 else math.nan
+            if type(value) in (float, int) and abs(value) < 1e300:
+                number = float(value)
             found.setdefault(name, []).append((step, number))
     if bad:
         troubles.append(f"{METRICS_FILE}: {bad} of {len(lines)} lines are damaged, and left out")
