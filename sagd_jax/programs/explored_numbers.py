@@ -41,12 +41,15 @@ class Rings:
     Attributes:
       centre: mean radius of each ring, in cycles per sample, increasing and > 0; `(rings,)`.
       order, starts, count: of coordinates in rings.
+      lowest, highest: radius of any coordinate but the constant.
     """
 
     centre: np.ndarray
     order: np.ndarray
     starts: np.ndarray
     count: np.ndarray
+    lowest: float
+    highest: float
 
     def mean(self, values: np.ndarray) -> np.ndarray:
         """The mean over each ring of values `(..., coordinates)`: `(..., rings)`."""
@@ -83,7 +86,8 @@ def rings_of(basis: Basis) -> Rings:
     order = inside[np.argsort(ring[inside], kind="stable")]
     starts = np.flatnonzero(np.diff(ring[order], prepend=0))
     count = np.diff(np.append(starts, len(order)))
-    return Rings(np.add.reduceat(radius[order], starts) / count, order, starts, count)
+    centre = np.add.reduceat(radius[order], starts) / count
+    return Rings(centre, order, starts, count, float(lowest), float(highest))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import numpy as np
 
 from sagd_jax.programs.explored import Explorer
 from sagd_jax.programs.explored_choice import Choice
-from sagd_jax.programs.explored_numbers import LARGEST, WAY, Shown, show
+from sagd_jax.programs.explored_numbers import LARGEST, WAY, Rings, Shown, show
 from sagd_jax.programs.spectrum_words import describe
 from sagd_jax.show import pictures, svg
 from sagd_jax.spectral.detector.finding import Finding
@@ -116,9 +116,7 @@ def _spectrum(explorer: Explorer, choice: Choice, shown: Shown) -> str:
     seen = [v[v > 0].min() for v in (shown.data, shown.level) if np.any(v > 0)]
     low = max(min(seen, default=high) / 3, high * 1e-9)
     chart = svg.Chart(
-        svg.Axis(
-            float(rings.centre[0]) * 0.93, float(rings.centre[-1]) * 1.02, _FREQUENCY, log=True
-        ),
+        _axis(rings),
         svg.Axis(low, high, "variance per coordinate", log=True),
         f"spectrum at t = {choice.t:g}  (drag: choose a band)",
         drag="band",
@@ -156,10 +154,13 @@ def _places(finding: Finding) -> list[tuple[float, float]]:
     return []
 
 
+def _axis(rings: Rings) -> svg.Axis:
+    return svg.Axis(rings.lowest * 0.93, rings.highest * 1.02, _FREQUENCY, log=True)
+
+
 def _map(choice: Choice, shown: Shown) -> str:
     rings = shown.rings
-    low, high = float(rings.centre[0]), float(rings.centre[-1])
-    axis = svg.Axis(low * 0.93, high * 1.02, _FREQUENCY, log=True)
+    axis = _axis(rings)
     what = "the data" if choice.of_data else "a signal of unit variance"
     chart = svg.Chart(svg.Axis(0, 1, "time t"), axis, f"log-SNR of {what}")
     rows = np.exp(np.linspace(math.log(axis.high), math.log(axis.low), _ROWS))
@@ -204,7 +205,7 @@ def findings(explorer: Explorer, choice: Choice) -> tuple[list[tuple[str, int]],
     ]
     if not analysis.findings:
         lines.append("Nothing stands out of its surroundings.")
-    lines.append(f"What to do: {'; '.join(analysis.advice)}")
+    lines.append(f"What to do: {'; '.join(analysis.suggested.lines or analysis.advice)}")
     words = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
     picture = ""
     if len(shape) > 1:
