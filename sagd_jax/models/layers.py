@@ -25,9 +25,18 @@ def uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:
     bound = 1 / math.sqrt(fan_in)
 
     def init(key: jax.Array, shape: Any, dtype: Any = jnp.float32, *_: Any) -> jax.Array:
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
+        # Number i of a draw is a function of the key and of i, however long the draw is; and draws of one
+        # length are compiled once (`training/fresh.py`): a handful, where there are dozens of shapes.
+        size = math.prod(shape)
+        drawn = jax.random.uniform(key, (_length(size),), dtype, -bound, bound)
+        return drawn[:size].reshape(shape)
 
     return init
+
+
+def _length(size: int) -> int:
+    """The next power of two, from 256 on."""
+    return max(256, 1 << (size - 1).bit_length())
 
 
 class Dense(nn.Module):

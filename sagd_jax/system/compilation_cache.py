@@ -33,6 +33,7 @@ from pathlib import Path
 
 from sagd_jax.system.errors import ForPeople
 from sagd_jax.system.home_cache import drop_unused, home_cache
+from sagd_jax.system.malloc import give_back_freed_memory
 
 VARIABLE = "SAGD_JAX_COMPILATION_CACHE"
 _OFF = "off"
@@ -121,6 +122,8 @@ def prune(root: Path, largest: int = _LARGEST) -> None:
 def announced(words: str, say: Callable[[str], None], after: str = "compiled") -> Iterator[None]:
     """Says what is being compiled, and afterwards how long it took; then publishes it.
 
+    The memory that the compiler took goes back to the kernel.
+
     >>> with announced("compiling the training step", print):
     ...     pass
     compiling the training step (minutes on a CPU, once)
@@ -131,6 +134,7 @@ def announced(words: str, say: Callable[[str], None], after: str = "compiled") -
     yield
     say(f"{after} in {time.monotonic() - start:.0f} s")
     publish()
+    give_back_freed_memory()
 
 
 def _directory() -> str | None:

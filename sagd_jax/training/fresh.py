@@ -116,9 +116,37 @@ def _perform(
             )
             programs[called] = jax.jit(core.jaxpr_as_fun(called), compiler_options=options)
         return list(programs[called](*inputs))
+    moved = _MOVES.get(equation.primitive.name)
+    if moved and not any(map(_has_keys, [*equation.invars, *equation.outvars])):
+        return [moved(np.asarray(inputs[0]), **equation.params)]
     parameters = equation.primitive.get_bind_params(equation.params)
     result = equation.primitive.bind(*inputs, **parameters)
     return list(result) if equation.primitive.multiple_results else [result]
+
+
+def _broadcast(x: np.ndarray, *, shape: Any, broadcast_dimensions: Any, **_: Any) -> np.ndarray:
+    own = dict(zip(broadcast_dimensions, x.shape, strict=True))
+    return np.broadcast_to(x.reshape([own.get(axis, 1) for axis in range(len(shape))]), shape)
+
+
+def _slice(
+    x: np.ndarray, *, start_indices: Any, limit_indices: Any, strides: Any = None
+) -> np.ndarray:
+    steps = strides or (1,) * x.ndim
+    return x[tuple(map(slice, start_indices, limit_indices, steps))]
+
+
+# What only moves numbers: NumPy has it done before JAX has compiled it, shape by shape.
+_MOVES: dict[str, Callable[..., np.ndarray]] = {
+    "broadcast_in_dim": _broadcast,
+    "copy": lambda x: x,  # the leaves of the result are copies
+    "reshape": lambda x, *, new_sizes, **_: x.reshape(new_sizes),
+    "slice": _slice,
+}
+
+
+def _has_keys(atom: Any) -> bool:
+    return jax.dtypes.issubdtype(atom.aval.dtype, jax.dtypes.extended)
 
 
 def _value(name: Any, values: dict[Any, Any]) -> Any:
@@ -130,7 +158,8 @@ def _value(name: Any, values: dict[Any, Any]) -> Any:
 
 def _laid_out(value: Any, sharding: jax.sharding.Sharding) -> jax.Array:
     if sharding.is_fully_addressable:
-        return jax.device_put(value, sharding, may_alias=False)
+        # NumPy's memory may be kept all the same, and two leaves may share it: not so JAX's.
+        return jax.device_put(jax.device_put(value, _host()), sharding, may_alias=False)
     whole = np.asarray(value)
     return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index].copy())
 

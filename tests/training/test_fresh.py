@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from sagd_jax.models import DiT, UNet
+from sagd_jax.models import DiT, UNet, layers
 from sagd_jax.run.config import MeshConfig
 from sagd_jax.run.denoiser import initial_parameters
 from sagd_jax.run.layout import make_mesh, with_layout
@@ -87,3 +87,33 @@ def test_what_no_result_needs_is_not_done():
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     made = fresh.evaluate(function, here)
     np.testing.assert_allclose(made, jax.random.normal(jax.random.key(0), (2,)), rtol=1e-6)
+
+
+def test_numbers_are_moved_as_jax_moves_them():
+    def function():
+        x = jnp.arange(24.0).reshape(2, 3, 4)
+        return {
+            "row": jnp.broadcast_to(x[0, 1], (3, 2, 4)),
+            "column": jax.lax.broadcast_in_dim(x[:, 0, 0], (2, 3), (0,)),
+            "stretched": jnp.broadcast_to(x[:, :1], (2, 3, 4)),
+            "every other": x[:, ::2, 1:4:2],
+            "copied": jnp.copy(x),
+            "x": x,
+            "keys": jax.random.key_data(
+                jax.random.split(jax.random.key(1), 6).reshape(2, 3)[0, :2]
+            ),
+        }
+
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    expected = jax.jit(function)()
+    made = fresh.evaluate(function, jax.tree.map(lambda _: here, expected))
+    jax.tree.map(np.testing.assert_array_equal, made, expected)
+    pointers = {a.unsafe_buffer_pointer() for a in jax.tree.leaves(made)}
+    assert len(pointers) == len(made)
+
+
+def test_draws_of_one_length_serve_all_shapes():
+    init = layers.uniform_fan_in(9)
+    for shape in ((1,), (3, 5, 20), (2, 128), (257,)):
+        expected = jax.random.uniform(jax.random.key(7), shape, minval=-1 / 3, maxval=1 / 3)
+        np.testing.assert_array_equal(init(jax.random.key(7), shape), expected)

@@ -1,0 +1,1 @@
+"""Speed and memory beside PyTorch with diffusers: see `__main__.py`."""
