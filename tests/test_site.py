@@ -17,7 +17,7 @@ import yaml
 import sagd_jax
 from sagd_jax.programs import command
 from sagd_jax.run.config import RunConfig
-from sagd_jax.run.config_file import ready_configs
+from sagd_jax.run.config_file import read_config, ready_configs
 from sagd_jax.system.processes import add_flags
 from sagd_jax.system.schema import field_names
 
@@ -101,6 +101,8 @@ def test_commands_have_flags_and_configs_that_exist(text):
                 config = flag.removeprefix("--config=")
                 known = config in ready_configs() or (ROOT / config).is_file()
                 assert known or config in ("mine.py", "my_config.py"), (text, flag)
+                if known and name != "experiment":
+                    read_config(str(ROOT / config) if "/" in config else config, rest)
 
 
 def test_wrong_commands_are_found():

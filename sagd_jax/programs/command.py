@@ -35,7 +35,8 @@ Diffusion models whose Gaussian noise has any spectrum.
 sagd PROGRAM --help explains one of them, sagd train --help=config every field of a config.
 
   sagd train --config=digits --workdir=runs/digits
-  sagd sample --workdir=runs/digits --out=samples
+  sagd sample --workdir=runs/digits
+  sagd sample --workdir=digits            (a ready run: pictures at once)
 """
 
 
