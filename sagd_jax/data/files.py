@@ -177,7 +177,7 @@ def left_out(errors: Sequence[Unreadable], total: int, on_error: str | None, wha
     message = f"{len(errors)} of {total} {what} cannot be used; first {errors[0]}"
     left = len(errors) < total
     if on_error != "skip" or not left:
-        hint = "; data.on_error='skip' leaves them out" if left and on_error else ""
+        hint = "; config.data.on_error=skip leaves them out" if left and on_error else ""
         raise DataError(f"data: {message}{hint}")
     _LOG.warning("left out: %s", message)
 

@@ -143,7 +143,7 @@ def _opened(file: BinaryIO, max_megapixels: int) -> Any:
     if picture.mode.startswith(("I", "F")) or any(";16" in str(tile[3]) for tile in picture.tile):
         raise ValueError(
             "16-bit values; expected 8-bit values (16-bit data can come as floats in an .npy, with "
-            "data.name='array')"
+            "config.data.name=array)"
         )
     return picture
 

@@ -165,7 +165,11 @@ class RecordSource(Source):
                 return *self._read(candidate), candidate
             except Unreadable as error:
                 if self._on_error != "skip":
-                    hint = "; with data.on_error='skip' another stands in" if self._on_error else ""
+                    hint = (
+                        "; with config.data.on_error=skip another stands in"
+                        if self._on_error
+                        else ""
+                    )
                     raise DataError(f"data: cannot read {error}{hint}") from None
                 self._note(candidate, error)
         raise DataError(f"data: none of the {len(self)} {self._what} can be read any more")

@@ -132,7 +132,7 @@ def test_damaged_files_are_named_counted_and_left_out(folder, caplog, kind):
     with pytest.raises(DataError, match=r"1 of 4 images cannot be used; first .*im10.png") as error:
         data.open_source(config(folder))
     assert "\n" not in str(error.value)
-    assert "data.on_error='skip'" in str(error.value)
+    assert "config.data.on_error=skip" in str(error.value)
     with caplog.at_level(logging.WARNING):
         source = data.open_source(config(folder, on_error="skip"))
     assert len(source) == 3
