@@ -32,7 +32,7 @@ def read(name: str) -> Results | None:
 
 def number(values: list[float] | None, digits: int = 2) -> str:
     """A mean with half of its 95 % interval."""
-    if values is None:
+    if not values:
         return "-"
     mean, *half = values
     return f"{mean:.{digits}f}" + (f" +- {half[0]:.{digits}f}" if half else "")
@@ -59,10 +59,15 @@ def distances(results: Results, shown: str = DISTANCE) -> str:
         for own in ends:
             cells.append(number(differences.get(f"evaluation/{own}/{shown}/value"), 3))
         lines.append(f"| {arm} | {' | '.join(cells)} | {len(content['seeds'])} |")
-    floor = results["arms"][baseline]["mean"].get(f"evaluation/{steps[-1]}/{shown}/floor/value")
-    if floor:
-        floors = " | ".join([number(floor[:1], 3)] * len(steps))
-        lines.append(f"| held-out data | {floors} | {' | '.join([''] * len(ends))} | |")
+    mean = results["arms"][baseline]["mean"]
+    seed = next(iter(results["arms"][baseline]["seeds"].values()))
+    last = seed["evaluation"][steps[-1]][shown]
+    rows = [("held-out data", "floor"), (f"{baseline}, of as many", "at_num_floor")]
+    for words, part in rows:
+        cells = [number(mean.get(f"evaluation/{s}/{shown}/{part}/value", [])[:1], 3) for s in steps]
+        if any(cell != "-" for cell in cells):
+            name = f"{words} ({last['num_floor']} examples)"
+            lines.append(f"| {name} | {' | '.join(cells)} | {' | '.join([''] * len(ends))} | |")
     return "\n".join(lines)
 
 

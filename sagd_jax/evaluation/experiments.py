@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,30 @@ def collect(experiment: Experiment, out: Path, command: Sequence[str]) -> dict[s
         "baseline": experiment.baseline,
         "arms": arms,
     }
+
+
+def as_text(result: Mapping[str, Any]) -> str:
+    """The file of `collect`: numbers to six digits, and those of a list in one line.
+
+    >>> print(as_text({"a": [1 / 3, 2.0], "b": {"c": 1}}), end="")
+    {
+     "a": [0.333333, 2.0],
+     "b": {
+      "c": 1
+     }
+    }
+    """
+    text = json.dumps(_rounded(result), indent=1)
+    flat_lists = re.sub(r"\[[^][{}\"]*\]", lambda found: " ".join(found[0].split()), text)
+    return re.sub(r"\[ (.*) \]", r"[\1]", flat_lists) + "\n"
+
+
+def _rounded(values: Any) -> Any:
+    if isinstance(values, Mapping):
+        return {name: _rounded(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_rounded(value) for value in values]
+    return float(f"{values:.6g}") if isinstance(values, float) else values
 
 
 def interval(values: Sequence[float]) -> list[float]:

@@ -138,10 +138,9 @@ class Runner:
 
     def write(self, file: Path, command: Sequence[str]) -> None:
         """Writes the figures of all that is done."""
-        from sagd_jax.evaluation.experiments import collect
+        from sagd_jax.evaluation.experiments import as_text, collect
 
-        result = collect(self._experiment, self._out, command)
-        write_whole(file, json.dumps(result, indent=1) + "\n")
+        write_whole(file, as_text(collect(self._experiment, self._out, command)))
 
     def _unit(self, arm: str, seed: int, cores: Sequence[int]) -> tuple[str, bool]:
         begun = time.monotonic()
