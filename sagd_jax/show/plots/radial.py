@@ -106,7 +106,7 @@ def draw_profiles(
         _end_below(bottom, _DEEPEST)
         bottom.axhline(1, color=palette.line(0), lw=1)
         bottom.set_ylabel(f"over {reference}", fontsize=WORDS)
-        label_logarithmic(bottom.yaxis)
+        label_logarithmic(bottom.yaxis, most=5)
         small_ticks(bottom)
     label_logarithmic(lowest.xaxis)
     label_logarithmic(top.yaxis)

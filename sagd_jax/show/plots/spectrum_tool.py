@@ -119,7 +119,7 @@ def _plot_profile(axes: Any, analysis: Analysis) -> None:
             numbers.append((str(number), math.hypot(*finding.frequencies[0]), colour))
     axes.set(xlabel=RADIUS, ylabel="power (variance per coefficient)")
     axes.margins(x=0.02)
-    legend(axes)
+    legend(axes, loc="lower left")  # spectra fall
     label_logarithmic(axes.xaxis)
     label_logarithmic(axes.yaxis)
     labels.above(axes, numbers)
