@@ -93,14 +93,13 @@ def main() -> None:
     parser.add_argument("--processes", default=",".join(PROCESSES))
     flags = parser.parse_args()
     names = flags.processes.split(",")
-    result = {
-        f"{side}x{side}x3": measure(int(side), names, flags.repeats)
-        for side in flags.sides.split(",")
-    }
     origin = provenance(["-m", "benchmarks.explorer", *sys.argv[1:]])
     load = {"other programs (load average over a minute)": round(os.getloadavg()[0], 1)}
-    content = {**origin, **load, "milliseconds": result}
-    Path(flags.out).write_text(json.dumps(content, indent=1) + "\n")
+    result: dict[str, Any] = {}
+    for side in flags.sides.split(","):
+        result[f"{side}x{side}x3"] = measure(int(side), names, flags.repeats)
+        content = {**origin, **load, "milliseconds": result}
+        Path(flags.out).write_text(json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":

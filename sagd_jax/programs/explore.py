@@ -70,9 +70,12 @@ def _page(flags: Namespace, overrides: Sequence[str]) -> tuple[Any, dict[str, An
     run = None
     if flags.workdir:
         from sagd_jax.run.saved import load_run
+        from sagd_jax.system.import_paths import check_allowed
 
         run = load_run(flags.workdir, flags.step, allow=flags.allow)
         config = run.config
+        # Sampling needs neither of these; here they are made anew.
+        check_allowed({"noise.kind": config.noise.kind, "data.name": config.data.name}, flags.allow)
     elif flags.folder:
         if not Path(flags.folder).expanduser().is_dir():
             raise ExplorerError(f"--folder={flags.folder}: no such folder")

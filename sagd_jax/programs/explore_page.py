@@ -41,7 +41,6 @@ def build(explorer: Explorer) -> tuple[Any, dict[str, Any]]:
 
     Raises:
       MissingExtraError: gradio is not installed.
-      ForPeople: the run cannot be sampled step by step.
     """
     # Gradio reads it when it is imported; nothing is to leave the machine.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -63,7 +62,13 @@ class _Page:
     def __init__(self, gr: Any, explorer: Explorer) -> None:
         self._gr, self._explorer = gr, explorer
         self._controls = Controls(gr, explorer)
-        self._trajectories = Trajectories(explorer.run) if explorer.run else None
+        self._trajectories: Trajectories | None = None
+        self._no_samples = "begin with --workdir to draw samples from its checkpoint"
+        if explorer.run:
+            try:
+                self._trajectories = Trajectories(explorer.run)
+            except schema.ConfigError as error:  # all else can be explored
+                self._no_samples = str(error)
 
     def fill(self, page: Any) -> None:
         gr = self._gr
@@ -137,9 +142,7 @@ class _Page:
     def _add_samples(self) -> None:
         gr = self._gr
         if self._trajectories is None:
-            gr.HTML(
-                '<div class="sagd"><p>Begin with --workdir to draw samples from its checkpoint.</p></div>'
-            )
+            gr.HTML(f'<div class="sagd"><p>{html.escape(self._no_samples)}</p></div>')
             return
         gr.HTML(
             '<div class="sagd"><p>By the process that the checkpoint was trained with, whatever is chosen '

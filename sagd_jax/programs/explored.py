@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 # Multiplied by a band or a hole they would need members that have members.
 _UNDIVIDED = ("mixture", "complement")
 _IN_ANY_BASIS = ("white", "offset")
-_TIMES_CHECKED = 33
+_TIMES_CHECKED = 17
 _KEPT = 8  # of each thing that is made of choices
 
 

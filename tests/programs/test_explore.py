@@ -1,17 +1,20 @@
 """The explorer's program: what it refuses before it begins, and its page without a browser."""
 
+import dataclasses
 import socket
 import sys
 
 import numpy as np
 import pytest
+from programs import free_port
+from toy_runs import serve, toy_run
 
 from sagd_jax import data
 from sagd_jax.data.source import ArraySource
 from sagd_jax.programs import explore
 from sagd_jax.programs.explored import Explorer
 from sagd_jax.run.config import RunConfig
-from sagd_jax.system import late
+from sagd_jax.system import late, schema
 
 gradio = pytest.importorskip("gradio")
 
@@ -37,15 +40,15 @@ def test_bad_input_is_one_line(capsys, tmp_path):
         for flags, words in (
             ((port,), "something listens there already; give another"),
             ((own, f"--folder={tmp_path}/none"), f"--folder={tmp_path}/none: no such folder"),
-            ((own, f"--folder={tmp_path}"), "no images"),
-            ((own, f"--workdir={tmp_path}"), "no checkpoint"),
+            ((own, f"--folder={tmp_path}"), "none of its 1 files is of images"),
+            ((own, f"--workdir={tmp_path}"), "checkpoint"),
             ((own, "--config=nonesuch"), "--config=nonesuch: no such file"),
             ((own, "--config=digits", f"--folder={tmp_path}"), "--config and --folder: expected one of them"),
             ((own, f"--workdir={tmp_path}", "--config.seed=3"), "--workdir brings its own config"),
             ((own, "--port=0"), "--port"),
             ((own, "--host=192.0.2.1"), "--host=192.0.2.1"),
             ((own, f"--out={tmp_path}/file/x"), "--out"),
-            ((own, "--config.noise.alfa=1"), "did you mean --config.noise.alpha=1?"),
+            ((own, "--config.noise.alfa=1"), "config.noise.alfa: no such field; did you mean 'alpha'?"),
         ):  # fmt: skip
             assert words in refused(capsys, *flags), flags
 
@@ -53,6 +56,25 @@ def test_bad_input_is_one_line(capsys, tmp_path):
 def test_without_gradio_the_extra_is_named(capsys, monkeypatch):
     monkeypatch.setattr(late.importlib.util, "find_spec", lambda name: None)
     assert refused(capsys).endswith("needs the package gradio: pip install 'sagd_jax[explore]'")
+
+
+def test_what_a_checkpoint_would_import_has_to_be_allowed(capsys, monkeypatch):
+    """Noise and data are made anew here: a checkpoint is data, and must not choose what is run."""
+    for section in ({"noise": {"kind": "os:system"}}, {"data": {"name": "os:system"}}):
+        run = toy_run()
+        config = schema.build(RunConfig, section)
+        run = dataclasses.replace(run, record=dataclasses.replace(run.record, config=config))
+        serve(monkeypatch, theirs=run)
+        line = refused(capsys, "--workdir=theirs", f"--port={free_port()}")
+        assert "os:system" in line and "allow" in line
+
+
+def test_a_run_without_steps_to_look_at_is_explored_all_the_same(monkeypatch):
+    from sagd_jax.programs import explore_page
+
+    source = ArraySource(np.zeros((6, 4, 4, 1), np.uint8), value_range=(0, 255))
+    run = toy_run(objective={"kind": "consistency"})
+    explore_page.build(Explorer(run.config, source, run=run))
 
 
 @pytest.fixture(scope="module")

@@ -151,7 +151,7 @@ def test_a_wrong_number_is_a_message_and_the_picture_is_greyed(person):
     assert float(person.page.evaluate(opacity)) < 0.5
     assert "Traceback" not in person.page.inner_text("body")
     person.moved_by(lambda: person.type("t", "0.7"))
-    assert float(person.page.evaluate(opacity)) == 1
+    person.page.wait_for_function(f"{opacity} == 1")
 
 
 def test_two_people_do_not_mix_and_nothing_leaves_the_machine(browser, address):
