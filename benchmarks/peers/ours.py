@@ -16,14 +16,14 @@ from sagd_jax.run.config import RunConfig
 from sagd_jax.run.denoiser import apply_network, initial_parameters
 from sagd_jax.run.draw import compile_draw
 from sagd_jax.system import compiler, schema
-from sagd_jax.system.malloc import keep_freed_memory
+from sagd_jax.system.malloc import give_back_freed_memory, keep_freed_memory
 from sagd_jax.training.fresh import evaluate
 from sagd_jax.training.prepare import Prepared, prepare
 from sagd_jax.training.step import initial_state
 
 
 def prepared(case: Case, schedule: str = "linear_beta") -> Prepared:
-    """A run of a case's network; its data are zeros, which take as long as others."""
+    """A run of a case's network; its data are noise, which takes as long as others."""
     kind = "dit" if case.network == "dit" else "unet"
     section = case.options
     values = {
@@ -43,7 +43,7 @@ def prepared(case: Case, schedule: str = "linear_beta") -> Prepared:
     shape = (count, case.side, case.side, case.channels)
     labels = (np.arange(count) % max(case.classes, 1)).astype(np.int32)
     source = ArraySource(
-        np.broadcast_to(np.uint8(0), shape),
+        np.random.default_rng(0).integers(0, 256, shape, np.uint8),
         labels=labels,
         num_classes=case.classes,
         value_range=(0, 255),
@@ -72,7 +72,10 @@ def make(case: Case) -> tuple[Callable[[], Any], dict[str, Any]]:
         "device": jax.devices()[0].device_kind,
     }
     works = {"step": step_of, "forward": _forward, "ddim": _ddim}
-    return works[case.work](case, run, state), about
+    perform = works[case.work](case, run, state)
+    perform()
+    give_back_freed_memory()  # as train.py does after compiling
+    return perform, about
 
 
 def step_of(case: Case, run: Prepared, state: Any) -> Callable[[], Any]:

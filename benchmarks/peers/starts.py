@@ -34,7 +34,7 @@ def seconds(peers_python: str) -> dict[str, Any]:
                 f"--config.train.num_steps={_STEPS}",
                 "--config.optimizer.warmup_steps=10",
                 "--config.log.every=1",
-                "--config.preview.every=none",
+                "--config.preview.every=None",
             ]
             found[f"first step, {heat}"] = _until(train, "step 1", cache)
             sample = ["sample.py", f"--workdir={run}", "--num_samples=64", f"--out={run}-samples"]
