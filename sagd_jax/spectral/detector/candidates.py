@@ -1,4 +1,4 @@
-"""Where something may stand out: lines with their multiples, runs of rings and sectors, rows and columns.
+"""Where something may stand out: lines, runs of rings and sectors, rows and columns.
 
 Lines come first; a run in which nothing but a line is seen is none of its own.
 """
@@ -21,7 +21,6 @@ from sagd_jax.spectral.detector.lines import (
     SOME,
     Line,
     find_lines,
-    harmonics,
     refined,
     series,
 )
@@ -41,7 +40,7 @@ class Candidate:
     core: bins in which it is measured; around: those that tell what would be there without it; control:
       as many as in the core, where nothing stands out. All on the half grid.
     ratio: of the background in the core over that around.
-    lines, run, family, axis: of which kind it is.
+    line, frequency, run, family, axis: of which kind it is.
     """
 
     kind: str
@@ -53,8 +52,8 @@ class Candidate:
     around: np.ndarray
     control: np.ndarray
     ratio: float = 1.0
-    lines: list[Line] = dataclasses.field(default_factory=list)
-    frequencies: list[tuple[float, ...]] = dataclasses.field(default_factory=list)
+    line: Line | None = None
+    frequency: tuple[float, ...] = ()
     run: Run | None = None
     family: Family | None = None
     family_number: int = 0
@@ -100,7 +99,8 @@ def _part_of_a_run(evidence: Evidence, candidate: Candidate, of_runs: list[Candi
         return False
     values = evidence.quantile(candidate.view, QUANTILE)
     means = np.log(evidence.mean(candidate.view) + _TINY)
-    place = candidate.lines[0].place
+    assert candidate.line is not None
+    place = candidate.line.place
     for run in of_runs:
         assert run.family is not None and run.run is not None
         edge = run.family.mask(max(run.run.first - 1, 0), run.run.last + 1)
@@ -153,8 +153,7 @@ def _of_lines(evidence: Evidence, view: str, taken: np.ndarray) -> list[Candidat
     ]
     everything = _union([_point(line.place, shape, 2.3) for line in lines], evidence)
     result = []
-    for first, group in harmonics(frequencies, shape):
-        line = lines[first]
+    for line, frequency in zip(lines, frequencies, strict=True):
         core = _point(line.place, shape, 1)
         around = _point(line.place, shape, 5.6) & ~everything
         if around.sum() < 4:
@@ -163,6 +162,9 @@ def _of_lines(evidence: Evidence, view: str, taken: np.ndarray) -> list[Candidat
         around &= ~control
         seen = max(line.score, key=lambda name: line.score[name])
         in_db = MEAN if seen == SOME else seen
+        shown, error = series(evidence, view)[QUIET if in_quiet(line) else MEAN]
+        _, scale = local_background(shown, shape, error)
+        rough = float(scale[line.place])
         result.append(
             Candidate(
                 kinds.LINE,
@@ -174,16 +176,11 @@ def _of_lines(evidence: Evidence, view: str, taken: np.ndarray) -> list[Candidat
                 around,
                 control,
                 ratio=float(power[core].mean() / power[around].mean()),
-                lines=[lines[k] for k in group],
-                frequencies=[frequencies[k] for k in group],
+                line=line,
+                frequency=frequency,
                 quiet_score=line.score[QUIET],
                 background=power,
-                breadth=_breadth(
-                    line.place,
-                    np.exp(quiet) if in_quiet(line) else evidence.mean(view),
-                    shape,
-                    (2.0 if in_quiet(line) else 1.0) / math.sqrt(max(evidence.count, 1)),
-                ),
+                breadth=_breadth(line.place, np.exp(shown), shape, rough if rough < 9 else error),
             )
         )
     return result
@@ -219,7 +216,7 @@ def _breadth(
 ) -> float:
     """Power above the wider surroundings three bins from a line, over the line's; a tone has almost none.
 
-    Two standard errors are granted; `error` is the relative one of each bin.
+    Two standard deviations are granted; `error` is the relative one of each bin.
     """
     full = to_full_grid(mean, shape)
     around, beside = [], []

@@ -33,7 +33,7 @@ def added_variance(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(N, its standard error, the bins that it is in): two arrays `(*half, channels)`, and a mask."""
     if candidate.kind == kinds.LINE:
-        return _of_lines(evidence, candidate, power, response)
+        return _of_line(evidence, candidate, power, response)
     if candidate.kind == kinds.STRIPES:
         values = [
             _level(power[0, c], power[1, c], slope_of(power[0, c], power[1, c]), response.has)
@@ -204,40 +204,24 @@ def _in_sets(values: np.ndarray, family: Family, count: int) -> np.ndarray:
     return sums / np.bincount(family.index[chosen], minlength=count)
 
 
-def _of_lines(
+def _of_line(
     evidence: Evidence, candidate: Candidate, power: np.ndarray, response: Response
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     shape = evidence.shape
-    half = half_grid_shape(shape)
-    channels = evidence.channels
-    variance, error = np.zeros((*half, channels)), np.zeros((*half, channels))
-    mask = np.zeros(half, bool)
     base = candidate.background
     assert base is not None
-    own = evidence.mean(candidate.view) - base
-    total = float(own[candidate.core].sum())
     levels = [
         _level(power[0, 1 + c], power[1, 1 + c], candidate.ratio, response.has)
-        for c in range(channels)
+        for c in range(evidence.channels)
     ]
-    seen = _spread(candidate.frequencies[0], shape, evidence.tapered)[candidate.core].mean()
-    for number, (line, frequency) in enumerate(
-        zip(candidate.lines, candidate.frequencies, strict=True)
-    ):
-        relative = 1.0
-        if number:
-            place = _spread(line.frequency, shape, evidence.tapered) > 0.1
-            relative = max(float(own[place].sum()), 0.0) / max(total, 1e-12)
-        spread = _spread(frequency, shape, False)
-        most = relative * max(level for level, _ in levels) / seen
-        mask |= (spread > 0.04) & (spread * most > 0.3 * base) | (spread == spread.max())
-        bins = (spread > 0.002) & (spread * most > 0.03 * base) | (spread == spread.max())
-        for c, (level, deviation) in enumerate(levels):
-            added = np.where(bins, spread * relative * max(level, 0.0) / seen, 0.0)
-            variance[..., c] += added
-            error[..., c] += np.where(
-                bins, spread * relative * math.hypot(deviation, 0.03 * level) / seen, 0.0
-            )
+    seen = _spread(candidate.frequency, shape, evidence.tapered)[candidate.core].mean()
+    spread = _spread(candidate.frequency, shape, False)
+    most = max(level for level, _ in levels) / seen
+    mask = (spread > 0.04) & (spread * most > 0.3 * base) | (spread == spread.max())
+    bins = (spread > 0.002) & (spread * most > 0.03 * base) | (spread == spread.max())
+    share = np.where(bins, spread / seen, 0.0)[..., None]
+    variance = share * np.array([max(level, 0.0) for level, _ in levels])
+    error = share * np.array([math.hypot(own, 0.03 * level) for level, own in levels])
     return variance, error, mask
 
 
