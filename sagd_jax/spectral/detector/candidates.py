@@ -72,13 +72,17 @@ def candidates(evidence: Evidence) -> list[Candidate]:
         taken = _union([c.core for c in result], evidence)
         near = dilate_half(taken, evidence.shape, 2)
         found = _of_lines(evidence, view, near)
+        if found:
+            # Bins of a band stand out of those around it one by one, too: they are no lines.
+            wide = _of_runs(evidence, view, near)
+            found = [c for c in found if not _part_of_a_run(evidence, c, wide)]
         lines = dilate_half(_union([c.core for c in found], evidence) | taken, evidence.shape, 2)
         stripes = _stripes(evidence, view) if len(evidence.shape) == 2 else []
         found += stripes
         of_runs = _of_runs(evidence, view, lines)
         axes = {c.axis for c in stripes + result if c.kind == kinds.STRIPES}
         of_runs = [c for c in of_runs if not _on_axes(c, axes)]
-        found = [c for c in found if not _part_of_a_run(evidence, c, of_runs)] + of_runs
+        found += of_runs
         result += [c for c in found if not (c.core & taken).sum() > 0.3 * c.core.sum()]
     return result
 
@@ -104,7 +108,7 @@ def _part_of_a_run(evidence: Evidence, candidate: Candidate, of_runs: list[Candi
     for run in of_runs:
         assert run.family is not None and run.run is not None
         edge = run.family.mask(max(run.run.first - 1, 0), run.run.last + 1)
-        if not edge[place] or run.kind != kinds.BAND or len(evidence.shape) == 1:
+        if not edge[place] or run.kind != kinds.BAND:
             continue
         heights = [v[place] - np.median(v[run.core]) for v in (values, means)]
         if max(heights) < 1.5:
@@ -372,20 +376,25 @@ def beside(family: Family, run: Run, reach: int = 4) -> tuple[list[int], list[in
 
 
 def background_of_run(profile: np.ndarray, family: Family, run: Run) -> np.ndarray:
-    """Log power of the run's sets, had it the course of the sets beside it: a parabola through these."""
+    """Log power of the run's sets, had it the course of the sets beside it: a parabola through these.
+
+    `profile`: `(..., sets)`; the result is `(..., sets of the run)`.
+    """
     below, above = beside(family, run)
-    places = [-k for k in range(2, 2 + len(below))]
     width = run.last - run.first
-    places += [width + k for k in range(2, 2 + len(above))]
-    values = profile[below + above]
-    degree = min(2 if below and above and not family.circular else 1, len(places) - 1)
+    places = np.array(
+        [-k for k in range(2, 2 + len(below))] + [width + k for k in range(2, 2 + len(above))]
+    )
     at = np.arange(width + 1)
-    if not family.circular and family.low[0] >= 0 and len(family.axes):
+    degree = min(2 if below and above and not family.circular else 1, len(places) - 1)
+    if not family.circular:
         # The data's own course is smooth in the logarithm of the frequency.
-        where = np.log(np.maximum(np.array(places) + run.first + 1, 1.0))
+        places = np.log(np.maximum(places + run.first + 1, 1.0))
         at = np.log(at + run.first + 1.0)
-        return np.polyval(np.polyfit(where, values, max(degree, 0)), at)
-    return np.polyval(np.polyfit(places, values, max(degree, 0)), at)
+    centre = places.mean()
+    powers = np.arange(max(degree, 0) + 1)
+    fitted = np.linalg.pinv((places - centre)[:, None] ** powers)
+    return profile[..., below + above] @ ((at - centre)[:, None] ** powers @ fitted).T
 
 
 def _sets(family: Family, numbers: list[int]) -> np.ndarray:

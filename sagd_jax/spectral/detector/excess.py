@@ -130,21 +130,18 @@ def _with_error(
     inside = np.arange(run.first, run.last + 1)
     shown = template[inside]
 
-    def estimate(weight: np.ndarray) -> tuple[float, float]:
-        profile = weight @ rows / weight.sum()
-        base = np.exp(background_of_run(np.log(profile + 1e-13), family, run))
-        # Relative to what a set holds its chance is the smaller the more bins it has.
-        share = sizes[inside] * shown / np.maximum(profile[inside], 1e-13) ** 2
-        norm = float(share @ shown)
-        return float(share @ (profile[inside] - base)) / norm, float(share @ base) / norm
-
-    value, base = estimate(has)
     generator = np.random.default_rng(0)
-    draws = [
-        estimate(has * generator.multinomial(len(has), np.full(len(has), 1 / len(has))) + 1e-12)[0]
-        for _ in range(_DRAWS)
-    ]
-    return value, math.hypot(float(np.std(draws)), 0.04 * base)
+    count = len(has)
+    draws = generator.multinomial(count, np.full(count, 1 / count), size=_DRAWS)
+    weight = np.vstack([has, has * draws + 1e-12])
+    profile = np.maximum(weight @ rows / weight.sum(axis=1, keepdims=True), 1e-13)
+    base = np.exp(background_of_run(np.log(profile), family, run))
+    # Relative to what a set holds its chance is the smaller the more bins it has.
+    share = sizes[inside] * shown / profile[:, inside] ** 2
+    norm = share @ shown
+    values = np.sum(share * (profile[:, inside] - base), axis=1) / norm
+    below = float(share[0] @ base[0]) / float(norm[0])
+    return float(values[0]), math.hypot(float(np.std(values[1:])), 0.04 * below)
 
 
 def fitted_band(

@@ -14,6 +14,7 @@ import dataclasses
 import math
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from sagd_jax.spectral.detector import finding as kinds
 from sagd_jax.spectral.detector.evidence import Evidence
@@ -219,12 +220,9 @@ def _finding(
 
 def _median_around(values: np.ndarray, inner: int, outer: int) -> np.ndarray:
     """Median over entries further than `inner` and nearer than `outer`."""
-    padded = np.pad(values, outer, mode="reflect")
-    result = np.empty_like(values)
     offset = np.abs(np.arange(-outer, outer + 1))
-    for k in range(len(values)):
-        result[k] = np.median(padded[k : k + 2 * outer + 1][offset > inner])
-    return result
+    windows = sliding_window_view(np.pad(values, outer, mode="reflect"), 2 * outer + 1)
+    return np.median(windows[:, offset > inner], axis=1)
 
 
 def _zero_shares(grey: np.ndarray) -> np.ndarray:

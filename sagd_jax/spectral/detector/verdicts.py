@@ -22,6 +22,7 @@ _CONSTANT = {1: 0.3, 2: 0.22, 3: 0.22}  # largest spread of a line's power over 
 _FLAT, _FOLLOWS = 0.3, 0.6  # slopes
 _FEWEST_SHARE = 0.08
 _QUIET_ERRORS = 5.0
+_EVEN_EXCESS, _EVEN_SCORE = 0.5, 6.0  # decibels, of a band
 _SURE_SCORE = 5.5  # of the mean, where its chance is known
 # Breadth of what is no tone: Hann's taper leaves 1e-4 of a tone three bins away, no taper 0.01.
 _BROAD = {True: 0.003, False: 0.03}
@@ -130,6 +131,9 @@ def _of_run(axes: int, candidate: Candidate, response: Response, rounding: float
     large = candidate.excess * DECIBEL > (6.0 if axes == 1 or run.open_ended else 2.0)
     if candidate.kind == kinds.WEDGE:
         large = candidate.excess * DECIBEL > 6.0
+    elif response.even and not run.open_ended and candidate.excess * DECIBEL > _EVEN_EXCESS:
+        # Examples of one stationary process have no sharp edges but those of what was added, or taken away.
+        large, needed = True, _EVEN_SCORE
     # In the mean it counts only where the quiet examples show as much of it.
     quiet = candidate.seen_in == QUIET or candidate.quiet_score > 0.7 * candidate.excess
     if score >= needed and large and quiet:
