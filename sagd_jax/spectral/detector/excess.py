@@ -36,7 +36,13 @@ def added_variance(
         return _of_line(evidence, candidate, power, response)
     if candidate.kind == kinds.STRIPES:
         values = [
-            _level(power[0, c], power[1, c], slope_of(power[0, c], power[1, c]), response.has)
+            _level(
+                power[0, c],
+                power[1, c],
+                slope_of(power[0, c], power[1, c]),
+                response.has,
+                _shares(response),
+            )
             for c in range(1, power.shape[1])
         ]
         # A taper leaves part of what is constant along an axis in the bins beside it.
@@ -67,11 +73,18 @@ def _filled(
     return variance, error, mask
 
 
-def _level(p: np.ndarray, q: np.ndarray, ratio: float, has: np.ndarray) -> tuple[float, float]:
+def _shares(response: Response) -> tuple[float, ...]:
+    """Of examples that are all as loud those with quiet surroundings are so by chance: N would seem larger."""
+    return (1.0,) if response.even else _QUIETER
+
+
+def _level(
+    p: np.ndarray, q: np.ndarray, ratio: float, has: np.ndarray, shares: tuple[float, ...]
+) -> tuple[float, float]:
     """(N, standard error) from whichever share of the quietest examples gives it best."""
     order = np.argsort(q)
     best = (0.0, math.inf)
-    for share in _QUIETER:
+    for share in shares:
         own = order[: max(int(share * len(q)), min(8, len(q)))]
         weight = has[own]
         count = weight.sum() ** 2 / max(np.square(weight).sum(), 1e-12)
@@ -100,14 +113,14 @@ def _of_run(
     for c in range(evidence.channels):
         if template is None:
             p, q = power[0, 1 + c], power[1, 1 + c]
-            values.append(_level(p, q, candidate.ratio, response.has))
+            values.append(_level(p, q, candidate.ratio, response.has, _shares(response)))
             continue
         view = "all" if evidence.channels == 1 else str(c)
         rows = evidence.set_powers(view, candidate.family_number).astype(np.float64)
         sizes = evidence.set_sizes(candidate.family_number)
         order = np.argsort(power[1, 0])
         best = (0.0, math.inf)
-        for share in _QUIETER:
+        for share in _shares(response):
             own = order[: max(int(share * len(order)), min(8, len(order)))]
             if response.has[own].sum() < 4:
                 continue
@@ -208,7 +221,7 @@ def _of_line(
     base = candidate.background
     assert base is not None
     levels = [
-        _level(power[0, 1 + c], power[1, 1 + c], candidate.ratio, response.has)
+        _level(power[0, 1 + c], power[1, 1 + c], candidate.ratio, response.has, _shares(response))
         for c in range(evidence.channels)
     ]
     seen = _spread(candidate.frequency, shape, evidence.tapered)[candidate.core].mean()
