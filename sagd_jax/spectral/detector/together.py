@@ -159,8 +159,8 @@ def _one(group: list[Finding], n: int, rate: float | None) -> Finding:
         verdict=verdict,
         frequencies=tuple(f.frequencies[0] for f in distinct),
         mask=np.any([f.mask for f in group], axis=0),
-        variance=np.max([f.variance for f in group], axis=0),
-        error=np.max([f.error for f in group], axis=0),
+        variance=np.max([np.asarray(f.variance) for f in group], axis=0),
+        error=np.max([np.asarray(f.error) for f in group], axis=0),
         energy=sum(f.energy for f in distinct),
         details=details if mains is None else details | {"mains": mains},
     )
