@@ -20,6 +20,7 @@ from sagd_jax.spectral.detector.lines import (
     QUIET,
     SOME,
     Line,
+    breadth_of,
     find_lines,
     refined,
     series,
@@ -184,7 +185,7 @@ def _of_lines(evidence: Evidence, view: str, taken: np.ndarray) -> list[Candidat
                 frequency=frequency,
                 quiet_score=line.score[QUIET],
                 background=power,
-                breadth=_breadth(line.place, np.exp(shown), shape, rough if rough < 9 else error),
+                breadth=breadth_of(line.place, np.exp(shown), shape, rough if rough < 9 else error),
             )
         )
     return result
@@ -213,32 +214,6 @@ def _aside(
 def in_quiet(line: Line) -> bool:
     """Whether a line stands out more where the data are quiet."""
     return line.excess[QUIET] > line.excess[MEAN]
-
-
-def _breadth(
-    place: tuple[int, ...], mean: np.ndarray, shape: tuple[int, ...], error: float
-) -> float:
-    """Power above the wider surroundings three bins from a line, over the line's; a tone has almost none.
-
-    Two standard deviations are granted; `error` is the relative one of each bin.
-    """
-    full = to_full_grid(mean, shape)
-    around, beside = [], []
-    for axis in range(len(shape)):
-        # Of both sides the lower one: on the other the data may be stronger.
-        beside.append(min(_shifted(full, place, axis, step) for step in (-3, 3)))
-        around += [_shifted(full, place, axis, step) for step in (-9, -8, -7, 7, 8, 9)]
-    base = float(np.median(around))
-    granted = 2 * error * base / math.sqrt(len(beside))
-    return max(float(np.mean(beside)) - base - granted, 0.0) / max(
-        float(full[place]) - base, 1e-300
-    )
-
-
-def _shifted(full: np.ndarray, place: tuple[int, ...], axis: int, step: int) -> float:
-    where = list(place)
-    where[axis] = (where[axis] + step) % full.shape[axis]
-    return float(full[tuple(where)])
 
 
 def _stripes(evidence: Evidence, view: str) -> list[Candidate]:

@@ -2,8 +2,8 @@
 
 Gathered in one pass of bounded memory: per bin a histogram of log power with fixed buckets, sums of the
 power and of the coefficient, and the shares of examples in which the bin stands out of its neighbours in
-the same example, by so much or more. Of each set of `families.py` the power in every example is kept. Evidence of two processes, or of two
-parts of the data, adds up (`merge`).
+the same example, by so much or more. Of each set of `families.py` the power in every example is kept.
+Evidence of two processes, or of two parts of the data, adds up (`merge`).
 
 The 10 % quantile shows what is there even where the data are quiet: noise that was added. The mean shows
 what loud examples have, and the share above the neighbours what only some have.

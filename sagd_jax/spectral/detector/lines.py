@@ -15,7 +15,7 @@ import numpy as np
 
 from sagd_jax.spectral.detector.background import local_background
 from sagd_jax.spectral.detector.evidence import Evidence
-from sagd_jax.spectral.half_grid import degrees_of_freedom, unique_bins
+from sagd_jax.spectral.half_grid import degrees_of_freedom, to_full_grid, unique_bins
 
 MEAN, QUIET, SOME = "mean", "quiet examples", "some examples"
 QUANTILE = 0.1
@@ -186,6 +186,32 @@ def kernel(gap: np.ndarray, tapered: bool) -> np.ndarray:
     close = np.abs(np.abs(gap) - 1) < 1e-6
     ratio = 1 / np.where(close, 1.0, 1 - gap**2)
     return 2 / 3 * np.where(close, 0.25, power * ratio**2)
+
+
+def breadth_of(
+    place: tuple[int, ...], mean: np.ndarray, shape: tuple[int, ...], error: float
+) -> float:
+    """Power above the wider surroundings three bins from a line, over the line's; a tone has almost none.
+
+    Two standard deviations are granted; `error` is the relative one of each bin.
+    """
+    full = to_full_grid(mean, shape)
+    around, beside = [], []
+    for axis in range(len(shape)):
+        # Of both sides the lower one: on the other the data may be stronger.
+        beside.append(min(_shifted(full, place, axis, step) for step in (-3, 3)))
+        around += [_shifted(full, place, axis, step) for step in (-9, -8, -7, 7, 8, 9)]
+    base = float(np.median(around))
+    granted = 2 * error * base / math.sqrt(len(beside))
+    return max(float(np.mean(beside)) - base - granted, 0.0) / max(
+        float(full[place]) - base, 1e-300
+    )
+
+
+def _shifted(full: np.ndarray, place: tuple[int, ...], axis: int, step: int) -> float:
+    where = list(place)
+    where[axis] = (where[axis] + step) % full.shape[axis]
+    return float(full[tuple(where)])
 
 
 def harmonics(
