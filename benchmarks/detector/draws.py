@@ -12,9 +12,9 @@ from benchmarks.detector.examples import Examples, field, unit
 from benchmarks.detector.judge import Answer, judge
 
 _SETTINGS: dict[str, tuple[Callable[[np.random.Generator], Examples], t.Treatment]] = {
-    "field, band": (lambda rng: _field((32, 32), rng), t.band(0.02)),
-    "field, band in a half": (lambda rng: _field((32, 32), rng), t.band(0.04, 0.5)),
-    "field, line": (lambda rng: _field((32, 32), rng), t.line(0.01, at=(5 / 32, 9 / 32))),
+    "field, band": (lambda rng: _field((32, 32), rng), t.band(0.05)),
+    "field, band in a half": (lambda rng: _field((32, 32), rng), t.band(0.08, 0.5)),
+    "field, line": (lambda rng: _field((32, 32), rng), t.line(0.015, at=(5 / 32, 9 / 32))),
     "sound, line": (lambda rng: _field((512,), rng), t.line(0.02, at=(0.2012,))),
 }
 

@@ -47,8 +47,8 @@ def scanned_text(rng: Rng) -> Examples:
 
 
 def grey_photographs(rng: Rng) -> Examples:
-    """Crops of grey pictures of scikit-image: a portrait, coins, the moon, cells, 48x40."""
-    return crops(_of_skimage("camera", "coins", "moon", "cell"), 256, (48, 40), rng)
+    """Crops of grey pictures of scikit-image: a portrait, coins, a clock, cells, 48x40."""
+    return crops(_of_skimage("camera", "coins", "clock", "cell"), 256, (48, 40), rng)
 
 
 def folder(path: Path, rng: Rng) -> Examples:

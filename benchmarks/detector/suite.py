@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -142,11 +143,14 @@ def all_sets(
 
 
 def cases(name: str, one: Set, seed: int, only: str = "") -> Iterator[Case]:
-    """The cases of a set; each treatment draws with a key of its own."""
-    clean = one.make(np.random.default_rng([seed, 0]))
+    """The cases of a set whose `SET: TREATMENT` has `only`, a regular expression; each has a key of its own."""
     treatments = {"none": t.none, **one.treatments}
+    asked = [treatment for treatment in treatments if re.search(only, f"{name}: {treatment}")]
+    if not asked:
+        return
+    clean = one.make(np.random.default_rng([seed, 0]))
     for number, (treatment, apply) in enumerate(treatments.items()):
-        if only and only not in treatment:
+        if treatment not in asked:
             continue
         x, truth = apply(clean, np.random.default_rng([seed, number]))
         if one.truth is not None:

@@ -15,7 +15,13 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.detector.examples import Examples, Rng, radius
-from sagd_jax.spectral.half_grid import dilate, half_grid_shape, to_full_grid, to_half_grid
+from sagd_jax.spectral.half_grid import (
+    dilate,
+    half_grid_shape,
+    hermitian_multiplicity,
+    to_full_grid,
+    to_half_grid,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -306,8 +312,18 @@ def _filtered(x: np.ndarray, gain: np.ndarray) -> np.ndarray:
 def _added(examples: Examples, noise: np.ndarray, share: float, rng: Rng, **truth: Any) -> Treated:
     has = rng.random(len(noise)) < share
     x = examples.stored(examples.x + noise * has.reshape(-1, *[1] * (noise.ndim - 1)))
-    about = noise - noise.mean(axis=tuple(range(noise.ndim - 1)))
-    return x, Truth(has=has, variance=4 * float(np.square(about[has]).mean()), **truth)
+    return x, Truth(has=has, variance=_in_bins((x - examples.x)[has], truth["mask"]), **truth)
+
+
+def _in_bins(added: np.ndarray, mask: np.ndarray) -> float:
+    """Variance per value, in [-1, 1], of what was stored in these bins: of noise that was clipped, the rest."""
+    if not mask.any():
+        return 0.0
+    added = added - added.mean(axis=tuple(range(added.ndim - 1)))
+    axes = tuple(range(1, added.ndim - 1))
+    power = np.square(np.abs(np.fft.rfftn(added, axes=axes, norm="ortho"))).mean(axis=(0, -1))
+    inside = power * hermitian_multiplicity(added.shape[1:-1]) * mask
+    return 4 * float(inside.sum() / np.prod(added.shape[1:-1]))
 
 
 def _waves(

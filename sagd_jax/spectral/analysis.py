@@ -12,6 +12,7 @@ from typing import cast
 import numpy as np
 
 from sagd_jax.spectral.detector.advice import MOST_ENERGY, Advice, advise, hole
+from sagd_jax.spectral.detector.background import local_background
 from sagd_jax.spectral.detector.evidence import Evidence
 from sagd_jax.spectral.detector.finding import Finding
 from sagd_jax.spectral.detector.fixed import find_fixed
@@ -32,6 +33,7 @@ _ROUNDING = 1e-24
 _ONE_PHASE = 0.1  # coherence over the number of examples
 _FEWEST = 16  # examples, to look for anything
 _SMALLEST_TAPERED = 16  # sites
+_SMALL_JUMP, _STRONG = 2.0, 3.0  # nats
 _JUMP = 0.3  # between borders, over that between neighbours: less, and the borders are empty
 
 
@@ -191,6 +193,16 @@ def gather(
     for x in batches:
         evidence.add(np.asarray(x))
         marks.add(np.asarray(x))
+    if (
+        window == "auto"
+        and tapered
+        and max(jumps) < _SMALL_JUMP
+        and not _has_strong_lines(evidence)
+    ):
+        # Nothing leaks, and a taper would hide a third of a tone under half as much noise again.
+        evidence = Evidence(spatial, centre.shape[-1], offset)
+        for x in batches:
+            evidence.add(np.asarray(x))
     return evidence, marks
 
 
@@ -201,6 +213,13 @@ def _check_chosen(chosen: Sequence[int], findings: Sequence[Finding]) -> None:
             if findings
             else f"chosen={tuple(chosen)}: nothing was found"
         )
+
+
+def _has_strong_lines(evidence: Evidence) -> bool:
+    """Whether a tone between two bins would leak further than the bins beside it."""
+    power = np.log(evidence.mean("all") + 1e-300)
+    background, scale = local_background(power, evidence.shape)
+    return bool(np.any((power - background)[np.isfinite(scale)] > _STRONG))
 
 
 def _kept(spectrum: PowerSpectrum, omitted: np.ndarray | None, margin: float) -> np.ndarray:

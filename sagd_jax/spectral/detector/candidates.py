@@ -1,4 +1,4 @@
-"""Where something may stand out: lines with their multiples, runs of rings and sectors, rows and columns.
+"""Where something may stand out: lines, runs of rings and sectors, rows and columns.
 
 Lines come first; a run in which nothing but a line is seen is none of its own.
 """
@@ -20,8 +20,8 @@ from sagd_jax.spectral.detector.lines import (
     QUIET,
     SOME,
     Line,
+    breadth_of,
     find_lines,
-    harmonics,
     refined,
     series,
 )
@@ -41,7 +41,7 @@ class Candidate:
     core: bins in which it is measured; around: those that tell what would be there without it; control:
       as many as in the core, where nothing stands out. All on the half grid.
     ratio: of the background in the core over that around.
-    lines, run, family, axis: of which kind it is.
+    line, frequency, run, family, axis: of which kind it is.
     """
 
     kind: str
@@ -53,8 +53,8 @@ class Candidate:
     around: np.ndarray
     control: np.ndarray
     ratio: float = 1.0
-    lines: list[Line] = dataclasses.field(default_factory=list)
-    frequencies: list[tuple[float, ...]] = dataclasses.field(default_factory=list)
+    line: Line | None = None
+    frequency: tuple[float, ...] = ()
     run: Run | None = None
     family: Family | None = None
     family_number: int = 0
@@ -73,13 +73,17 @@ def candidates(evidence: Evidence) -> list[Candidate]:
         taken = _union([c.core for c in result], evidence)
         near = dilate_half(taken, evidence.shape, 2)
         found = _of_lines(evidence, view, near)
+        if found:
+            # Bins of a band stand out of those around it one by one, too: they are no lines.
+            wide = _of_runs(evidence, view, near)
+            found = [c for c in found if not _part_of_a_run(evidence, c, wide)]
         lines = dilate_half(_union([c.core for c in found], evidence) | taken, evidence.shape, 2)
         stripes = _stripes(evidence, view) if len(evidence.shape) == 2 else []
         found += stripes
         of_runs = _of_runs(evidence, view, lines)
         axes = {c.axis for c in stripes + result if c.kind == kinds.STRIPES}
         of_runs = [c for c in of_runs if not _on_axes(c, axes)]
-        found = [c for c in found if not _part_of_a_run(evidence, c, of_runs)] + of_runs
+        found += of_runs
         result += [c for c in found if not (c.core & taken).sum() > 0.3 * c.core.sum()]
     return result
 
@@ -100,11 +104,12 @@ def _part_of_a_run(evidence: Evidence, candidate: Candidate, of_runs: list[Candi
         return False
     values = evidence.quantile(candidate.view, QUANTILE)
     means = np.log(evidence.mean(candidate.view) + _TINY)
-    place = candidate.lines[0].place
+    assert candidate.line is not None
+    place = candidate.line.place
     for run in of_runs:
         assert run.family is not None and run.run is not None
         edge = run.family.mask(max(run.run.first - 1, 0), run.run.last + 1)
-        if not edge[place] or run.kind != kinds.BAND or len(evidence.shape) == 1:
+        if not edge[place] or run.kind != kinds.BAND:
             continue
         heights = [v[place] - np.median(v[run.core]) for v in (values, means)]
         if max(heights) < 1.5:
@@ -153,8 +158,7 @@ def _of_lines(evidence: Evidence, view: str, taken: np.ndarray) -> list[Candidat
     ]
     everything = _union([_point(line.place, shape, 2.3) for line in lines], evidence)
     result = []
-    for first, group in harmonics(frequencies, shape):
-        line = lines[first]
+    for line, frequency in zip(lines, frequencies, strict=True):
         core = _point(line.place, shape, 1)
         around = _point(line.place, shape, 5.6) & ~everything
         if around.sum() < 4:
@@ -163,6 +167,9 @@ def _of_lines(evidence: Evidence, view: str, taken: np.ndarray) -> list[Candidat
         around &= ~control
         seen = max(line.score, key=lambda name: line.score[name])
         in_db = MEAN if seen == SOME else seen
+        shown, error = series(evidence, view)[QUIET if in_quiet(line) else MEAN]
+        _, scale = local_background(shown, shape, error)
+        rough = float(scale[line.place])
         result.append(
             Candidate(
                 kinds.LINE,
@@ -174,16 +181,11 @@ def _of_lines(evidence: Evidence, view: str, taken: np.ndarray) -> list[Candidat
                 around,
                 control,
                 ratio=float(power[core].mean() / power[around].mean()),
-                lines=[lines[k] for k in group],
-                frequencies=[frequencies[k] for k in group],
+                line=line,
+                frequency=frequency,
                 quiet_score=line.score[QUIET],
                 background=power,
-                breadth=_breadth(
-                    line.place,
-                    np.exp(quiet) if in_quiet(line) else evidence.mean(view),
-                    shape,
-                    (2.0 if in_quiet(line) else 1.0) / math.sqrt(max(evidence.count, 1)),
-                ),
+                breadth=breadth_of(line.place, np.exp(shown), shape, rough if rough < 9 else error),
             )
         )
     return result
@@ -212,32 +214,6 @@ def _aside(
 def in_quiet(line: Line) -> bool:
     """Whether a line stands out more where the data are quiet."""
     return line.excess[QUIET] > line.excess[MEAN]
-
-
-def _breadth(
-    place: tuple[int, ...], mean: np.ndarray, shape: tuple[int, ...], error: float
-) -> float:
-    """Power above the wider surroundings three bins from a line, over the line's; a tone has almost none.
-
-    Two standard errors are granted; `error` is the relative one of each bin.
-    """
-    full = to_full_grid(mean, shape)
-    around, beside = [], []
-    for axis in range(len(shape)):
-        # Of both sides the lower one: on the other the data may be stronger.
-        beside.append(min(_shifted(full, place, axis, step) for step in (-3, 3)))
-        around += [_shifted(full, place, axis, step) for step in (-9, -8, -7, 7, 8, 9)]
-    base = float(np.median(around))
-    granted = 2 * error * base / math.sqrt(len(beside))
-    return max(float(np.mean(beside)) - base - granted, 0.0) / max(
-        float(full[place]) - base, 1e-300
-    )
-
-
-def _shifted(full: np.ndarray, place: tuple[int, ...], axis: int, step: int) -> float:
-    where = list(place)
-    where[axis] = (where[axis] + step) % full.shape[axis]
-    return float(full[tuple(where)])
 
 
 def _stripes(evidence: Evidence, view: str) -> list[Candidate]:
@@ -375,20 +351,25 @@ def beside(family: Family, run: Run, reach: int = 4) -> tuple[list[int], list[in
 
 
 def background_of_run(profile: np.ndarray, family: Family, run: Run) -> np.ndarray:
-    """Log power of the run's sets, had it the course of the sets beside it: a parabola through these."""
+    """Log power of the run's sets, had it the course of the sets beside it: a parabola through these.
+
+    `profile`: `(..., sets)`; the result is `(..., sets of the run)`.
+    """
     below, above = beside(family, run)
-    places = [-k for k in range(2, 2 + len(below))]
     width = run.last - run.first
-    places += [width + k for k in range(2, 2 + len(above))]
-    values = profile[below + above]
-    degree = min(2 if below and above and not family.circular else 1, len(places) - 1)
+    places = np.array(
+        [-k for k in range(2, 2 + len(below))] + [width + k for k in range(2, 2 + len(above))]
+    )
     at = np.arange(width + 1)
-    if not family.circular and family.low[0] >= 0 and len(family.axes):
+    degree = min(2 if below and above and not family.circular else 1, len(places) - 1)
+    if not family.circular:
         # The data's own course is smooth in the logarithm of the frequency.
-        where = np.log(np.maximum(np.array(places) + run.first + 1, 1.0))
+        places = np.log(np.maximum(places + run.first + 1, 1.0))
         at = np.log(at + run.first + 1.0)
-        return np.polyval(np.polyfit(where, values, max(degree, 0)), at)
-    return np.polyval(np.polyfit(places, values, max(degree, 0)), at)
+    centre = places.mean()
+    powers = np.arange(max(degree, 0) + 1)
+    fitted = np.linalg.pinv((places - centre)[:, None] ** powers)
+    return profile[..., below + above] @ ((at - centre)[:, None] ** powers @ fitted).T
 
 
 def _sets(family: Family, numbers: list[int]) -> np.ndarray:

@@ -1,9 +1,9 @@
 """What examples say about each frequency: the power's mean and quantiles over them, how often it stands out.
 
 Gathered in one pass of bounded memory: per bin a histogram of log power with fixed buckets, sums of the
-power and of the coefficient, and the share of examples in which the bin stands out of its neighbours in
-the same example. Of each set of `families.py` the power in every example is kept. Evidence of two processes, or of two
-parts of the data, adds up (`merge`).
+power and of the coefficient, and the shares of examples in which the bin stands out of its neighbours in
+the same example, by so much or more. Of each set of `families.py` the power in every example is kept.
+Evidence of two processes, or of two parts of the data, adds up (`merge`).
 
 The 10 % quantile shows what is there even where the data are quiet: noise that was added. The mean shows
 what loud examples have, and the share above the neighbours what only some have.
@@ -24,9 +24,8 @@ BUCKETS = 128
 _LOWEST, _HIGHEST = math.log(1e-13), math.log(1e6)  # of the log power in the buckets
 _STEP = (_HIGHEST - _LOWEST) / BUCKETS
 _BLANK = 1e-9  # mean power of an example that has none
-_STANDS_OUT = (
-    5.0  # times its neighbours' geometric mean; white noise does so in 6 % of the examples
-)
+# Times its neighbours' geometric mean; white noise stands out so in 6 %, 0.02 % and none of the examples.
+STANDS_OUT = (5.0, 15.0, 50.0)
 # Red, green and blue as an observer has them: two orthonormal differences beside the brightness.
 _CHROMA = {
     "chroma 1": np.array([1, -1, 0]) / math.sqrt(2),
@@ -56,7 +55,7 @@ class View:
       histogram: examples per bin and bucket of the log power, int32 `(*half, BUCKETS)`.
       total: sum of the power; squares, of its square.
       coherent: sum of the coefficients, complex, `(*half, parts)`, one part or one per channel.
-      out: number of examples in which the bin stands out of its neighbours.
+      out: number of examples in which the bin stands out of its neighbours so far, `(heights, *half)`.
       sets: power of the sets of each family in each example, float32 `(examples, sets)`, in pieces.
     """
 
@@ -105,7 +104,7 @@ class Evidence:
                 np.zeros(half),
                 np.zeros(half),
                 np.zeros((*half, channels if mix is None else 1), complex),
-                np.zeros(half),
+                np.zeros((len(STANDS_OUT), *half)),
                 [[] for _ in self.families],
             )
             for name, mix in views(channels).items()
@@ -148,7 +147,8 @@ class Evidence:
         added = np.bincount(flat.ravel(), minlength=bins * BUCKETS)
         view.histogram += added.reshape(view.histogram.shape).astype(np.int32)
         neighbours = _around(np.maximum(logs, _LOWEST), self.shape)
-        view.out += (logs - neighbours > math.log(_STANDS_OUT)).sum(axis=0)
+        above = logs - neighbours
+        view.out += np.stack([(above > math.log(height)).sum(axis=0) for height in STANDS_OUT])
         flat_power, flat_logs = power.reshape(len(power), -1), logs.reshape(len(power), -1)
         for family, members, kept in zip(self.families, self._members, view.sets, strict=True):
             values = flat_logs if family.geometric else flat_power
@@ -189,7 +189,7 @@ class Evidence:
         return histogram_quantile(self.view[view].histogram, q)
 
     def share_out(self, view: str) -> np.ndarray:
-        """Share of the examples in which a bin stands out of its neighbours."""
+        """Shares of the examples in which a bin stands out of its neighbours so far, `(heights, *half)`."""
         return self.view[view].out / max(self.count, 1)
 
     def coherence(self, view: str) -> np.ndarray:

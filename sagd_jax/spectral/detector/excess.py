@@ -33,10 +33,16 @@ def added_variance(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(N, its standard error, the bins that it is in): two arrays `(*half, channels)`, and a mask."""
     if candidate.kind == kinds.LINE:
-        return _of_lines(evidence, candidate, power, response)
+        return _of_line(evidence, candidate, power, response)
     if candidate.kind == kinds.STRIPES:
         values = [
-            _level(power[0, c], power[1, c], slope_of(power[0, c], power[1, c]), response.has)
+            _level(
+                power[0, c],
+                power[1, c],
+                slope_of(power[0, c], power[1, c]),
+                response.has,
+                _shares(response),
+            )
             for c in range(1, power.shape[1])
         ]
         # A taper leaves part of what is constant along an axis in the bins beside it.
@@ -67,11 +73,18 @@ def _filled(
     return variance, error, mask
 
 
-def _level(p: np.ndarray, q: np.ndarray, ratio: float, has: np.ndarray) -> tuple[float, float]:
+def _shares(response: Response) -> tuple[float, ...]:
+    """Of examples that are all as loud those with quiet surroundings are so by chance: N would seem larger."""
+    return (1.0,) if response.even else _QUIETER
+
+
+def _level(
+    p: np.ndarray, q: np.ndarray, ratio: float, has: np.ndarray, shares: tuple[float, ...]
+) -> tuple[float, float]:
     """(N, standard error) from whichever share of the quietest examples gives it best."""
     order = np.argsort(q)
     best = (0.0, math.inf)
-    for share in _QUIETER:
+    for share in shares:
         own = order[: max(int(share * len(q)), min(8, len(q)))]
         weight = has[own]
         count = weight.sum() ** 2 / max(np.square(weight).sum(), 1e-12)
@@ -100,14 +113,14 @@ def _of_run(
     for c in range(evidence.channels):
         if template is None:
             p, q = power[0, 1 + c], power[1, 1 + c]
-            values.append(_level(p, q, candidate.ratio, response.has))
+            values.append(_level(p, q, candidate.ratio, response.has, _shares(response)))
             continue
         view = "all" if evidence.channels == 1 else str(c)
         rows = evidence.set_powers(view, candidate.family_number).astype(np.float64)
         sizes = evidence.set_sizes(candidate.family_number)
         order = np.argsort(power[1, 0])
         best = (0.0, math.inf)
-        for share in _QUIETER:
+        for share in _shares(response):
             own = order[: max(int(share * len(order)), min(8, len(order)))]
             if response.has[own].sum() < 4:
                 continue
@@ -130,21 +143,18 @@ def _with_error(
     inside = np.arange(run.first, run.last + 1)
     shown = template[inside]
 
-    def estimate(weight: np.ndarray) -> tuple[float, float]:
-        profile = weight @ rows / weight.sum()
-        base = np.exp(background_of_run(np.log(profile + 1e-13), family, run))
-        # Relative to what a set holds its chance is the smaller the more bins it has.
-        share = sizes[inside] * shown / np.maximum(profile[inside], 1e-13) ** 2
-        norm = float(share @ shown)
-        return float(share @ (profile[inside] - base)) / norm, float(share @ base) / norm
-
-    value, base = estimate(has)
     generator = np.random.default_rng(0)
-    draws = [
-        estimate(has * generator.multinomial(len(has), np.full(len(has), 1 / len(has))) + 1e-12)[0]
-        for _ in range(_DRAWS)
-    ]
-    return value, math.hypot(float(np.std(draws)), 0.04 * base)
+    count = len(has)
+    draws = generator.multinomial(count, np.full(count, 1 / count), size=_DRAWS)
+    weight = np.vstack([has, has * draws + 1e-12])
+    profile = np.maximum(weight @ rows / weight.sum(axis=1, keepdims=True), 1e-13)
+    base = np.exp(background_of_run(np.log(profile), family, run))
+    # Relative to what a set holds its chance is the smaller the more bins it has.
+    share = sizes[inside] * shown / profile[:, inside] ** 2
+    norm = share @ shown
+    values = np.sum(share * (profile[:, inside] - base), axis=1) / norm
+    below = float(share[0] @ base[0]) / float(norm[0])
+    return float(values[0]), math.hypot(float(np.std(values[1:])), 0.04 * below)
 
 
 def fitted_band(
@@ -204,40 +214,24 @@ def _in_sets(values: np.ndarray, family: Family, count: int) -> np.ndarray:
     return sums / np.bincount(family.index[chosen], minlength=count)
 
 
-def _of_lines(
+def _of_line(
     evidence: Evidence, candidate: Candidate, power: np.ndarray, response: Response
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     shape = evidence.shape
-    half = half_grid_shape(shape)
-    channels = evidence.channels
-    variance, error = np.zeros((*half, channels)), np.zeros((*half, channels))
-    mask = np.zeros(half, bool)
     base = candidate.background
     assert base is not None
-    own = evidence.mean(candidate.view) - base
-    total = float(own[candidate.core].sum())
     levels = [
-        _level(power[0, 1 + c], power[1, 1 + c], candidate.ratio, response.has)
-        for c in range(channels)
+        _level(power[0, 1 + c], power[1, 1 + c], candidate.ratio, response.has, _shares(response))
+        for c in range(evidence.channels)
     ]
-    seen = _spread(candidate.frequencies[0], shape, evidence.tapered)[candidate.core].mean()
-    for number, (line, frequency) in enumerate(
-        zip(candidate.lines, candidate.frequencies, strict=True)
-    ):
-        relative = 1.0
-        if number:
-            place = _spread(line.frequency, shape, evidence.tapered) > 0.1
-            relative = max(float(own[place].sum()), 0.0) / max(total, 1e-12)
-        spread = _spread(frequency, shape, False)
-        most = relative * max(level for level, _ in levels) / seen
-        mask |= (spread > 0.04) & (spread * most > 0.3 * base) | (spread == spread.max())
-        bins = (spread > 0.002) & (spread * most > 0.03 * base) | (spread == spread.max())
-        for c, (level, deviation) in enumerate(levels):
-            added = np.where(bins, spread * relative * max(level, 0.0) / seen, 0.0)
-            variance[..., c] += added
-            error[..., c] += np.where(
-                bins, spread * relative * math.hypot(deviation, 0.03 * level) / seen, 0.0
-            )
+    seen = _spread(candidate.frequency, shape, evidence.tapered)[candidate.core].mean()
+    spread = _spread(candidate.frequency, shape, False)
+    most = max(level for level, _ in levels) / seen
+    mask = (spread > 0.04) & (spread * most > 0.3 * base) | (spread == spread.max())
+    bins = (spread > 0.002) & (spread * most > 0.03 * base) | (spread == spread.max())
+    share = np.where(bins, spread / seen, 0.0)[..., None]
+    variance = share * np.array([max(level, 0.0) for level, _ in levels])
+    error = share * np.array([math.hypot(own, 0.03 * level) for level, own in levels])
     return variance, error, mask
 
 

@@ -16,6 +16,7 @@ from sagd_jax.spectral.frequencies import frequency_vectors, radial_frequency
 from sagd_jax.spectral.half_grid import unique_bins
 
 _MOST_RINGS = 256
+_LONG, _COARSE = 128, 4  # samples; times as wide
 _FEWEST_BINS = 6  # of a set; the last rings of a plane, in its corners, have fewer
 _SECTOR = 7.5  # degrees
 _SMALLEST_PLANE = 16  # sites along an axis, for sectors
@@ -53,9 +54,12 @@ class Family:
 
 
 def families(spatial_shape: Sequence[int]) -> list[Family]:
-    """Rings over all axes; of images sectors too; of clips steps in time, and rings in space."""
+    """Rings over all axes, of sounds in two widths; of images sectors too; of clips steps in time, and rings in space."""
     shape = tuple(spatial_shape)
     result = [_rings(shape, tuple(range(len(shape))))]
+    if len(shape) == 1 and shape[0] >= _LONG:
+        # A set of a single bin or few is uncertain: a weak band is seen in wider ones.
+        result.append(_rings(shape, (0,), _COARSE))
     if len(shape) == 2 and min(shape) >= _SMALLEST_PLANE:
         result.append(_sectors(shape))
     if len(shape) == 3:
@@ -67,9 +71,9 @@ def _long_enough(shape: tuple[int, ...], axes: tuple[int, ...]) -> bool:
     return max(shape[axis] for axis in axes) >= _SMALLEST_PLANE
 
 
-def _rings(shape: tuple[int, ...], axes: tuple[int, ...]) -> Family:
+def _rings(shape: tuple[int, ...], axes: tuple[int, ...], width: int = 1) -> Family:
     radius = radial_frequency(shape, axes=axes)
-    step = max(1 / max(shape[axis] for axis in axes), radius.max() / _MOST_RINGS)
+    step = width * max(1 / max(shape[axis] for axis in axes), radius.max() / _MOST_RINGS)
     number = np.maximum(np.rint(radius / step).astype(int), 1)
     # Bins on the axis across, where most of a clip's power is, are not comparable with the others.
     number[radius == 0] = 0

@@ -1,7 +1,7 @@
 """Lines: single frequencies that stand out of the bins around them, in the mean or where the data are quiet.
 
 Three series over the examples are compared with their local background (`background.py`): the mean of the
-power, its 10 % quantile, and the share of examples in which a bin stands out of its own neighbours. The
+power, its 10 % quantile, and the shares of examples in which a bin stands out of its own neighbours. The
 thresholds allow for the number of bins of a grid (the largest of 1e5 Gaussian scores is 4.4) and for spectra
 whose scatter is not Gaussian.
 """
@@ -15,7 +15,7 @@ import numpy as np
 
 from sagd_jax.spectral.detector.background import local_background
 from sagd_jax.spectral.detector.evidence import Evidence
-from sagd_jax.spectral.half_grid import degrees_of_freedom, unique_bins
+from sagd_jax.spectral.half_grid import degrees_of_freedom, to_full_grid, unique_bins
 
 MEAN, QUIET, SOME = "mean", "quiet examples", "some examples"
 QUANTILE = 0.1
@@ -24,9 +24,15 @@ _LARGE, _SCORE_OF_LARGE = (
     1.2,
     4.7,
 )  # nats: so far above its neighbours' mean a bin needs a smaller score
-_LEAST = {MEAN: 0.3, QUIET: 0.7, SOME: 0.1}  # of each series: nats, nats, roots of a share
+_BY_CHANCE, _SCORE_OF_CHANCE = 1.5, 4.7
+_SCORE_OF_BOTH = 5.5
+_LEAST = {MEAN: 0.3, QUIET: 0.7, SOME: 0.04}  # of each series: nats, nats, shares
 _APART = 3  # bins: what lies nearer to a line than this is a part of it
-_MOST, _MOST_OF_A_CHANNEL = 16, 6
+_SKIRT, _SKIRT_UNDER = (
+    8,
+    10.0,
+)  # bins beside a line that is so many times as strong: they are its own
+_MOST, _MOST_OF_A_CHANNEL = {1: 48, 2: 16, 3: 16}, 6
 _TINY = 1e-13
 
 
@@ -41,15 +47,37 @@ class Line:
 
 
 def series(evidence: Evidence, view: str) -> dict[str, tuple[np.ndarray, float]]:
-    """(values on the half grid, their standard error) of the three series; see the module."""
+    """(values on the half grid, their standard error) of two of the three series; see the module."""
     n = max(evidence.count, 1)
-    # The root makes the variance of a share the same for all shares.
-    share = np.sqrt(evidence.share_out(view) + 0.5 / n)
     return {
         MEAN: (np.log(evidence.mean(view) + _TINY), 1 / math.sqrt(n)),
         QUIET: (evidence.quantile(view, QUANTILE), 2 / math.sqrt(n)),
-        SOME: (share, 0.5 / math.sqrt(n)),
     }
+
+
+def in_some(evidence: Evidence, view: str) -> tuple[np.ndarray, np.ndarray]:
+    """(share of examples beyond what is usual around, its score), of the height with the largest score.
+
+    n examples of which s stand out, where a share r does around the bin, are as likely as exp(-n D(s | r)),
+    D = s log(s/r) + (1-s) log((1-s)/(1-r)), the divergence of two coins: the score is sqrt(2 n D) (Wilks 1938),
+    over the scatter of such scores around it where that is larger.
+    """
+    n = max(evidence.count, 1)
+    best = (
+        np.zeros(evidence.view[view].total.shape),
+        np.full(evidence.view[view].total.shape, -np.inf),
+    )
+    for share in evidence.share_out(view):
+        # The root makes the variance of a share the same for all shares.
+        usual, _ = local_background(np.sqrt(share + 0.5 / n), evidence.shape)
+        usual = np.clip(np.square(usual), 0.5 / n, 1 - 0.5 / n)
+        own = np.clip(share, 0.5 / n, 1 - 0.5 / n)
+        divergence = own * np.log(own / usual) + (1 - own) * np.log((1 - own) / (1 - usual))
+        score = np.sign(own - usual) * np.sqrt(2 * n * np.maximum(divergence, 0))
+        _, scale = local_background(score, evidence.shape, 1.0)
+        better = score / scale > best[1]
+        best = np.where(better, own - usual, best[0]), np.where(better, score / scale, best[1])
+    return best
 
 
 def find_lines(evidence: Evidence, view: str) -> tuple[list[Line], np.ndarray]:
@@ -59,27 +87,38 @@ def find_lines(evidence: Evidence, view: str) -> tuple[list[Line], np.ndarray]:
     excess, score = {}, {}
     passes = np.zeros(once.shape, bool)
     background = np.zeros(once.shape)
-    for name, (values, error) in series(evidence, view).items():
-        own, scale = local_background(values, shape, error)
+    values = series(evidence, view)
+    for name, (own, error) in values.items():
+        below, scale = local_background(own, shape, error)
+        excess[name] = own - below
+        score[name] = np.where(once, excess[name] / scale, 0.0)
         if name == MEAN:
-            background = own
-        excess[name] = values - own
-        # A coefficient that is real is more often far from its mean than complex ones are.
-        usable = once & ((degrees_of_freedom(shape) > 1) | (name != SOME))
-        score[name] = np.where(usable, excess[name] / scale, 0.0)
-        large = (excess[name] > _LARGE) & (score[name] > _SCORE_OF_LARGE) & (name == MEAN)
-        passes |= (score[name] > _SCORE) & (excess[name] > _LEAST[name]) | large
+            background = below
+            # Neighbours that differ by chance alone differ as Gaussian numbers do: less is enough.
+            usual = (scale < _BY_CHANCE * error) & (excess[name] > _LEAST[name])
+            passes |= usual & (score[name] > _SCORE_OF_CHANCE)
+            passes |= (excess[name] > _LARGE) & (score[name] > _SCORE_OF_LARGE)
+        passes |= (score[name] > _SCORE) & (excess[name] > _LEAST[name])
+    excess[SOME], score[SOME] = in_some(evidence, view)
+    # A coefficient that is real is more often far from its mean than complex ones are.
+    score[SOME] = np.where(once & (degrees_of_freedom(shape) > 1), score[SOME], 0.0)
+    passes |= (score[SOME] > _SCORE) & (excess[SOME] > _LEAST[SOME])
+    # Two that agree need less each.
+    both = np.minimum(score[SOME], score[QUIET]) > _SCORE_OF_BOTH
+    passes |= both & (excess[SOME] > _LEAST[SOME]) & (excess[QUIET] > _LARGE)
     best = np.max(list(score.values()), axis=0)
-    added = {name: _power(series(evidence, view)[name][0], excess[name]) for name in (MEAN, QUIET)}
+    added = {name: _power(own, excess[name]) for name, (own, _) in values.items()}
     places = [tuple(int(k) for k in p) for p in np.argwhere(passes)]
     places.sort(key=lambda p: -best[p])
     chosen: list[tuple[int, ...]] = []
     peaks: list[tuple[int, ...]] = []
-    most = _MOST if view == "all" else _MOST_OF_A_CHANNEL
+    most = _MOST[len(shape)] if view == "all" else _MOST_OF_A_CHANNEL
     for place in places:
         peak = place
         place = _centre(place, added[QUIET if score[QUIET][place] > _SCORE / 2 else MEAN], once)
-        if len(chosen) < most and all(_distance(place, other, shape) > _APART for other in chosen):
+        if len(chosen) < most and not any(
+            _distance(place, other, shape) <= _reach(added[MEAN], place, other) for other in chosen
+        ):
             chosen.append(place)
             peaks.append(peak)
     lines = [
@@ -92,6 +131,11 @@ def find_lines(evidence: Evidence, view: str) -> tuple[list[Line], np.ndarray]:
         for place, peak in zip(chosen, peaks, strict=True)
     ]
     return lines, background
+
+
+def _reach(added: np.ndarray, place: tuple[int, ...], other: tuple[int, ...]) -> int:
+    """How many bins a line `other` takes for its own, where another stands at `place`."""
+    return _SKIRT if added[other] > _SKIRT_UNDER * added[place] else _APART
 
 
 def _power(values: np.ndarray, excess: np.ndarray) -> np.ndarray:
@@ -142,6 +186,32 @@ def kernel(gap: np.ndarray, tapered: bool) -> np.ndarray:
     close = np.abs(np.abs(gap) - 1) < 1e-6
     ratio = 1 / np.where(close, 1.0, 1 - gap**2)
     return 2 / 3 * np.where(close, 0.25, power * ratio**2)
+
+
+def breadth_of(
+    place: tuple[int, ...], mean: np.ndarray, shape: tuple[int, ...], error: float
+) -> float:
+    """Power above the wider surroundings three bins from a line, over the line's; a tone has almost none.
+
+    Two standard deviations are granted; `error` is the relative one of each bin.
+    """
+    full = to_full_grid(mean, shape)
+    around, beside = [], []
+    for axis in range(len(shape)):
+        # Of both sides the lower one: on the other the data may be stronger.
+        beside.append(min(_shifted(full, place, axis, step) for step in (-3, 3)))
+        around += [_shifted(full, place, axis, step) for step in (-9, -8, -7, 7, 8, 9)]
+    base = float(np.median(around))
+    granted = 2 * error * base / math.sqrt(len(beside))
+    return max(float(np.mean(beside)) - base - granted, 0.0) / max(
+        float(full[place]) - base, 1e-300
+    )
+
+
+def _shifted(full: np.ndarray, place: tuple[int, ...], axis: int, step: int) -> float:
+    where = list(place)
+    where[axis] = (where[axis] + step) % full.shape[axis]
+    return float(full[tuple(where)])
 
 
 def harmonics(

@@ -14,6 +14,7 @@ import dataclasses
 import math
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from sagd_jax.spectral.detector import finding as kinds
 from sagd_jax.spectral.detector.evidence import Evidence
@@ -25,6 +26,8 @@ _BLOCK = 8
 _FINEST = 256  # frequencies of the periods that are tried
 _JPEG_STRENGTH = 0.12  # relative modulation of the second difference: good qualities have less
 _SURE, _STRENGTH = 20.0, 0.015  # score and relative modulation of an interpolation's period
+_HALF = 0.3  # of the modulation
+_MOST_EXAMPLES = 0.7
 _REPEATED = 0.3  # modulation of the first difference where pixels are repeated
 _FALL, _FALL_ALONE = 1.5, 3.4  # nats beyond the old end, with a period and without one
 _ZERO = 0.35 / 127.5
@@ -78,6 +81,17 @@ class Marks:
         amplitude = 2 * np.sqrt(np.maximum(power - noise, 0)) / window.sum()
         return frequency, amplitude, (power / noise - 1) / error
 
+    def share_with(self, axis: int, order: int, frequency: float) -> float:
+        """Share of the examples that show a period by themselves: power there over four times that around."""
+        strength = np.concatenate(self._strengths[axis + 2 * (2 - order)])
+        strength = strength - strength.mean(axis=1, keepdims=True)
+        n = strength.shape[1]
+        away = frequency + np.array([0, -7, -6, -5, -4, 4, 5, 6, 7]) / n
+        away = away[(away > 3 / n) & (away <= 0.5)]
+        wave = np.exp(-2j * np.pi * np.outer(np.arange(n), away)) * np.hanning(n + 2)[1:-1, None]
+        power = np.square(np.abs(strength @ wave))
+        return float((power[:, 0] > 4 * np.median(power[:, 1:], axis=1)).mean())
+
 
 def find_marks(marks: Marks, evidence: Evidence) -> list[Finding]:
     """A JPEG's blocks and an enlargement, where there are any."""
@@ -114,20 +128,26 @@ def _jpeg(marks: Marks, tried: list, evidence: Evidence) -> Finding | None:
 
 def _enlarged(marks: Marks, evidence: Evidence, blocks: bool) -> Finding | None:
     """Periods of interpolation along both axes at one frequency, and nothing above the old end."""
-    best = (0.0, 0.0, 0.0)
+    best = (0.0, 0.0, 0.0, 1.0)
     for order in (1, 2):
         first, second = (marks.periods(axis, order) for axis in (0, 1))
         frequency = first[0]
         score, amplitude = np.minimum(first[2], second[2]), np.minimum(first[1], second[1])
         usable = (frequency > 0.23) & (amplitude > _STRENGTH)
+        # What has half the frequency too has twice the period: a screen's dots, blocks, a weave.
+        halves = [np.interp(frequency / 2, frequency, one[1]) for one in (first, second)]
+        usable &= np.maximum(*halves) < _HALF * amplitude
         if blocks:
             for k in (1, 2, 3, 4):
                 usable &= np.abs(frequency - k / _BLOCK) > 0.045
         peak = int(np.argmax(np.where(usable, score, 0)))
         if usable[peak]:
-            best = max(best, (float(score[peak]), float(frequency[peak]), float(amplitude[peak])))
-    score_, f, strength = best
-    if score_ > _SURE:
+            f, strength = float(frequency[peak]), float(amplitude[peak])
+            share = min(marks.share_with(axis, order, f) for axis in (0, 1))
+            best = max(best, (float(score[peak]), f, strength, share))
+    score_, f, strength, share = best
+    # What is so strong is seen in each enlarged picture; a screen's dots are in parts of them.
+    if score_ > _SURE and (strength < _REPEATED or share > _MOST_EXAMPLES):
         # A period p = 1/f of the strengths is the factor, or, of factors below 2, 1 - 1/p its alias.
         factors = [1 / f] if f > 0.49 else [1 / f, 1 / (1 - f)]
         factor = factors[0] if len(factors) == 1 or _fallen(evidence, factors) else factors[1]
@@ -200,12 +220,9 @@ def _finding(
 
 def _median_around(values: np.ndarray, inner: int, outer: int) -> np.ndarray:
     """Median over entries further than `inner` and nearer than `outer`."""
-    padded = np.pad(values, outer, mode="reflect")
-    result = np.empty_like(values)
     offset = np.abs(np.arange(-outer, outer + 1))
-    for k in range(len(values)):
-        result[k] = np.median(padded[k : k + 2 * outer + 1][offset > inner])
-    return result
+    windows = sliding_window_view(np.pad(values, outer, mode="reflect"), 2 * outer + 1)
+    return np.median(windows[:, offset > inner], axis=1)
 
 
 def _zero_shares(grey: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ _ROUNDS = 60
 _QUIET = 0.35  # of the examples: the quietest, by their surroundings
 _LOUD = 0.7
 _MUCH_LIKELIER = 6.0  # nats
+_HALF = 0.45
 _EVEN = 0.3  # standard deviation of the logarithm of the surroundings' power
 _ALIKE = 1.3  # 1.2 on one axis, 1.4 on two, for Hann's taper and the bins next to a tone
 _SINGLE = 1.6  # largest shape of the powers of one coefficient
@@ -180,7 +181,9 @@ def _mixture(p: np.ndarray, base: np.ndarray, shape: float, tone: bool) -> tuple
     for _ in range(10):
         _, varies = ratio(common)
         common = max(float((added / varies).sum() / (1 / varies).sum()), 1e-12)
-    if two - float(ratio(common)[0].sum()) < _MUCH_LIKELIER:
+    gain = two - float(ratio(common)[0].sum())
+    # A tail that is heavier than the model's looks as if half had more.
+    if gain < (_MUCH_LIKELIER if has.mean() < _HALF else 4 * _MUCH_LIKELIER):
         return common, np.ones(len(p))
     return level, has
 

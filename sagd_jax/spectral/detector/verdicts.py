@@ -1,0 +1,171 @@
+"""What a candidate is taken to be, by how its power goes from example to example.
+
+Added noise is there where the data are quiet, has a power that does not follow that of its surroundings,
+and the same in every example that has it; a tone is no wider than one. What follows the data, or varies as
+they do, is their own; where the examples do not tell, nothing is said.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from sagd_jax.spectral.detector import finding as kinds
+from sagd_jax.spectral.detector.candidates import DECIBEL, Candidate
+from sagd_jax.spectral.detector.evidence import Evidence
+from sagd_jax.spectral.detector.finding import CORRUPTION, OWN, UNKNOWN
+from sagd_jax.spectral.detector.lines import MEAN, QUIET, SOME
+from sagd_jax.spectral.detector.responses import Response
+
+_CONSTANT = {1: 0.3, 2: 0.22, 3: 0.22}  # largest spread of a line's power over the quiet examples
+_FLAT, _FOLLOWS = 0.3, 0.6  # slopes
+_FEWEST_SHARE = 0.08
+_QUIET_ERRORS = 5.0
+_EVEN_EXCESS, _EVEN_SCORE = 0.5, 6.0  # decibels, of a band
+_SURE_SCORE = 5.5  # of the mean, where its chance is known
+# Breadth of what is no tone: Hann's taper leaves 1e-4 of a tone three bins away, no taper 0.01.
+_BROAD = {True: 0.003, False: 0.03}
+_ONE_PHASE = 0.1  # coherence over the number of examples
+_ALSO_BESIDE = 4.0  # coherence; of independent phases, one bin in 55 has more
+_ROUNDING = 2e-5  # variance of 8-bit pictures' rounding in [-1, 1], and some more
+_LOWEST_BAND = 0.05  # cycles per sample: the voice's pitch lies below it
+
+
+def verdict_of(evidence: Evidence, candidate: Candidate, response: Response) -> str:
+    """`CORRUPTION`, `OWN` or `UNKNOWN`, of one candidate by itself."""
+    if candidate.kind in (kinds.LINE, kinds.STRIPES) and _of_a_layout(evidence, candidate):
+        return UNKNOWN
+    if candidate.kind == kinds.LINE:
+        return _of_line(evidence, candidate, response)
+    if candidate.kind == kinds.STRIPES:
+        return CORRUPTION if candidate.seen_in == QUIET else UNKNOWN
+    return _of_run(len(evidence.shape), candidate, response, _rounding(evidence))
+
+
+def is_tone(evidence: Evidence, candidate: Candidate) -> bool:
+    """Whether a line is no wider than a tone; of clips, whose axes are short, it always counts as one."""
+    return candidate.breadth < _BROAD[evidence.tapered] or len(evidence.shape) == 3
+
+
+def _of_a_layout(evidence: Evidence, candidate: Candidate) -> bool:
+    """Whether it has one phase in all examples, and the frequencies around it too: a frame, a still scene."""
+    coherence = evidence.coherence(candidate.view)
+    line = candidate.line
+    own = float(np.median(coherence[candidate.core]) if line is None else coherence[line.place])
+    if len(evidence.shape) == 3 and line is not None:
+        n = evidence.shape[0]
+        if (line.place[0] + 1) % n <= 2:  # a scene that does not move
+            return own > _ONE_PHASE * evidence.count
+    beside = float(np.median(coherence[candidate.around]))
+    return own > _ONE_PHASE * evidence.count and beside > _ALSO_BESIDE
+
+
+def _rounding(evidence: Evidence) -> float:
+    """N that the rounding of 8-bit pictures may make; of sounds, and of data of a small scale, less."""
+    if len(evidence.shape) == 1:
+        return 0.0
+    return _ROUNDING * min(float(evidence.mean("all").mean()) / 0.01, 1.0)
+
+
+def _of_line(evidence: Evidence, candidate: Candidate, response: Response) -> str:
+    # Examples that are all as loud tell nothing by the slope: the line has to be as constant as a tone.
+    flat = 0.15 if response.share > 0.9 else 0.08
+    most = flat if math.isnan(response.slope) else _CONSTANT[len(evidence.shape)]
+    # On an even background weak tones scatter as the background does; elsewhere that much is not granted.
+    granted = 2 * response.spread_error
+    constant = response.spread <= most + (granted if response.even else min(granted, most))
+    assert candidate.line is not None
+    by_chance = response.even and candidate.line.score[MEAN] > _SURE_SCORE
+    sure = response.quiet_score >= _QUIET_ERRORS or by_chance
+    sure &= response.share >= _FEWEST_SHARE
+    seen = response.level > _rounding(evidence) and _stands_out(candidate, response)
+    unmoved = response.even or _unmoved(response)
+    if seen and unmoved and constant and sure and is_tone(evidence, candidate):
+        return CORRUPTION
+    return _otherwise(response)
+
+
+def _stands_out(candidate: Candidate, response: Response) -> bool:
+    line = candidate.line
+    assert line is not None
+    score, decibels = line.score, {name: DECIBEL * own for name, own in line.excess.items()}
+    if (score[SOME] > 8 and line.excess[SOME] > 0.04) or (score[QUIET] > 5 and decibels[QUIET] > 5):
+        return True
+    if score[MEAN] > 6 and decibels[MEAN] > 5.5:
+        return True
+    # On an even background, of which chance is known, a little is enough.
+    if response.even and score[MEAN] > 4.7:
+        return True
+    # What is added stands out the more the quieter the data are.
+    grows = decibels[QUIET] > decibels[MEAN] > 3
+    return grows and score[MEAN] > 8 and score[QUIET] > 4
+
+
+def _unmoved(response: Response) -> bool:
+    """Whether its power is the same whatever surrounds it, as far as so many examples tell."""
+    slope, error = response.slope, response.slope_error
+    if math.isnan(slope):
+        return True
+    return slope <= _FOLLOWS and slope - 2 * error <= _FLAT and slope + 2 * error >= -_FLAT
+
+
+def _of_run(axes: int, candidate: Candidate, response: Response, rounding: float) -> str:
+    run = candidate.run
+    assert run is not None
+    if response.level <= rounding:
+        return UNKNOWN
+    score = run.score
+    if run.narrow:
+        # Without edges of its own it has to be the same in loud and in quiet examples.
+        even = candidate.seen_in == MEAN and candidate.quiet_score > 0.7 * candidate.excess
+        even &= response.share > 0.5 and not response.slope >= _FOLLOWS
+        sure = even and score >= 10 and candidate.excess * DECIBEL > 1.5
+        return CORRUPTION if sure else _otherwise(response)
+    assert candidate.family is not None
+    if axes == 1 and candidate.family.low[run.first] < _LOWEST_BAND:
+        return _otherwise(response)
+    needed = 10.0 if axes == 1 else 7.0
+    if run.open_ended:
+        needed = 2 * needed
+    large = candidate.excess * DECIBEL > (6.0 if axes == 1 or run.open_ended else 2.0)
+    if candidate.kind == kinds.WEDGE:
+        large = candidate.excess * DECIBEL > 6.0
+    elif response.even and not run.open_ended and candidate.excess * DECIBEL > _EVEN_EXCESS:
+        # Examples of one stationary process have no sharp edges but those of what was added, or taken away.
+        large, needed = True, _EVEN_SCORE
+    # In the mean it counts only where the quiet examples show as much of it.
+    quiet = candidate.seen_in == QUIET or candidate.quiet_score > 0.7 * candidate.excess
+    if score >= needed and large and quiet:
+        return CORRUPTION
+    some = candidate.seen_in in (SOME, MEAN) and _FEWEST_SHARE <= response.share < 0.9
+    unmoved = abs(response.slope) <= _FLAT or math.isnan(response.slope)
+    # A band that only some examples have: the same power in each of them, whatever else they hold.
+    if (
+        axes > 1
+        and some
+        and unmoved
+        and score >= 5
+        and response.spread < 0.15
+        and response.quiet_score >= 15
+        and not run.open_ended
+        and candidate.kind == kinds.BAND
+    ):
+        return CORRUPTION
+    return _otherwise(response)
+
+
+def _otherwise(response: Response) -> str:
+    follows = not math.isnan(response.slope) and response.slope >= _FOLLOWS
+    varies = not response.spread - 2 * response.spread_error <= 0.5
+    return OWN if follows or varies or response.share < _FEWEST_SHARE / 2 else UNKNOWN
+
+
+def is_floor(candidate: Candidate, response: Response) -> bool | None:
+    """Whether it is a floor, as `Finding.floor` says."""
+    quiet = candidate.seen_in == QUIET
+    if math.isnan(response.slope):
+        return True if quiet else None
+    if response.slope <= (0.5 if quiet else _FLAT):
+        return True
+    return False if response.slope >= _FOLLOWS else None
