@@ -2,8 +2,9 @@
 
     python train.py --config=configs/digits_blurring.py --workdir=runs/digits_blurring
 
-All else is configs/digits.py. Not trained in full here; with --config.train.num_steps=300
---config.train.batch_size=32 the loss was 0.230 over the last 100 steps.
+All else is configs/digits.py. To expect: a loss of 0.170 over the last 250 steps, and a Frechet distance
+in the features of a classifier of .70, .30, .16 and .15 in 4, 8, 16 and 50 steps, where white noise
+has .30, .14, .10 and .09 (three seeds; results/digits_family.json).
 """
 
 import runpy
