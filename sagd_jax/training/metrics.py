@@ -17,6 +17,7 @@ from sagd_jax.system import compiler
 from sagd_jax.system.errors import check_choice
 from sagd_jax.system.schema import ConfigError
 from sagd_jax.training.actions import Action, Moment, Parts
+from sagd_jax.training.band_errors import band_errors
 from sagd_jax.training.feed import FIELDS
 from sagd_jax.training.step import State
 
@@ -57,7 +58,10 @@ def ema_loss(parts: Parts) -> Metric:
     return lambda state: {"ema_loss": float(loss(state["ema"], batch()))}
 
 
-METRICS: dict[str, Callable[[Parts], Metric]] = {"ema_loss": ema_loss}
+METRICS: dict[str, Callable[[Parts], Metric]] = {
+    "ema_loss": ema_loss,
+    "band_errors": band_errors,
+}
 
 
 class MetricsAction(Action):

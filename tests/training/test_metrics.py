@@ -2,7 +2,9 @@
 
 import json
 
+import flax.linen as nn
 import jax
+import numpy as np
 import pytest
 
 import sagd_jax as sagd
@@ -68,3 +70,45 @@ def test_an_unknown_metric_is_named():
         ConfigError, match=r"config\.metrics\.names='fid': expected one of 'ema_loss'"
     ):
         MetricsAction(parts(names=("fid",)))
+
+
+class Part(nn.Module):
+    """Says that x_0 is a part of x_t."""
+
+    num_classes: int = 0
+
+    @nn.compact
+    def __call__(self, x, timestep, label=None, train=False):
+        return self.param("part", nn.initializers.ones, ()) * x
+
+
+def test_the_error_of_each_band_is_its_closed_form(progress, tmp_path, monkeypatch):
+    """Of data in one band: (1 - c alpha)^2 S there, (c sigma)^2 everywhere, for x0_hat = c x_t."""
+    values = {
+        "model": {"prediction": "x0"},
+        "metrics": {"names": ("band_errors",), "every": 1},
+        "schedule": {"kind": "rectified_flow"},
+    }
+    config = schema.build(RunConfig, values)
+    monkeypatch.setattr("sagd_jax.training.band_errors._COUNT", 4096)  # so that chance is small
+    wave = np.cos(np.pi * np.arange(8))[:, None]  # at the largest frequency
+    source = data.ArraySource(np.tile(wave, (4096, 1, 1)).astype(np.float32), value_range=(-1, 1))
+    diffusion = sagd.Diffusion(sagd.schedules.rectified_flow(), sagd.white((8,)))
+    record = describe_run(config, source)
+    own = Parts(record, source, Part(), diffusion, None, layout.whole_mesh())
+    action = MetricsAction(own)
+    with jax.set_mesh(layout.whole_mesh()):
+        for step, part in ((1, 0.0), (2, 0.5)):
+            action(at(step, {"part": jax.numpy.float32(part)}, progress, tmp_path))
+    nothing, half = (json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines())
+    names = [f"error_band{i}of4" for i in range(1, 5)]
+    # The last band has bins 3 and 4 of 8, two of the first and one of the other.
+    energy = 8 / 3
+    np.testing.assert_allclose([nothing[n] for n in names], [0, 0, 0, energy], atol=1e-5)
+    t = (np.arange(4096) + 0.5) / 4096
+    scale = 0.5 / np.hypot(1 - t, t)  # the network sees x_t at unit scale
+    noise = np.mean((scale * t) ** 2)
+    signal = energy * np.mean((1 - scale * (1 - t)) ** 2)
+    found = [half[n] for n in names]
+    np.testing.assert_allclose(found[:3], noise, rtol=0.08)
+    np.testing.assert_allclose(found[3], signal + noise, rtol=0.03)

@@ -27,6 +27,7 @@ _PICTURE_BYTES = 160_000  # of one, at most: 18 of them are 3.8 MB of text
 _OLDER = 3  # spectra of samples besides the newest
 _MOST_ROWS = 300
 _QUARTERS = re.compile(r"loss_t(\d{1,3})of([1-9]\d{0,2})")
+_BANDS = re.compile(r"error_band(\d{1,3})of([1-9]\d{0,2})")
 # What has a chart of its own or, like the first, stands in another's.
 _KNOWN = {
     "loss": "loss",
@@ -60,6 +61,18 @@ def curves(stored: Stored) -> str:
             for i, of, name in parts
         ]
         charts.append(line_chart(lines, title="loss by quarter of t", xlabel=_STEP, ylabel="loss"))
+    bands = sorted((int(m[1]), int(m[2]), n) for n in found if (m := _BANDS.fullmatch(n)))
+    if bands:
+        lines = [
+            _curve(
+                f"radius {(i - 1) / of:g} to {i / of:g}",
+                *found.pop(name),
+                share=(i - 1) / max(of - 1, 1),
+            )
+            for i, of, name in bands
+        ]
+        words = "squared error of x0 by quarter of the radius"
+        charts.append(line_chart(lines, title=words, xlabel=_STEP, ylabel="error"))
     if "skipped" in found and not np.nansum(found["skipped"][1]):
         del found["skipped"]
     for name in [*(n for n in _KNOWN if n in found), *(n for n in found if n not in _KNOWN)]:
