@@ -47,8 +47,9 @@ def test_the_config_lines_of_the_page_make_a_process(line):
 
 def test_every_picture_of_the_pages_is_there_and_small():
     pages = {path: path.read_text() for path in PAGE.parent.glob("*.md")}
-    named = {p: re.findall(r"\]\((images/\w+\.png)\)", text) for p, text in pages.items()}
-    there = sorted(f"images/{path.name}" for path in (PAGE.parent / "images").iterdir())
+    named = {p: re.findall(r"\]\((images/[\w/]+\.png)\)", text) for p, text in pages.items()}
+    pictures = (PAGE.parent / "images").rglob("*.png")
+    there = sorted(str(path.relative_to(PAGE.parent)) for path in pictures)
     assert sorted({name for names in named.values() for name in names}) == there
     assert all((PAGE.parent / name).stat().st_size < 100_000 for name in named[PAGE])
     assert all((PAGE.parent / name).stat().st_size < 200_000 for name in there)

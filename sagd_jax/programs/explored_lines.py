@@ -203,7 +203,7 @@ class _Lines:
 
     def _loaded(self, file: str) -> str:
         self._add("import os")
-        return f"np.load(os.path.expanduser({_literal(file)}))"
+        return f"np.load(os.path.expanduser({_literal(file)}), allow_pickle=False)"
 
     def _basis(self, name: str) -> str:
         self._add(f"{name} = sagd.bases.{name}({self._shape!r})")

@@ -258,7 +258,7 @@ def diverging(values: ArrayLike, largest: float) -> np.ndarray:
     """Numbers as colours, `(..., 3)` uint8: -largest orange, 0 nearly white, largest purple.
 
     >>> diverging([-9, 0, 9], 9).tolist()
-    [[127, 59, 8], [247, 247, 247], [45, 0, 75]]
+    [[127, 59, 8], [246, 246, 247], [45, 0, 75]]
     """
     return _coloured(np.asarray(values, np.float64) / (2 * largest) + 0.5, _PUOR)
 

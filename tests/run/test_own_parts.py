@@ -212,6 +212,7 @@ def test_the_options_can_be_set_in_files_and_flags():
     assert schema.in_effect(built)["noise"] == {
         "kind": "my_module:rings",
         "options": {"radius": 0.3, "widths": [1, 2], "name": "soft"},
+        "unit_draws": False,
     }
     assert "options" not in schema.in_effect(RunConfig())["noise"]
 
@@ -255,7 +256,8 @@ def test_it_trains_and_goes_on_by_its_config(trained, capfd):
 def test_the_weights_of_another_run_come_by_the_code_that_the_config_names(trained):
     _, workdir = trained
     run = saved.load_run(workdir, allow=ALLOW)
-    params, into = run.params, types.SimpleNamespace(record=run.record, diffusion=run.diffusion)
+    into = types.SimpleNamespace(record=run.record, diffusion=run.diffusion, model=run.model)
+    params = run.params
     shapes = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype), params)
     found, _ = start._other_weights(str(workdir), shapes, tuple(ALLOW), into)
     jax.tree.map(np.testing.assert_array_equal, found, params)

@@ -52,7 +52,7 @@ def test_the_samples_of_the_first_command_are_digits(tmp_path, monkeypatch, cach
     assert done.returncode == 0, done.stderr
     assert "of digits, which comes with the package; EMA weights; 64 samples" in done.stdout
     assert {path.name for path in Path("digits_samples").iterdir()} == {
-        "grid.png", "samples.json", "samples.npz",
+        "grid.png", "samples.json", "samples.npz", "spectrum.svg",
     }  # fmt: skip
     assert [(file, file.stat().st_mtime_ns) for file in files()] == before
     with np.load("digits_samples/samples.npz") as file:

@@ -133,12 +133,12 @@ def on_grid(t: ArrayLike, basis: Basis) -> jax.Array:
 
 @contextlib.contextmanager
 def checked_at(times: int) -> Iterator[None]:
-    """Within it `checked` looks at this many times: for pictures of many schedules, not for training.
+    """Within it `checked` looks at this many times in [0, 1]: for pictures of many schedules, not for training.
 
     >>> import sagd_jax as sagd
     >>> with checked_at(17):
-    ...     sagd.schedules.blurring(sagd.schedules.cosine(), sagd.bases.cosine((8, 8)))
-    Blurring(base=Cosine(), basis=Cosine(spatial_shape=(8, 8)))
+    ...     sagd.schedules.blurring(sagd.schedules.cosine(), sagd.bases.cosine((8, 8))).blur_max
+    20.0
     """
     before = _checked_times.set(times)
     try:

@@ -31,7 +31,7 @@ def forward_process(
 
     Args:
       images: `(rows, times, height, width, channels)`, floats; three channels are shown in colour.
-      times: of the columns.
+      times: of the columns, t in [0, 1].
       names: of the rows, at their left; none by default.
       value_range: what is black and what is white. Noise of unit variance exceeds data in [-1, 1].
       figure: a matplotlib figure, or part of one, to draw in; by default a new one.

@@ -25,6 +25,7 @@ from sagd_jax.spectral.detector.together import taken_together
 from sagd_jax.spectral.detector.verdicts import is_floor, is_tone, verdict_of
 from sagd_jax.spectral.half_grid import hermitian_multiplicity
 
+_CHANCE = 8.0  # score of wide findings on an even background that are not corruptions
 _LOWEST_BINS = 20  # of sounds; 5 of pictures: objects' coarse shape, and beats, lie below
 _ONE_PHASE = 0.3  # coherence over the number of examples
 
@@ -95,6 +96,10 @@ def _judge(evidence: Evidence, candidate: Candidate, power: np.ndarray) -> Findi
     if response.level <= 1e-3 * float(np.median(q)) and candidate.seen_in != QUIET:
         return None
     verdict = verdict_of(evidence, candidate, response)
+    if verdict != CORRUPTION and candidate.run is not None and response.even:
+        # Where all examples are as loud, chance alone has bands of so low a score in one set in four.
+        if candidate.score < _CHANCE and not candidate.run.narrow:
+            return None
     variance, error, mask = added_variance(evidence, candidate, power, response)
     if not np.any(mask) or not np.any(variance > 0):
         return None
