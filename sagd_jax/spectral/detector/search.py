@@ -96,10 +96,10 @@ def _judge(evidence: Evidence, candidate: Candidate, power: np.ndarray) -> Findi
     if response.level <= 1e-3 * float(np.median(q)) and candidate.seen_in != QUIET:
         return None
     verdict = verdict_of(evidence, candidate, response)
-    if verdict != CORRUPTION and candidate.run is not None and response.even:
+    wide = candidate.run is not None and not candidate.run.narrow
+    if verdict != CORRUPTION and wide and response.even and candidate.score < _CHANCE:
         # Where all examples are as loud, chance alone has bands of so low a score in one set in four.
-        if candidate.score < _CHANCE and not candidate.run.narrow:
-            return None
+        return None
     variance, error, mask = added_variance(evidence, candidate, power, response)
     if not np.any(mask) or not np.any(variance > 0):
         return None
