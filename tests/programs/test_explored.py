@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import sagd_jax as sagd
+from benchmarks.explorer import values as first_values
 from sagd_jax.data.source import ArraySource, DataError
 from sagd_jax.programs import explored_lines as lines
 from sagd_jax.programs import explored_pictures as drawn
@@ -16,7 +17,6 @@ from sagd_jax.programs.explored_choice import (
     SECTIONS,
     Choice,
     allowed_bases,
-    own_fields,
     read,
 )
 from sagd_jax.programs.explored_numbers import rings_of, show
@@ -45,20 +45,8 @@ def explorer():
 
 
 def values(process="white", **changed):
-    """The values of a page, as it begins."""
-    start = {
-        "band": "off", "low": 0.1, "high": 0.2, "holes": [], "margin": 1, "t": 0.5, "example": 0, "seed": 0,
-        "of_data": True,
-    }  # fmt: skip
-    for section, table in SECTIONS.items():
-        for kind, entry in table.items():
-            for name in own_fields(section, kind):
-                start[f"{section}.{name}"] = entry.fields[name].default
-    chosen = dict(PROCESSES[process])
-    start["basis"] = chosen.pop("basis")
-    for section, fields in chosen.items():
-        start |= {f"{section}.{name}": value for name, value in fields.items()}
-    return start | changed
+    """The values of a page, as it begins, but for some."""
+    return first_values(process) | changed
 
 
 def choice(process="white", **changed):
