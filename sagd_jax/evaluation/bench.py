@@ -61,6 +61,7 @@ class Bench:
         self._cache, self._say, self._seed, self._torch = cache, say, seed, torch or TorchFidelity()
         self._features: dict[str, Features] = {}
         self._sets: dict[tuple[str, str], Set] = {}
+        self._floors: dict[tuple[str, int], dict[str, Any]] = {}
         self._given = dict(given or {})
 
     @property
@@ -175,7 +176,7 @@ class Bench:
             assert self._data.corrupted is not None
             own = self._set("corrupted", self._data.corrupted, name)
             compared = dataclasses.replace(compared, corrupted=own, band=self._data.band)
-        return judge(asked, compared)
+        return judge(asked, compared, self._floors)
 
     def denoising(self, run: Run, seed: int = 0) -> dict[str, Any]:
         """The error of a run's network per band and time, on held-out examples, without a class."""

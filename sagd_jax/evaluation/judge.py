@@ -273,8 +273,15 @@ def check(asked: Asked, count: int, size: int) -> None:
         )
 
 
-def judge(asked: Asked, sets: Compared) -> Result:
-    """A metric of the samples, with its floor."""
+def judge(
+    asked: Asked, sets: Compared, floors: dict[tuple[str, int], Result] | None = None
+) -> Result:
+    """A metric of the samples, with its floor.
+
+    Args:
+      floors: keeps the floor from one set of samples to the next, since it is of other data than they.
+    """
+    floors = {} if floors is None else floors
     compute = asked.metric.compute
     assert compute is not None
     count = sets.samples.count
@@ -284,7 +291,9 @@ def judge(asked: Asked, sets: Compared) -> Result:
     common = min(count, len(sets.held_out.features))
     if asked.name == "frechet" and common <= sets.samples.features.shape[1]:
         return {**result, "floor": None, "num_floor": common}
-    result |= {"floor": compute(sets.floor(common)), "num_floor": common}
+    if (str(asked), common) not in floors:
+        floors[str(asked), common] = compute(sets.floor(common))
+    result |= {"floor": floors[str(asked), common], "num_floor": common}
     if common < count and asked.name in ("frechet", "precision_recall", "density_coverage"):
         # These depend on the number of samples: what stands beside the floor has as many.
         result["at_num_floor"] = compute(sets.first(common))

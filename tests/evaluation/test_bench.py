@@ -62,6 +62,10 @@ def test_a_distance_and_its_floor():
     assert found["at_num_floor"]["value"] == pytest.approx(found["floor"]["value"], rel=0.2)
     words = judge.line(asked, found)
     assert words.startswith("frechet:pixels: ") and "both of 360" in words
+    # The floor is of no samples: others of as many get the same, of fewer another.
+    others = [own.judge(asked, raw[::-1] // 2, {}), own.judge(asked, raw[:200], {})]
+    assert others[0]["floor"] is found["floor"] and others[0]["value"] > 2 * found["value"]
+    assert others[1]["num_floor"] == 200 and others[1]["floor"]["value"] > found["floor"]["value"]
     few = judge.judge(
         asked,
         judge.Compared(
