@@ -3,7 +3,7 @@
     python train.py --config=configs/mnist16.py --workdir=runs/mnist16
 
 Scaled down from configs/mnist.py: half of its sides (28 padded to 32, then averages of 2x2), a network
-of a small part of the operations, 1,200 steps. What is found at this size need not hold at another.
+of a small part of the operations, 1,200 steps of 32. What is found at this size need not hold at another.
 """
 
 import sagd_jax as sagd
@@ -24,7 +24,7 @@ def get_config():
     config.model.unet.norm_num_groups = 8
 
     config.train.num_steps = 1_200
-    config.train.batch_size = 64
+    config.train.batch_size = 32
     config.train.times = "stratified"
     config.train.ema_decay = 0.999
     config.optimizer.learning_rate = 2e-3

@@ -17,6 +17,6 @@ def get_experiment():
     return sagd.Experiment(
         config="../configs/mnist16.py",
         arms={"white": {}, **tilts},
-        evaluate={"num_steps": (4, 8, 16, 50), "num_samples": 1000},
-        about="the paper's sweep of alpha on MNIST at 16x16, 1,200 steps of 64",
+        evaluate={"num_steps": (4, 8, 16, 50), "num_samples": 512},
+        about="the paper's sweep of alpha on MNIST at 16x16, 1,200 steps of 32",
     )

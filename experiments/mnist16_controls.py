@@ -45,6 +45,6 @@ def get_experiment():
     return sagd.Experiment(
         config="../configs/mnist16.py",
         arms=arms,
-        evaluate={"num_steps": (4, 8, 16, 50), "num_samples": 1000},
-        about="controls of the tilt on MNIST at 16x16, 1,200 steps of 64",
+        evaluate={"num_steps": (4, 8, 16, 50), "num_samples": 512},
+        about="controls of the tilt on MNIST at 16x16, 1,200 steps of 32",
     )

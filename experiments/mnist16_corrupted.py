@@ -18,6 +18,6 @@ def get_experiment():
             **digits["arms_of"]("band", digits["BAND"], (0.4, 0.6), 1_200),
             **digits["arms_of"]("moire", digits["MOIRE"], (0.45, 0.55), 1_200),
         },
-        evaluate={"num_steps": (16, 50), "num_samples": 1000, "clip": False},
-        about="learning from corrupted MNIST at 16x16, 1,200 steps of 64",
+        evaluate={"num_steps": (16, 50), "num_samples": 512, "clip": False},
+        about="learning from corrupted MNIST at 16x16, 1,200 steps of 32",
     )

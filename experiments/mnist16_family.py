@@ -16,6 +16,6 @@ def get_experiment():
     return sagd.Experiment(
         config="../configs/mnist16.py",
         arms=arms,
-        evaluate={"num_steps": digits["STEPS"], "num_samples": 1000},
-        about="the family of processes on MNIST at 16x16, 1,200 steps of 64",
+        evaluate={"num_steps": digits["STEPS"], "num_samples": 512},
+        about="the family of processes on MNIST at 16x16, 1,200 steps of 32",
     )

@@ -22,6 +22,6 @@ def get_experiment():
             "data.corruption_band": (0.0, 0.3),
             "data.corruption_frozen": False,
         },
-        evaluate={"num_steps": (4, 8, 16, 50), "num_samples": 1000, "clip": False},
-        about="low-frequency corruption of MNIST at 16x16, 1,200 steps of 64",
+        evaluate={"num_steps": (4, 8, 16, 50), "num_samples": 512, "clip": False},
+        about="low-frequency corruption of MNIST at 16x16, 1,200 steps of 32",
     )

@@ -37,6 +37,6 @@ def get_experiment():
         config="../configs/mnist16.py",
         arms=arms,
         # Corrupted data have no bounds to clip samples to; so no arm's are.
-        evaluate={"num_steps": (16, 50), "num_samples": 1000, "clip": False},
-        about="selective omission on MNIST at 16x16, 1,200 steps of 64",
+        evaluate={"num_steps": (16, 50), "num_samples": 512, "clip": False},
+        about="selective omission on MNIST at 16x16, 1,200 steps of 32",
     )

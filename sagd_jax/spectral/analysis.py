@@ -88,7 +88,7 @@ class Analysis:
         """N of kinds 1, 2, ... on the whole grid of a basis, `(kinds, *spatial, channels)`.
 
         Absolute variance per orthonormal coordinate of data in [-1, 1], as capped levels take it; None where
-        nothing called a corruption is stationary noise.
+        no corruption, or finding that was chosen, is stationary noise.
         """
         return self._levels(basis, False)
 
@@ -126,7 +126,7 @@ def analyse(
       basis: as in `power_spectrum.estimate`. Stationary noise is looked for in Fourier's, where it has
         a spectrum; holes and levels are those of this basis.
       sample_rate: of sounds, in samples per second, by which the mains' hum is known.
-      chosen: numbers of the findings, from 1, that the holes are for; by default all corruptions.
+      chosen: numbers of the findings, from 1, that the holes and levels are for; by default all corruptions.
       most_removed: no omission that holds more of the energy is suggested.
 
     Raises:
@@ -158,7 +158,7 @@ def analyse(
     omitted = hole(findings, chosen)
     kept = _kept(spectrum, omitted, margin)
     removed = _share(spectrum, kept == 0)
-    kinds, combinations = kinds_of_examples(findings, sum(len(b) for b in evidence.blank))
+    kinds, combinations = kinds_of_examples(findings, sum(len(b) for b in evidence.blank), chosen)
     suggested = advise(findings, removed, float((kept == 0).mean()), evidence.count, most_removed)
     left_out = None if omitted is None else kept == 0
     return Analysis(

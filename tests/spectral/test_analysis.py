@@ -1,5 +1,7 @@
 """What was planted is found and called a corruption; clean data raise no alarm."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ from sagd_jax import radial_frequency
 from sagd_jax.spectral import spectra
 from sagd_jax.spectral.analysis import analyse
 from sagd_jax.spectral.detector import pieces
-from sagd_jax.spectral.detector.finding import CORRUPTION
+from sagd_jax.spectral.detector.finding import CORRUPTION, UNKNOWN
+from sagd_jax.spectral.detector.kinds_of_examples import kinds_of_examples
 
 
 def bad(analysis):
@@ -203,6 +206,12 @@ def test_findings_are_chosen_by_number_and_the_margin_widens_holes():
     assert radius[exact.kept == 0].min() > 0.2
     chosen = analyse(x, margin=0.0, chosen=[1])
     np.testing.assert_array_equal(chosen.kept == 0, exact.findings[0].mask)
+    # What is chosen is taken for a corruption, whatever its verdict, and nothing else is.
+    doubtful = dataclasses.replace(exact.findings[0], verdict=UNKNOWN)
+    assert kinds_of_examples([doubtful], 150)[1] == []
+    kinds, combinations = kinds_of_examples([doubtful], 150, [1])
+    assert combinations == [(1,)] and kinds.all()
+    assert kinds_of_examples(exact.findings, 150, [])[1] == []
     with pytest.raises(ValueError, match=r"chosen=\(99,\)"):
         analyse(x, chosen=[99])
     with pytest.raises(ValueError, match="margin=-1"):

@@ -19,17 +19,19 @@ _MOST_KINDS = 8
 
 
 def kinds_of_examples(
-    findings: Sequence[Finding], count: int
+    findings: Sequence[Finding], count: int, chosen: Sequence[int] | None = None
 ) -> tuple[np.ndarray, list[tuple[int, ...]]]:
     """(kind of each of `count` examples, the numbers from 1 of the findings that each kind has).
 
-    Only stationary noise called a corruption counts. Combinations beyond the eight most frequent ones are
+    Only stationary noise counts: what is called a corruption, or the findings chosen by number. Combinations beyond the eight most frequent ones are
     taken to have everything that any of them has.
     """
     own = [
         (number, finding)
         for number, finding in enumerate(findings, 1)
-        if finding.verdict == CORRUPTION and finding.is_noise and finding.has is not None
+        if (number in chosen if chosen is not None else finding.verdict == CORRUPTION)
+        and finding.is_noise
+        and finding.has is not None
     ]
     if not own:
         return np.zeros(count, np.int32), []
