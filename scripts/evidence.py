@@ -141,6 +141,7 @@ _ABOUT: Mapping[str, Callable[[Results], str]] = {
     "mnist16_low_frequency": distances,
     "mnist16_controls": distances,
     "mnist16_omission": distances,
+    "mnist16_found": distances,
     "digits_corrupted": distances,
     "mnist16_corrupted": distances,
     "digits_consistency": distances,
