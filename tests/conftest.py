@@ -24,6 +24,9 @@ def known(flags):
     return [flag for flag in flags if not done.returncode or flag.encode() not in done.stderr]
 
 
+# Two workers and what they start share the machine: threads that wait for small matrices only spin.
+for library in ("OPENBLAS", "MKL", "OMP"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["SAGD_JAX_DECODED_CACHE"] = "off"
 os.environ["SAGD_JAX_COMPILATION_CACHE"] = "off"  # nothing is written into anybody's home
