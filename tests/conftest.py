@@ -24,6 +24,9 @@ def known(flags):
     return [flag for flag in flags if not done.returncode or flag.encode() not in done.stderr]
 
 
+# Two workers and what they start share the machine: threads that wait for small matrices only spin.
+for library in ("OPENBLAS", "MKL", "OMP"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["SAGD_JAX_DECODED_CACHE"] = "off"
 os.environ["SAGD_JAX_COMPILATION_CACHE"] = "off"  # nothing is written into anybody's home
@@ -49,11 +52,30 @@ def pytest_collection_modifyitems(items):
     items.sort(key=rank)
 
 
+def pytest_collection_finish(session):
+    """What is imported and collected by now stays: the collector need not visit it again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory):
     """A compilation cache that all programs of this test run share, in every worker."""
     base = tmp_path_factory.getbasetemp()
     return (base.parent if base.name.startswith("popen-") else base) / "compilation_cache"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(cache):
+    """What a test compiles, the other worker and later tests read: a third of what they ask for.
+
+    In a directory beside that of the programs, each of which links all that is in theirs.
+    """
+    import jax
+
+    jax.config.update("jax_compilation_cache_dir", str(cache.with_name("compiled_by_tests")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ PROGRAM = """
 import sys
 import numpy as np
 from sagd_jax import data
-folder, host, hosts, start, out = sys.argv[1], *map(int, sys.argv[2:5]), sys.argv[5]
+folder, out, *cases = sys.argv[1:]
 configs = {
     "digits": data.DataConfig(flip=True, crop_padding=1),
     "fresh": data.DataConfig(
@@ -27,16 +27,18 @@ configs = {
     ),
     "folder": data.DataConfig(name="folder", dir=folder, memory_limit_mb=0, flip=True),
 }
-arrays = {}
-for name, config in configs.items():
-    rows = data.host_rows(8, host, hosts)
-    batches = data.batches(
-        data.open_source(config), seed=3, batch_size=8, rows=rows, start_step=start, stop_step=1003
-    )
-    for step, batch in enumerate(batches, start):
-        if step >= 1000 or step < 2:
-            arrays |= {f"{name}.{step}.{key}": value for key, value in batch.items()}
-np.savez(out, **arrays)
+for case in cases:
+    host, hosts, start = map(int, case.split("-"))
+    arrays = {}
+    for name, config in configs.items():
+        rows = data.host_rows(8, host, hosts)
+        batches = data.batches(
+            data.open_source(config), seed=3, batch_size=8, rows=rows, start_step=start, stop_step=1003
+        )
+        for step, batch in enumerate(batches, start):
+            if step >= 1000 or step < 2:
+                arrays |= {f"{name}.{step}.{key}": value for key, value in batch.items()}
+    np.savez(f"{out}/{case}.npz", **arrays)
 """
 
 
@@ -51,26 +53,24 @@ def folder(tmp_path_factory):
     return directory
 
 
-def start(folder, out, host, hosts, first, devices):
+def start(folder, out, devices, cases):
+    """One process per number of devices: hosts share nothing, and every case opens its data anew."""
+    out.mkdir()
     environment = os.environ | {
         "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}",
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": str(Path(data.__file__).parents[2]),
     }
-    arguments = [str(folder), str(host), str(hosts), str(first), str(out)]
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *arguments], env=environment, stderr=subprocess.PIPE
+        [sys.executable, "-c", PROGRAM, str(folder), str(out), *cases],
+        env=environment,
+        stderr=subprocess.PIPE,
     )
 
 
-def run(folder, directory, hosts, first, devices):
-    """The whole batches, put together from the hosts' parts."""
-    outs = [directory / f"{hosts}-{host}-{first}-{devices}.npz" for host in range(hosts)]
-    processes = [start(folder, out, host, hosts, first, devices) for host, out in enumerate(outs)]
-    for process in processes:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors.decode()[-2000:]
-    parts = [np.load(out) for out in outs]
+def whole_batches(directory, hosts, first):
+    """Put together from the hosts' parts."""
+    parts = [np.load(directory / f"{host}-{hosts}-{first}.npz") for host in range(hosts)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0].files}
 
 
@@ -81,14 +81,22 @@ def assert_same(a, b, names):
 
 
 def test_batches_do_not_depend_on_hosts_devices_or_where_one_starts(folder, tmp_path):
-    whole = run(folder, tmp_path, hosts=1, first=1000, devices=1)
+    one, eight = tmp_path / "one", tmp_path / "eight"
+    four_hosts, two_hosts = ([f"{i}-{n}-1000" for i in range(n)] for n in (4, 2))
+    processes = [
+        start(folder, one, 1, ["0-1-1000", *four_hosts]),
+        start(folder, eight, 8, [*reversed(two_hosts), "0-1-0"]),
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors.decode()[-2000:]
+    whole = whole_batches(one, hosts=1, first=1000)
     assert len(whole) == 3 * 3 * 3
     assert whole["fresh.1000.corrupted"].any()
     assert not whole["fresh.1000.corrupted"].all()
-    for hosts, devices in ((2, 8), (4, 1)):
-        assert_same(whole, run(folder, tmp_path, hosts, 1000, devices), whole)
-    from_zero = run(folder, tmp_path, hosts=1, first=0, devices=8)
-    assert_same(whole, from_zero, whole)
+    assert_same(whole, whole_batches(eight, hosts=2, first=1000), whole)
+    assert_same(whole, whole_batches(one, hosts=4, first=1000), whole)
+    assert_same(whole, whole_batches(eight, hosts=1, first=0), whole)
 
 
 def test_one_epoch_of_a_stream_holds_every_example_once(folder):

@@ -14,13 +14,13 @@ WIDE = "--config.model.unet.block_out_channels=48"  # wide enough for the rule t
 
 @pytest.fixture(scope="module")
 def long(config):
-    """Flags of a run of 20 steps, with every loss logged."""
+    """Flags of a run of 8 steps, with every loss logged."""
     return [
         config,
         WIDE,
-        "--config.train.num_steps=20",
+        "--config.train.num_steps=8",
         "--config.log.every=1",
-        "--config.checkpoint.every=10",
+        "--config.checkpoint.every=4",
     ]
 
 
@@ -36,7 +36,7 @@ def alone(tmp_path_factory, long, cache):
 def two_by_four(tmp_path_factory, long, cache):
     """Trained by two processes with four devices each, parameters split over two."""
     workdir = tmp_path_factory.mktemp("runs") / "two"
-    flags = [*long, f"--workdir={workdir}", "--config.mesh.fsdp=2", "--config.preview.every=20",
+    flags = [*long, f"--workdir={workdir}", "--config.mesh.fsdp=2", "--config.preview.every=8",
              "--config.preview.num_samples=4", "--config.preview.num_steps=2"]  # fmt: skip
     started = start_two("train.py", *flags, cache=cache, devices=4)
     out = finish(started)
@@ -52,7 +52,7 @@ def losses(workdir):
 def test_two_processes_train_like_one_device(two_by_four, alone):
     workdir, _ = two_by_four
     one, eight = losses(alone), losses(workdir)
-    assert len(one) == len(eight) == 20
+    assert len(one) == len(eight) == 8
     assert abs(one[0] - eight[0]) < 1e-6
     assert abs(one[-1] - eight[-1]) < 1e-4
 
@@ -60,12 +60,12 @@ def test_two_processes_train_like_one_device(two_by_four, alone):
 def test_only_the_first_process_speaks(two_by_four):
     workdir, ((first, _), (second, _)) = two_by_four
     assert "devices   8 x cpu (mesh: data 4, fsdp 2)" in first
-    assert "step 20/20" in first
+    assert "step 8/8" in first
     # Gloo's own lines come from several threads, and may be torn; none of ours is among them.
     ours = re.compile(r"^(data|network|devices|memory|noise|starting|step|finished) ", re.MULTILINE)
     assert ours.search(first) and not ours.search(second)
     names = {path.name for path in (workdir / "previews").iterdir()}
-    assert names == {"step_00000020.png", "step_00000020.json", "data_spectrum.json"}
+    assert names == {"step_00000008.png", "step_00000008.json", "data_spectrum.json"}
 
 
 def digest(workdir, cache, devices, fsdp=1, two=False):
@@ -88,12 +88,12 @@ def digest(workdir, cache, devices, fsdp=1, two=False):
 def test_weights_are_the_same_on_other_devices(two_by_four, alone, cache):
     workdir, _ = two_by_four
     expected, step, count = digest(workdir, cache, devices=1)
-    assert (step, count) == ("20", "1")
-    assert digest(workdir, cache, devices=8, fsdp=8) == [expected, "20", "8"]
-    assert digest(workdir, cache, devices=1, fsdp=2, two=True) == [expected, "20", "2"]
+    assert (step, count) == ("8", "1")
+    assert digest(workdir, cache, devices=8, fsdp=8) == [expected, "8", "8"]
+    assert digest(workdir, cache, devices=1, fsdp=2, two=True) == [expected, "8", "2"]
     # And the reverse: saved by one device, read by two processes with four each.
     expected, *_ = digest(alone, cache, devices=1)
-    assert digest(alone, cache, devices=4, fsdp=2, two=True) == [expected, "20", "8"]
+    assert digest(alone, cache, devices=4, fsdp=2, two=True) == [expected, "8", "8"]
 
 
 @pytest.mark.slow
@@ -108,18 +108,18 @@ def test_weights_saved_elsewhere_are_the_same_on_two_by_four(devices, long, cach
         out = finish(started)
         assert [p.returncode for p in started] == [0, 0], out
     expected, *_ = digest(tmp_path, cache, devices=1)
-    assert digest(tmp_path, cache, devices=4, fsdp=4, two=True) == [expected, "20", "8"]
+    assert digest(tmp_path, cache, devices=4, fsdp=4, two=True) == [expected, "8", "8"]
 
 
 def test_a_run_goes_on_with_another_number_of_processes(two_by_four, long, cache, tmp_path):
     import shutil
 
     shutil.copytree(two_by_four[0], tmp_path / "run")
-    flags = [*long, f"--workdir={tmp_path / 'run'}", "--config.train.num_steps=22"]
+    flags = [*long, f"--workdir={tmp_path / 'run'}", "--config.train.num_steps=10"]
     done = call("train.py", *flags, cache=cache)
     assert done.returncode == 0, done.stderr
-    assert "resuming at step 20" in done.stdout
-    assert len(losses(tmp_path / "run")) == 22
+    assert "resuming at step 8" in done.stdout
+    assert len(losses(tmp_path / "run")) == 10
 
 
 def test_a_signal_to_one_process_stops_both_at_the_same_step(config, cache, tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache as jaxs_own
 from programs import environment
 
 from sagd_jax.system import compilation_cache
@@ -93,9 +94,11 @@ def home(tmp_path, monkeypatch):
     before = {name: getattr(jax.config, name) for name in names}
     jax.config.update(names[0], None)
     jax.config.update(names[1], 0)
+    jaxs_own.reset_cache()  # JAX keeps the one that it opened first
     yield tmp_path
     for name, value in before.items():
         jax.config.update(name, value)
+    jaxs_own.reset_cache()
 
 
 def compiled():

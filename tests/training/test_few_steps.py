@@ -209,10 +209,11 @@ for kind in ("consistency", "learned"):
     batch = {name: value[None] for name, value in batch.items()}
     with jax.set_mesh(prepared.mesh):
         there = jax.device_put(state, prepared.layout)
-        text = prepared.steps.lower(prepared.state, prepared.batches).compile().as_text()
+        compiled = prepared.steps.lower(prepared.state, prepared.batches).compile()
+        text = compiled.as_text()
         for name in ("all-gather", "all-to-all", "collective-permute"):
             assert name + "(" not in text, (kind, name)
-        after, metrics = prepared.steps(there, batch)
+        after, metrics = compiled(there, batch)
     objective = make_objective(config, prepared.model, prepared.diffusion, prepared.record.data.value_range)
     alone, one = jax.jit(make_steps(config, objective, prepared.optimizer))(state, batch)
     assert prepared.mesh.size == 4
