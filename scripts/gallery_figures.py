@@ -8,7 +8,6 @@ Draw them all into docs/images/gallery/, or some of them, by name:
 
 from __future__ import annotations
 
-import argparse
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
-from process_figures import crops, photograph, write
+from process_figures import crops, draw, photograph
 
 import sagd_jax as sagd
 from sagd_jax.data import DataConfig, normalise, open_source
@@ -179,15 +178,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(FIGURES))
-    names = parser.parse_args().names or list(FIGURES)
-    if unknown := sorted(set(names) - set(FIGURES)):
-        parser.error(f"{', '.join(unknown)}: expected some of {', '.join(FIGURES)}")
-    OUT.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        write(FIGURES[name](), OUT / f"{name}.png")
-    if "contact_sheet" in names:
+    if "contact_sheet" in draw(__doc__, FIGURES, OUT):
         sagd.plots.write_gif(OUT / "clip.gif", clip(), 12)
 
 

@@ -148,16 +148,18 @@ def write(figure: Figure, path: Path) -> None:
     image.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(FIGURES))
-    names = parser.parse_args().names or list(FIGURES)
-    if unknown := sorted(set(names) - set(FIGURES)):
-        parser.error(f"{', '.join(unknown)}: expected some of {', '.join(FIGURES)}")
-    OUT.mkdir(parents=True, exist_ok=True)
+def draw(description: str | None, figures: dict[str, Callable[[], Figure]], out: Path) -> list[str]:
+    """A program that draws the figures that it is told, or all, into a folder; returns their names."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(figures))
+    names = parser.parse_args().names or list(figures)
+    if unknown := sorted(set(names) - set(figures)):
+        parser.error(f"{', '.join(unknown)}: expected some of {', '.join(figures)}")
+    out.mkdir(parents=True, exist_ok=True)
     for name in names:
-        write(FIGURES[name](), OUT / f"{name}.png")
+        write(figures[name](), out / f"{name}.png")
+    return names
 
 
 if __name__ == "__main__":
-    main()
+    draw(__doc__, FIGURES, OUT)

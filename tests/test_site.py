@@ -44,6 +44,11 @@ def test_every_page_is_in_the_navigation():
     assert sorted(entries(SITE["nav"])) == sorted(PAGES)
 
 
+def test_every_plot_is_on_the_page_of_plots():
+    modules = re.findall(r"^::: (\S+)", PAGES["api/plots.md"], flags=re.MULTILINE)
+    assert {getattr(sagd_jax.plots, n).__module__ for n in sagd_jax.plots.__all__} == set(modules)
+
+
 @pytest.mark.parametrize("page", [p for p, text in PAGES.items() if blocks(text, "python")])
 def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
     if page in OWN_TEST:

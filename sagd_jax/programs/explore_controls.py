@@ -95,8 +95,12 @@ class Controls:
             )
             top = float(self._explorer.basis("fourier").radius.max())
             ends = (0.0, round(top + 0.005, 2), 0.002)
-            self.by_name["low"] = self.slider("low", "from (cycles per sample)", 0.1, ends)
-            self.by_name["high"] = self.slider("high", "to", 0.2, ends)
+            # Until there is a band they would move nothing.
+            for name, label, value in (
+                ("low", "from (cycles per sample)", 0.1),
+                ("high", "to", 0.2),
+            ):
+                self.by_name[name] = self.slider(name, label, value, ends, visible=False)
         with gr.Group():
             self.by_name["of_data"] = gr.Checkbox(
                 True, label="Ratios of the data (off: of unit variance)", elem_id="of_data"

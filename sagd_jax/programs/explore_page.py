@@ -132,7 +132,7 @@ class _Page:
             [], label="Take into a hole in the noise", elem_id="holes"
         )
         self._controls.by_name["margin"] = self._controls.slider(
-            "margin", "Margin of the holes, in bins", 1, (0, 5, 0.5)
+            "margin", "Margin of the holes, in bins", 1, (0, 5, 0.5), visible=False
         )
         self._found = gr.HTML(
             '<div class="sagd"><p>Looking at the data; it may take a minute.</p></div>',
@@ -206,6 +206,15 @@ class _Page:
             self._of_process(fields), [self._controls.process], [*kind_controls, *shown], **quiet
         )
         band = [controls["low"], controls["high"], controls["band"]]
+        controls["band"].input(
+            lambda use: [gr.update(visible=use != BAND_USES[0])] * 2, band[2:], band[:2], **quiet
+        )
+        controls["holes"].input(
+            lambda holes: gr.update(visible=bool(holes)),
+            [controls["holes"]],
+            controls["margin"],
+            **quiet,
+        )
         self._pictures.select(self._dragged(), [controls["band"]], [*band, again], **quiet)
         found: dict[str, Any] = {"inputs": values, **quiet}
         # Only when asked for: while it looks, sliders answer late.
@@ -261,7 +270,8 @@ class _Page:
 
         def dragged(band: str, event: Any) -> tuple[Any, ...]:
             low, high = (round(float(event._data[name]), 4) for name in ("low", "high"))
-            return low, high, BAND_USES[1] if band == "off" else band, _new()
+            ends = [self._gr.update(value=end, visible=True) for end in (low, high)]
+            return *ends, BAND_USES[1] if band == BAND_USES[0] else band, _new()
 
         # Gradio gives the event to the argument of this type.
         dragged.__annotations__ = {"event": self._gr.EventData}

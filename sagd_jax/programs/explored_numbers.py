@@ -21,7 +21,7 @@ import numpy as np
 
 from sagd_jax.data.source import normalise
 from sagd_jax.diffusion.process import Diffusion
-from sagd_jax.diffusion.schedules import Schedule
+from sagd_jax.diffusion.schedules import Capped, Schedule
 from sagd_jax.programs.explored import Explorer
 from sagd_jax.programs.explored_choice import Choice
 from sagd_jax.spectral.bases import Basis
@@ -135,6 +135,9 @@ def show(explorer: Explorer, choice: Choice) -> Shown:
     if choice.example >= len(source):
         raise ConfigError(f"example={choice.example}: expected 0 to {len(source) - 1}")
     diffusion = explorer.process(choice)
+    if isinstance(diffusion.schedule, Capped) and source.kinds is not None:
+        # Not as samples are drawn, but as this example is noised: what caps it is to be seen.
+        diffusion = diffusion.at(0 if source.restored else int(source.kinds[choice.example]))
     basis = explorer.basis_of(diffusion)
     rings = rings_of(basis)
     raw = source.fetch(np.array([choice.example]))["x"]

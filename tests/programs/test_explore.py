@@ -4,6 +4,7 @@ import dataclasses
 import socket
 import sys
 
+import explorer_moves as moves
 import numpy as np
 import pytest
 from programs import free_port
@@ -103,6 +104,26 @@ def test_every_field_of_every_kind_has_a_control(page):
     wanted = {f"{s}.{f}" for s, table in SECTIONS.items() for k in table for f in own_fields(s, k)}
     assert wanted <= set(page._controls.by_name)
     assert page._controls.by_name["noise.alpha"].visible is False  # of another kind
+
+
+def test_every_control_is_moved_in_the_browser_or_said_not_to_be(page):
+    """By `test_explore_browser.py`; with a run there are the controls of its samples too."""
+    from sagd_jax.programs import explore_page
+
+    with gradio.Blocks() as blocks:
+        run = toy_run()
+        explorer = Explorer(run.config, page._explorer.source, run=run)
+        explore_page._Page(gradio, explorer).fill(blocks)
+    names = moves.names_on(blocks)
+    assert len(set(names)) == len(names) and moves.moved_fields() <= moves.every_field()
+    assert moves.every_field() == moves.moved_fields() | set(moves.NO_PICTURE)
+    fields = {f"{section}-{field}" for section, _, field in moves.every_field()}
+    assert set(names) == fields | set(moves.OTHERS)
+
+
+def test_a_control_without_effect_is_not_shown(page):
+    """The ends of a band before there is one, the margin of no holes."""
+    assert not any(page._controls.by_name[name].visible for name in ("low", "high", "margin"))
 
 
 def test_the_page_answers_with_pictures_and_lines(page):
