@@ -26,6 +26,7 @@ from sagd_jax.spectral.detector.lines import (
     series,
     spread_of_tone,
 )
+from sagd_jax.spectral.detector.places import aside, point, sharp_control
 from sagd_jax.spectral.detector.runs import Run, runs
 from sagd_jax.spectral.half_grid import dilate, opposite, to_full_grid, to_half_grid
 
@@ -148,14 +149,6 @@ def _union(masks: list[np.ndarray], evidence: Evidence) -> np.ndarray:
     return result
 
 
-def _point(place: tuple[int, ...], shape: tuple[int, ...], distance: float) -> np.ndarray:
-    full = np.zeros(shape, bool)
-    full[place] = True
-    if distance > 0:
-        full = dilate(full, distance)
-    return to_half_grid(full | opposite(full))
-
-
 def _of_lines(
     evidence: Evidence,
     view: str,
@@ -179,14 +172,14 @@ def _of_lines(
         refined(line, added[QUIET if line.score[QUIET] > 5 else MEAN], shape, evidence.tapered)
         for line in lines
     ]
-    everything = _union([_point(line.place, shape, 2.3) for line in lines], evidence)
+    everything = _union([point(line.place, shape, 2.3) for line in lines], evidence)
     result = []
     for line, frequency in zip(lines, frequencies, strict=True):
-        core = _point(line.place, shape, 1)
-        around = _point(line.place, shape, 5.6) & ~everything
+        core = point(line.place, shape, 1)
+        around = point(line.place, shape, 5.6) & ~everything
         if around.sum() < 4:
-            around = _point(line.place, shape, 9.5) & ~_point(line.place, shape, 2.3)
-        control, moved = _aside(line.place, shape, everything, around)
+            around = point(line.place, shape, 9.5) & ~point(line.place, shape, 2.3)
+        control, moved = aside(line.place, shape, everything, around)
         sharp = spread_of_tone(frequency, shape, evidence.tapered) * core
         around &= ~control
         seen = SOME if line.only_likely else max(line.score, key=lambda name: line.score[name])
@@ -206,7 +199,7 @@ def _of_lines(
                 control,
                 ratio=float(power[core].mean() / power[around].mean()),
                 sharp=sharp / sharp.sum(),
-                sharp_control=_sharp_control(frequency, moved, evidence, control),
+                sharp_control=sharp_control(frequency, moved, evidence, control),
                 line=line,
                 frequency=frequency,
                 quiet_score=line.score[QUIET],
@@ -215,39 +208,6 @@ def _of_lines(
             )
         )
     return result
-
-
-def _aside(
-    place: tuple[int, ...], shape: tuple[int, ...], taken: np.ndarray, around: np.ndarray
-) -> tuple[np.ndarray, tuple[int, ...]]:
-    """Bins like those of a line, some steps away and side by side too, so that their sums scatter alike.
-
-    With the steps along each axis; none where the grid has no room.
-    """
-    size = _point(place, shape, 1).sum()
-    for step in (7, -7, 8, -8, 9, -9, 6, -6, 5, -5):
-        for axis in reversed(range(len(shape))):
-            moved = list(place)
-            moved[axis] = (moved[axis] + step) % shape[axis]
-            mask = _point(tuple(moved), shape, 1)
-            if mask.sum() == size and not (mask & taken).any() and not mask.flat[0]:
-                return mask, tuple(step if a == axis else 0 for a in range(len(shape)))
-    # A grid without room: some of the bins around it.
-    places = np.argwhere(around)
-    chosen = np.zeros_like(taken)
-    for k in np.linspace(0, len(places) - 1, max(len(places) // 2, 1)).astype(int):
-        chosen[tuple(places[k])] = True
-    return chosen, ()
-
-
-def _sharp_control(
-    frequency: tuple[float, ...], moved: tuple[int, ...], evidence: Evidence, control: np.ndarray
-) -> np.ndarray:
-    if not moved:
-        return control / max(control.sum(), 1)
-    beside = tuple(f + m / n for f, m, n in zip(frequency, moved, evidence.shape, strict=True))
-    weights = spread_of_tone(beside, evidence.shape, evidence.tapered) * control
-    return weights / max(float(weights.sum()), 1e-12)
 
 
 def in_quiet(line: Line) -> bool:

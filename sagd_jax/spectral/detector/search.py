@@ -57,11 +57,7 @@ def measure(
       lines the fourth and fifth are the sharp core and control, of others again core and control.
     """
     masks = np.stack(
-        [
-            mask.ravel() / max(mask.sum(), 1e-12)
-            for c in found
-            for mask in _masks(c)
-        ],
+        [mask.ravel() / max(mask.sum(), 1e-12) for c in found for mask in _masks(c)],
         axis=1,
     ).astype(np.float32)
     mixes = views(evidence.channels)

@@ -270,9 +270,9 @@ def _outdone(findings: list[Finding], shape: tuple[int, ...]) -> list[Finding]:
     result = []
     for f in lines:
         likely = f.details.get("likely", 0.0)
-        if likely and f.details.get("only likely") and likely < max(own, default=0.0):
-            result.append(f)
-        elif likely and f.seen_in == SOME and sum(o > _AS_LIKELY * likely for o in own) >= _SEVERAL:
+        several = sum(o > _AS_LIKELY * likely for o in own) >= _SEVERAL
+        alone = f.details.get("only likely") and likely < max(own, default=0.0)
+        if likely and f.share < _SOME and (alone or (f.seen_in == SOME and several)):
             result.append(f)
     return result
 
