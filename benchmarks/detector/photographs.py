@@ -22,8 +22,8 @@ def photographs(rng: Rng) -> Examples:
     """Two photographs of scikit-learn, halved, so that the blocks of their JPEG files are gone."""
     from sklearn.datasets import load_sample_images
 
-    halved = [halved(picture) for picture in load_sample_images().images]
-    return crops(halved, 300, 64, rng)
+    pictures = [halved(picture) for picture in load_sample_images().images]
+    return crops(pictures, 300, 64, rng)
 
 
 def four_photographs(rng: Rng) -> Examples:
