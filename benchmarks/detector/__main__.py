@@ -7,7 +7,8 @@ Clean sets, drawn or of installed packages, are treated as strangers' data are; 
 and each answer is judged by it. `--data` names a folder with real sets and really corrupted recordings,
 `--pictures` one with photographs, `--recordings` one with WAV files: their rows are added. `--baseline`
 names a checkout of the package as it was before, which answers the same cases; without it the numbers of
-the file that `--out` names are kept for it. `--draws` repeats the estimate of N(f) so many times.
+the file that `--out` names are kept for it. `--draws` repeats the estimate of N(f) so many times. The file is
+written after each set: `--resume` goes on where a run with the same commit ended, `--only` runs a part.
 """
 
 from __future__ import annotations
@@ -42,7 +43,11 @@ def main() -> None:
     result: dict[str, Any] = provenance(["-m", "benchmarks.detector", *sys.argv[1:]])
     result["seeds"] = flags.seeds
     result["baseline"] = landed.commit if landed else before.get("baseline")
-    result["draws"] = repeat(flags.draws, current) if flags.draws else before.get("draws", [])
+    result["draws"] = before.get("draws", [])
+    if flags.draws and not (flags.resume and _drawn(result["draws"], flags.draws, result)):
+        result["draws"] = [
+            row | {"commit": result["commit"]} for row in repeat(flags.draws, current)
+        ]
     kept = {_key(case): case for case in before.get("cases", [])}
     cases: list[dict[str, Any]] = []
     result["cases"] = cases
@@ -52,14 +57,10 @@ def main() -> None:
             for case in suite.cases(name, one, seed, flags.only):
                 entry = _entry(case)
                 old = kept.get(_key(entry), {})
-                if not flags.only_baseline:
-                    entry["new"] = _ask(current, case, result["commit"])
-                elif "new" in old:
-                    entry["new"] = old["new"]
-                if landed:
-                    entry["landed"] = _ask(landed, case, landed.commit)
-                elif "landed" in old:
-                    entry["landed"] = old["landed"]
+                own = None if flags.only_baseline else current
+                entry |= _answer("new", own, case, old, result["commit"], flags.resume)
+                commit = landed.commit if landed else ""
+                entry |= _answer("landed", landed, case, old, commit, flags.resume)
                 cases.append(entry)
                 print(_line(entry), file=sys.stderr, flush=True)
         # An hour's work is not lost with its last set; what is not asked now stays as it was.
@@ -69,6 +70,27 @@ def main() -> None:
     if landed:
         landed.close()
     _tables(flags.docs, result)
+
+
+def _drawn(rows: list[dict[str, Any]], draws: int, result: dict[str, Any]) -> bool:
+    return bool(rows) and all(
+        row["draws"] == draws and row.get("commit") == result["commit"] for row in rows
+    )
+
+
+def _answer(
+    name: str,
+    detector: Callable[..., Answer] | None,
+    case: suite.Case,
+    old: dict[str, Any],
+    commit: str,
+    resume: bool,
+) -> dict[str, Any]:
+    """A detector's answer to a case, or the one that the file has where it is not asked (again)."""
+    has = name in old
+    if detector is None or (resume and has and old[name]["commit"] == commit):
+        return {name: old[name]} if has else {}
+    return {name: _ask(detector, case, commit)}
 
 
 def _flags() -> argparse.Namespace:
@@ -84,6 +106,9 @@ def _flags() -> argparse.Namespace:
     parser.add_argument("--only_baseline", action="store_true", help="ask only that one")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--draws", type=int, default=0, help="repetitions for N(f)")
+    parser.add_argument(
+        "--resume", action="store_true", help="ask again nothing that the file has of these commits"
+    )
     parser.add_argument("--only", default="", help="regular expression on SET: TREATMENT")
     parser.add_argument("--only_tables", action="store_true", help="measure nothing")
     flags = parser.parse_args()

@@ -22,8 +22,8 @@ def photographs(rng: Rng) -> Examples:
     """Two photographs of scikit-learn, halved, so that the blocks of their JPEG files are gone."""
     from sklearn.datasets import load_sample_images
 
-    halved = [_halved(picture) for picture in load_sample_images().images]
-    return crops(halved, 300, 64, rng)
+    pictures = [halved(picture) for picture in load_sample_images().images]
+    return crops(pictures, 300, 64, rng)
 
 
 def four_photographs(rng: Rng) -> Examples:
@@ -54,17 +54,17 @@ def grey_photographs(rng: Rng) -> Examples:
 def folder(path: Path, rng: Rng) -> Examples:
     """Crops of all pictures in a folder, halved: cameras and files leave marks at the single pixel."""
     files = sorted(p for p in path.iterdir() if p.suffix.lower() in (".png", ".bmp", ".tif"))
-    pictures = [_halved(np.asarray(Image.open(file).convert("RGB"))) for file in files]
+    pictures = [halved(np.asarray(Image.open(file).convert("RGB"))) for file in files]
     if not pictures:
         raise SystemExit(f"--pictures={path}: no PNG, BMP or TIFF files in it")
     return crops(pictures, 312, 64, rng)
 
 
-def tfds(data: Path, name: str, rng: Rng) -> Examples:
+def tfds(data: Path, name: str, rng: Rng, split: str = "train") -> Examples:
     """A thousand examples of a data set of tensorflow-datasets."""
     import tensorflow_datasets
 
-    source = tensorflow_datasets.data_source(name, data_dir=data / "tfds", split="train")
+    source = tensorflow_datasets.data_source(name, data_dir=data / "tfds", split=split)
     chosen = rng.permutation(len(source))[:1000]
     x = np.stack([example["image"] for example in source.__getitems__(chosen.tolist())])
     return Examples(x / 255)
@@ -82,7 +82,7 @@ def moon(data: Path, rng: Rng) -> Examples:
     return crops([picture], 160, 64, rng)
 
 
-def _halved(picture: np.ndarray) -> np.ndarray:
+def halved(picture: np.ndarray) -> np.ndarray:
     """A colour picture whose pixels are the means of four."""
     height, width = (n // 2 for n in picture.shape[:2])
     whole = picture[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3)

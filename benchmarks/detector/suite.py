@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.detector import drawn, photographs, sounds
+from benchmarks.detector import drawn, held_out, photographs, sounds
 from benchmarks.detector import treatments as t
 from benchmarks.detector.examples import Examples, Rng
+from benchmarks.detector.tables import HELD_OUT
 from benchmarks.detector.treatments import Treatment, Truth
 
 Maker = Callable[[Rng], Examples]
@@ -139,7 +140,7 @@ def all_sets(
         for name in ("mnist", "cifar10"):
             sets[name] = Set(partial(photographs.tfds, data, name), {**small, **ADDED})
         sets |= _really_corrupted(data)
-    return sets | _strangers()
+    return sets | _strangers() | _held_out(data)
 
 
 def cases(name: str, one: Set, seed: int, only: str = "") -> Iterator[Case]:
@@ -185,6 +186,24 @@ def _strangers() -> dict[str, Set]:
     done = {"line, 6 dB": LINES["line, 6 dB"], "band, 0.02": ADDED["band, 0.02"]}
     sets = {name: Set(maker, done) for name, maker in makers.items()}
     return sets | {"sprites, enlarged": Set(drawn.sprites, truth=enlarged)}
+
+
+def _held_out(data: Path | None) -> dict[str, Set]:
+    """Sets on which no threshold was settled, each with lines, a band, and rows where there are any."""
+    makers = held_out.drawn_sets()
+    if importlib.util.find_spec("skimage"):
+        makers |= held_out.sets_of_skimage()
+    if data:
+        for name in ("mnist", "cifar10"):
+            makers[f"{name}, test"] = partial(held_out.test_split, data, name)
+    treatments = {**LINES, "band, 0.02": ADDED["band, 0.02"], "hum, 0.02": t.hum(0.01)}
+    sets = {}
+    for name, maker in makers.items():
+        sounds_of = name.split(",")[0] in ("sound of 700", "bells", "rain", "two voices")
+        other = "band, 0.02" if not sounds_of else "hum, 0.02"
+        own = {key: one for key, one in treatments.items() if key in LINES or key == other}
+        sets[HELD_OUT + name] = Set(maker, own)
+    return sets
 
 
 def _really_corrupted(data: Path) -> dict[str, Set]:

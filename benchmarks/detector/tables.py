@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 Case = dict[str, Any]
+HELD_OUT = "held out: "  # names of sets begin with it, those on which no threshold was settled
 DETECTORS = {"new": "this", "landed": "before"}
 
 
@@ -21,17 +22,26 @@ def write_tables(document: Path, results: dict[str, Any]) -> None:
     document.write_text(text)
 
 
-def summary(results: dict[str, Any]) -> str:
+def summary(results: dict[str, Any], held_out: bool = False) -> str:
     """One row for each question, over the cases that both detectors answered, and over all of this one."""
     rows = []
     for question, chosen, value in _QUESTIONS:
-        cases = [case for case in results["cases"] if chosen(case)]
+        cases = [case for case in _cases(results, held_out) if chosen(case)]
         both = [case for case in cases if all(d in case for d in DETECTORS)]
         own = [case["new"] for case in cases if "new" in case]
         told = [_over([case[d] for case in both], value) for d in DETECTORS]
         rows.append([question, str(len(both)), *told, str(len(own)), _over(own, value)])
     words = [f"{word} detector" for word in DETECTORS.values()]
     return _table(["", "cases of both", *words, "all cases", words[0]], rows)
+
+
+def of_held_out(results: dict[str, Any]) -> str:
+    """The summary of the sets on which nothing was settled."""
+    return summary(results, held_out=True)
+
+
+def _cases(results: dict[str, Any], held_out: bool) -> list[Case]:
+    return [c for c in results["cases"] if c["set"].startswith(HELD_OUT) == held_out]
 
 
 def by_set(results: dict[str, Any]) -> str:
@@ -57,8 +67,9 @@ def by_set(results: dict[str, Any]) -> str:
 def by_treatment(results: dict[str, Any]) -> str:
     """What was found of each treatment, over the sets that have it."""
     rows = []
-    for name in dict.fromkeys(case["treatment"] for case in results["cases"]):
-        cases = [case for case in results["cases"] if case["treatment"] == name]
+    settled = _cases(results, held_out=False)
+    for name in dict.fromkeys(case["treatment"] for case in settled):
+        cases = [case for case in settled if case["treatment"] == name]
         row = [name, str(len(cases))]
         for detector in DETECTORS:
             told = [case[detector] for case in cases if detector in case]
@@ -121,4 +132,10 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-TABLES = {"summary": summary, "sets": by_set, "treatments": by_treatment, "draws": by_draw}
+TABLES = {
+    "summary": summary,
+    "held out": of_held_out,
+    "sets": by_set,
+    "treatments": by_treatment,
+    "draws": by_draw,
+}

@@ -1,8 +1,11 @@
 """The detector's benchmark: truths of treatments against closed forms, and what the judge says."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from benchmarks.detector import __main__ as program
 from benchmarks.detector import suite, tables
 from benchmarks.detector import treatments as t
 from benchmarks.detector.examples import Examples
@@ -119,7 +122,9 @@ def test_examples_that_are_told_apart_are_counted():
     assert judge(whole, truth, SHAPE).assigned == 1.0
 
 
-@pytest.mark.parametrize("name", ["digits", "speech", "moving shapes", "hearts", "weather"])
+@pytest.mark.parametrize(
+    "name", ["digits", "speech", "moving shapes", "hearts", "weather", "held out: rain"]
+)
 def test_sets_are_a_function_of_their_seed(name):
     one = suite.all_sets()[name]
     first, second, other = (next(suite.cases(name, one, seed)) for seed in (0, 0, 1))
@@ -142,3 +147,29 @@ def test_the_tables_count_what_the_results_say(tmp_path):
     assert "| clean: findings called a corruption | 1 | 0 | 2 | 1 | 0 |" in text
     assert "| corrupted: found | 0 | - | - | 1 | 1 of 1 |" in text
     assert text.startswith("Words.") and "stale" not in text
+
+
+def test_sets_that_are_held_out_are_summed_up_apart():
+    score = {"found": None, "weak": None, "false": 1, "too_much": False}
+    score |= {"variance_error": None, "covered": None, "assigned": None}
+    case = {"set": "s", "treatment": "none", "seed": 0, "shape": [4, 8, 1], "truth": "nothing"}
+    held = {**case, "set": "held out: t"}
+    results = {"cases": [{**case, "new": score}, {**held, "new": {**score, "false": 3}}]}
+    row = "| clean: findings called a corruption | 0 | - | - | 1 | {} |"
+    assert row.format(1) in tables.TABLES["summary"](results)
+    assert row.format(3) in tables.TABLES["held out"](results)
+    assert tables.TABLES["treatments"](results).count("none | 1 |") == 1
+
+
+def test_a_run_that_goes_on_asks_only_what_is_missing():
+    def detector(x, rate):
+        return Answer([], "leave it alone")
+
+    case = SimpleNamespace(x=np.zeros((4, *SHAPE, 1)), rate=0.0, truth=NOTHING)
+    old = {"new": {"commit": "a", "mark": 1}}
+    assert program._answer("new", detector, case, old, "a", resume=True) == old
+    for commit, resume in (("b", True), ("a", False)):
+        asked = program._answer("new", detector, case, old, commit, resume)
+        assert asked["new"]["commit"] == commit and "mark" not in asked["new"]
+    assert program._answer("new", None, case, old, "b", resume=True) == old
+    assert program._answer("landed", None, case, old, "b", resume=True) == {}

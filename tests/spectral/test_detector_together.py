@@ -22,7 +22,7 @@ def wave(shape, n, frequency, seed=1):
     return np.cos(2 * np.pi * (phase + start))[..., None]
 
 
-@pytest.mark.parametrize(("decibels", "share"), [(6.0, 1.0), (9.0, 0.2)])
+@pytest.mark.parametrize(("decibels", "share"), [(6.0, 1.0), (6.0, 0.2), (9.0, 0.2)])
 def test_a_weak_line_on_white_noise(decibels, share):
     n, size = 300, 512
     rng = np.random.default_rng(2)

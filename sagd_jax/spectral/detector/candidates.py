@@ -24,13 +24,16 @@ from sagd_jax.spectral.detector.lines import (
     find_lines,
     refined,
     series,
+    spread_of_tone,
 )
+from sagd_jax.spectral.detector.places import aside, point, sharp_control
 from sagd_jax.spectral.detector.runs import Run, runs
 from sagd_jax.spectral.half_grid import dilate, opposite, to_full_grid, to_half_grid
 
 DECIBEL = 10 / math.log(10)  # per nat
 _EDGE = 4.5  # lowest score of an edge of a run
 _TINY = 1e-13
+_BEYOND = 3.0  # times the score of most bins of a run, and a line is none of them
 _BESIDE = (3, 4, 5)  # bins beside an axis that its own are compared with
 
 
@@ -40,6 +43,7 @@ class Candidate:
     kind, view, excess, score, seen_in: as in `finding.py`; excess in nats.
     core: bins in which it is measured; around: those that tell what would be there without it; control:
       as many as in the core, where nothing stands out. All on the half grid.
+    sharp, sharp_control: of lines, the bins of core and control weighted as a tone's energy lies in them.
     ratio: of the background in the core over that around.
     line, frequency, run, family, axis: of which kind it is.
     """
@@ -63,20 +67,28 @@ class Candidate:
     background: np.ndarray | None = None  # of lines: that of the mean power
     edges: tuple[float, float] | None = None  # of a band, once they are fitted
     touched: bool = False  # of runs: whether bins of lines were taken out of them
+    sharp: np.ndarray | None = None
+    sharp_control: np.ndarray | None = None
     breadth: float = 0.0  # of lines: power three bins away over that of the line
 
 
-def candidates(evidence: Evidence) -> list[Candidate]:
-    """All of them, over all views; one that all channels together show is not said again of each."""
+def candidates(
+    evidence: Evidence, mixed: tuple[np.ndarray, np.ndarray] | None = None
+) -> list[Candidate]:
+    """All of them, over all views; one that all channels together show is not said again of each.
+
+    `mixed`: of `mixtures.two_kinds`.
+    """
     result: list[Candidate] = []
     for view in evidence.view:
         taken = _union([c.core for c in result], evidence)
         near = dilate_half(taken, evidence.shape, 2)
-        found = _of_lines(evidence, view, near)
+        own = mixed if view == "all" else None
+        found = _of_lines(evidence, view, near, own)
         if found:
             # Bins of a band stand out of those around it one by one, too: they are no lines.
             wide = _of_runs(evidence, view, near)
-            found = [c for c in found if not _part_of_a_run(evidence, c, wide)]
+            found = [c for c in found if not _part_of_a_run(evidence, c, wide, own)]
         lines = dilate_half(_union([c.core for c in found], evidence) | taken, evidence.shape, 2)
         stripes = _stripes(evidence, view) if len(evidence.shape) == 2 else []
         found += stripes
@@ -98,7 +110,12 @@ def _on_axes(candidate: Candidate, axes: set[int]) -> bool:
     return any((len(family.low) // 2 if axis == 0 else 0) in inside for axis in axes)
 
 
-def _part_of_a_run(evidence: Evidence, candidate: Candidate, of_runs: list[Candidate]) -> bool:
+def _part_of_a_run(
+    evidence: Evidence,
+    candidate: Candidate,
+    of_runs: list[Candidate],
+    mixed: tuple[np.ndarray, np.ndarray] | None,
+) -> bool:
     """Whether a line stands no higher than the run in which it lies: along an axis a band is short."""
     if candidate.kind != kinds.LINE or not of_runs:
         return False
@@ -110,6 +127,8 @@ def _part_of_a_run(evidence: Evidence, candidate: Candidate, of_runs: list[Candi
         assert run.family is not None and run.run is not None
         edge = run.family.mask(max(run.run.first - 1, 0), run.run.last + 1)
         if not edge[place] or run.kind != kinds.BAND:
+            continue
+        if mixed is not None and mixed[1][place] > _BEYOND * np.quantile(mixed[1][run.core], 0.95):
             continue
         heights = [v[place] - np.median(v[run.core]) for v in (values, means)]
         if max(heights) < 1.5:
@@ -130,17 +149,14 @@ def _union(masks: list[np.ndarray], evidence: Evidence) -> np.ndarray:
     return result
 
 
-def _point(place: tuple[int, ...], shape: tuple[int, ...], distance: float) -> np.ndarray:
-    full = np.zeros(shape, bool)
-    full[place] = True
-    if distance > 0:
-        full = dilate(full, distance)
-    return to_half_grid(full | opposite(full))
-
-
-def _of_lines(evidence: Evidence, view: str, taken: np.ndarray) -> list[Candidate]:
+def _of_lines(
+    evidence: Evidence,
+    view: str,
+    taken: np.ndarray,
+    mixed: tuple[np.ndarray, np.ndarray] | None,
+) -> list[Candidate]:
     shape = evidence.shape
-    lines, background = find_lines(evidence, view)
+    lines, background = find_lines(evidence, view, mixed)
     lines = [line for line in lines if not taken[line.place]]
     if not lines:
         return []
@@ -156,16 +172,17 @@ def _of_lines(evidence: Evidence, view: str, taken: np.ndarray) -> list[Candidat
         refined(line, added[QUIET if line.score[QUIET] > 5 else MEAN], shape, evidence.tapered)
         for line in lines
     ]
-    everything = _union([_point(line.place, shape, 2.3) for line in lines], evidence)
+    everything = _union([point(line.place, shape, 2.3) for line in lines], evidence)
     result = []
     for line, frequency in zip(lines, frequencies, strict=True):
-        core = _point(line.place, shape, 1)
-        around = _point(line.place, shape, 5.6) & ~everything
+        core = point(line.place, shape, 1)
+        around = point(line.place, shape, 5.6) & ~everything
         if around.sum() < 4:
-            around = _point(line.place, shape, 9.5) & ~_point(line.place, shape, 2.3)
-        control = _aside(line.place, shape, everything, around)
+            around = point(line.place, shape, 9.5) & ~point(line.place, shape, 2.3)
+        control, moved = aside(line.place, shape, everything, around)
+        sharp = spread_of_tone(frequency, shape, evidence.tapered) * core
         around &= ~control
-        seen = max(line.score, key=lambda name: line.score[name])
+        seen = SOME if line.only_likely else max(line.score, key=lambda name: line.score[name])
         in_db = MEAN if seen == SOME else seen
         shown, error = series(evidence, view)[QUIET if in_quiet(line) else MEAN]
         _, scale = local_background(shown, shape, error)
@@ -175,12 +192,14 @@ def _of_lines(evidence: Evidence, view: str, taken: np.ndarray) -> list[Candidat
                 kinds.LINE,
                 view,
                 line.excess[in_db],
-                line.score[seen],
+                line.likely if line.only_likely else line.score[seen],
                 seen,
                 core,
                 around,
                 control,
                 ratio=float(power[core].mean() / power[around].mean()),
+                sharp=sharp / sharp.sum(),
+                sharp_control=sharp_control(frequency, moved, evidence, control),
                 line=line,
                 frequency=frequency,
                 quiet_score=line.score[QUIET],
@@ -189,26 +208,6 @@ def _of_lines(evidence: Evidence, view: str, taken: np.ndarray) -> list[Candidat
             )
         )
     return result
-
-
-def _aside(
-    place: tuple[int, ...], shape: tuple[int, ...], taken: np.ndarray, around: np.ndarray
-) -> np.ndarray:
-    """Bins like those of a line, some steps away and side by side too, so that their sums scatter alike."""
-    size = _point(place, shape, 1).sum()
-    for step in (7, -7, 8, -8, 9, -9, 6, -6, 5, -5):
-        for axis in reversed(range(len(shape))):
-            moved = list(place)
-            moved[axis] = (moved[axis] + step) % shape[axis]
-            mask = _point(tuple(moved), shape, 1)
-            if mask.sum() == size and not (mask & taken).any() and not mask.flat[0]:
-                return mask
-    # A grid without room: some of the bins around it.
-    places = np.argwhere(around)
-    chosen = np.zeros_like(taken)
-    for k in np.linspace(0, len(places) - 1, max(len(places) // 2, 1)).astype(int):
-        chosen[tuple(places[k])] = True
-    return chosen
 
 
 def in_quiet(line: Line) -> bool:

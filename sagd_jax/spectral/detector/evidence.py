@@ -146,7 +146,7 @@ class Evidence:
         flat = np.arange(bins) * BUCKETS + bucket.reshape(len(power), bins)
         added = np.bincount(flat.ravel(), minlength=bins * BUCKETS)
         view.histogram += added.reshape(view.histogram.shape).astype(np.int32)
-        neighbours = _around(np.maximum(logs, _LOWEST), self.shape)
+        neighbours = around_each(np.maximum(logs, _LOWEST), self.shape)
         above = logs - neighbours
         view.out += np.stack([(above > math.log(height)).sum(axis=0) for height in STANDS_OUT])
         flat_power, flat_logs = power.reshape(len(power), -1), logs.reshape(len(power), -1)
@@ -217,7 +217,7 @@ def histogram_quantile(histogram: np.ndarray, q: float) -> np.ndarray:
     return (_LOWEST + _STEP * (bucket + (wanted - below) / within))[..., 0]
 
 
-def _around(logs: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def around_each(logs: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Mean log power of each bin's neighbours in the same example: a box without its centre."""
     outer, inner = {1: (12, 2), 2: (4, 1), 3: (2, 1)}[len(shape)]
     wide, wide_count = _box(logs, outer)

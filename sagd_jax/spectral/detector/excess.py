@@ -16,16 +16,15 @@ from sagd_jax.spectral.detector import finding as kinds
 from sagd_jax.spectral.detector.candidates import Candidate, background_of_run
 from sagd_jax.spectral.detector.evidence import Evidence
 from sagd_jax.spectral.detector.families import Family
-from sagd_jax.spectral.detector.lines import QUIET, kernel
+from sagd_jax.spectral.detector.lines import QUIET, kernel, spread_of_tone
 from sagd_jax.spectral.detector.responses import Response, slope_of
 from sagd_jax.spectral.detector.runs import Run
 from sagd_jax.spectral.frequencies import radial_frequency
-from sagd_jax.spectral.half_grid import half_grid_shape, opposite, to_full_grid, to_half_grid
+from sagd_jax.spectral.half_grid import half_grid_shape, to_full_grid, to_half_grid
 
 _DRAWS = 100  # of the examples, for the error
 _QUIETER = (1.0, 0.5, 0.25, 0.1)  # shares of the examples, the quietest, that N is estimated from
 _SHIFTS = (-0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75)  # of an edge, in sets, that are tried
-_REACH = 4  # bins over which a tone is spread
 
 
 def added_variance(
@@ -224,26 +223,13 @@ def _of_line(
         _level(power[0, 1 + c], power[1, 1 + c], candidate.ratio, response.has, _shares(response))
         for c in range(evidence.channels)
     ]
-    seen = _spread(candidate.frequency, shape, evidence.tapered)[candidate.core].mean()
-    spread = _spread(candidate.frequency, shape, False)
+    seen = spread_of_tone(candidate.frequency, shape, evidence.tapered)[candidate.core].mean()
+    spread = spread_of_tone(candidate.frequency, shape, False)
     most = max(level for level, _ in levels) / seen
     mask = (spread > 0.04) & (spread * most > 0.3 * base) | (spread == spread.max())
     bins = (spread > 0.002) & (spread * most > 0.03 * base) | (spread == spread.max())
     share = np.where(bins, spread / seen, 0.0)[..., None]
     variance = share * np.array([max(level, 0.0) for level, _ in levels])
-    error = share * np.array([math.hypot(own, 0.03 * level) for level, own in levels])
+    rest = math.hypot(0.03, response.level_error)
+    error = share * np.array([math.hypot(own, rest * level) for level, own in levels])
     return variance, error, mask
-
-
-def _spread(frequency: tuple[float, ...], shape: tuple[int, ...], tapered: bool) -> np.ndarray:
-    """Share of the energy of a tone of unit power that lies in each bin, of the tone and its conjugate."""
-    total = np.zeros(shape)
-    for sign in (1, -1):
-        product = np.ones(shape)
-        for axis, (f, n) in enumerate(zip(frequency, shape, strict=True)):
-            gap = np.arange(n) - sign * f * n
-            gap = (gap + n / 2) % n - n / 2
-            near = np.where(np.abs(gap) <= _REACH + 1, kernel(gap, tapered and n > 2), 0.0)
-            product = product * near.reshape(-1, *[1] * (len(shape) - axis - 1))
-        total += product
-    return to_half_grid(np.maximum(total, opposite(total)))

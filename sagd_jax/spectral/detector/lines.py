@@ -1,7 +1,8 @@
 """Lines: single frequencies that stand out of the bins around them, in the mean or where the data are quiet.
 
 Three series over the examples are compared with their local background (`background.py`): the mean of the
-power, its 10 % quantile, and the shares of examples in which a bin stands out of its own neighbours. The
+power, its 10 % quantile, and the shares of examples in which a bin stands out of its own neighbours, or how
+much likelier two kinds of examples are than one (`mixtures.py`). The
 thresholds allow for the number of bins of a grid (the largest of 1e5 Gaussian scores is 4.4) and for spectra
 whose scatter is not Gaussian.
 """
@@ -15,7 +16,13 @@ import numpy as np
 
 from sagd_jax.spectral.detector.background import local_background
 from sagd_jax.spectral.detector.evidence import Evidence
-from sagd_jax.spectral.half_grid import degrees_of_freedom, to_full_grid, unique_bins
+from sagd_jax.spectral.half_grid import (
+    degrees_of_freedom,
+    opposite,
+    to_full_grid,
+    to_half_grid,
+    unique_bins,
+)
 
 MEAN, QUIET, SOME = "mean", "quiet examples", "some examples"
 QUANTILE = 0.1
@@ -26,6 +33,7 @@ _LARGE, _SCORE_OF_LARGE = (
 )  # nats: so far above its neighbours' mean a bin needs a smaller score
 _BY_CHANCE, _SCORE_OF_CHANCE = 1.5, 4.7
 _SCORE_OF_BOTH = 5.5
+_SCORE_OF_MIXED = 6.0  # on an even background, of which chance is known
 _LEAST = {MEAN: 0.3, QUIET: 0.7, SOME: 0.04}  # of each series: nats, nats, shares
 _APART = 3  # bins: what lies nearer to a line than this is a part of it
 _SKIRT, _SKIRT_UNDER = (
@@ -33,17 +41,23 @@ _SKIRT, _SKIRT_UNDER = (
     10.0,
 )  # bins beside a line that is so many times as strong: they are its own
 _MOST, _MOST_OF_A_CHANNEL = {1: 48, 2: 16, 3: 16}, 6
+_REACH = 4  # bins over which a tone is spread
 _TINY = 1e-13
 
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A bin of the half grid that stands out; excess (of its series) and score by the series' name."""
+    """A bin of the half grid that stands out; excess (of its series) and score by the series' name.
+
+    likely: score of two kinds of examples (`mixtures.py`); only_likely: whether it shows by nothing else.
+    """
 
     place: tuple[int, ...]
     frequency: tuple[float, ...]
     excess: dict[str, float]
     score: dict[str, float]
+    likely: float = 0.0
+    only_likely: bool = False
 
 
 def series(evidence: Evidence, view: str) -> dict[str, tuple[np.ndarray, float]]:
@@ -80,8 +94,13 @@ def in_some(evidence: Evidence, view: str) -> tuple[np.ndarray, np.ndarray]:
     return best
 
 
-def find_lines(evidence: Evidence, view: str) -> tuple[list[Line], np.ndarray]:
-    """(lines, the ones with the largest scores first; log of the mean power's background)."""
+def find_lines(
+    evidence: Evidence, view: str, mixed: tuple[np.ndarray, np.ndarray] | None = None
+) -> tuple[list[Line], np.ndarray]:
+    """(lines, the ones with the largest scores first; log of the mean power's background).
+
+    `mixed`: of `mixtures.two_kinds`, of this view.
+    """
     shape = evidence.shape
     once = unique_bins(shape)
     excess, score = {}, {}
@@ -106,10 +125,19 @@ def find_lines(evidence: Evidence, view: str) -> tuple[list[Line], np.ndarray]:
     # Two that agree need less each.
     both = np.minimum(score[SOME], score[QUIET]) > _SCORE_OF_BOTH
     passes |= both & (excess[SOME] > _LEAST[SOME]) & (excess[QUIET] > _LARGE)
+    likely = np.zeros(once.shape, bool)
+    if mixed is not None:
+        own, error = values[MEAN]
+        usual = local_background(own, shape, error)[1] < _BY_CHANCE * error
+        likely = mixed[1] > np.where(usual, _SCORE_OF_MIXED, _SCORE)
+        likely &= (mixed[0] > _LEAST[SOME]) & ~passes
     best = np.max(list(score.values()), axis=0)
     added = {name: _power(own, excess[name]) for name, (own, _) in values.items()}
     places = [tuple(int(k) for k in p) for p in np.argwhere(passes)]
     places.sort(key=lambda p: -best[p])
+    if mixed is not None:
+        more = [tuple(int(k) for k in p) for p in np.argwhere(likely)]
+        places += sorted(more, key=lambda p: -mixed[1][p])
     chosen: list[tuple[int, ...]] = []
     peaks: list[tuple[int, ...]] = []
     most = _MOST[len(shape)] if view == "all" else _MOST_OF_A_CHANNEL
@@ -127,6 +155,8 @@ def find_lines(evidence: Evidence, view: str) -> tuple[list[Line], np.ndarray]:
             _frequency(place, shape),
             {name: float(max(values[place], values[peak])) for name, values in excess.items()},
             {name: float(max(values[place], values[peak])) for name, values in score.items()},
+            0.0 if mixed is None else float(max(mixed[1][place], mixed[1][peak])),
+            bool(likely[peak]),
         )
         for place, peak in zip(chosen, peaks, strict=True)
     ]
@@ -186,6 +216,22 @@ def kernel(gap: np.ndarray, tapered: bool) -> np.ndarray:
     close = np.abs(np.abs(gap) - 1) < 1e-6
     ratio = 1 / np.where(close, 1.0, 1 - gap**2)
     return 2 / 3 * np.where(close, 0.25, power * ratio**2)
+
+
+def spread_of_tone(
+    frequency: tuple[float, ...], shape: tuple[int, ...], tapered: bool
+) -> np.ndarray:
+    """Share of the energy of a tone of unit power that lies in each bin, of the tone and its conjugate."""
+    total = np.zeros(shape)
+    for sign in (1, -1):
+        product = np.ones(shape)
+        for axis, (f, n) in enumerate(zip(frequency, shape, strict=True)):
+            gap = np.arange(n) - sign * f * n
+            gap = (gap + n / 2) % n - n / 2
+            near = np.where(np.abs(gap) <= _REACH + 1, kernel(gap, tapered and n > 2), 0.0)
+            product = product * near.reshape(-1, *[1] * (len(shape) - axis - 1))
+        total += product
+    return to_half_grid(np.maximum(total, opposite(total)))
 
 
 def breadth_of(

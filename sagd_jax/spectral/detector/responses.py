@@ -14,13 +14,17 @@ import dataclasses
 
 import numpy as np
 
+from sagd_jax.spectral.detector.mixtures import log_bessel
+
 _ROUNDS = 60
 _QUIET = 0.35  # of the examples: the quietest, by their surroundings
 _LOUD = 0.7
-_MUCH_LIKELIER = 6.0  # nats
+_MUCH_LIKELIER, _LIKELIER = 6.0, 3.0  # nats; the second where the law of chance is known
 _HALF = 0.45
 _EVEN = 0.3  # standard deviation of the logarithm of the surroundings' power
 _ALIKE = 1.3  # 1.2 on one axis, 1.4 on two, for Hann's taper and the bins next to a tone
+_IN_SOME = 0.9  # share
+_DRAWS = 20
 _SINGLE = 1.6  # largest shape of the powers of one coefficient
 
 
@@ -36,6 +40,7 @@ class Response:
     quiet_score: N in the quiet examples, in standard errors.
     slope_error, spread_error: standard errors, for so many examples.
     even: whether the surroundings are as loud in all examples.
+    level_error: relative standard error of N by not knowing which examples have it.
     """
 
     share: float
@@ -47,6 +52,7 @@ class Response:
     slope_error: float = 0.0
     spread_error: float = 0.0
     even: bool = False
+    level_error: float = 0.0
 
 
 def respond(
@@ -100,7 +106,20 @@ def respond(
         if louder > 0.5 and low > 0 and (high > 2 * error or error < low):
             slope = float(np.log(max(high, 0.05 * low) / low) / louder)
             slope_error = float(np.hypot(relative, error / max(high, 0.05 * low)) / louder)
-    return Response(share, level, has, slope, spread, score, slope_error, spread_error, even)
+    error = _error_of_level(p, base, shape, level) if tone and share < _IN_SOME else 0.0
+    return Response(share, level, has, slope, spread, score, slope_error, spread_error, even, error)
+
+
+def _error_of_level(p: np.ndarray, base: np.ndarray, shape: float, level: float) -> float:
+    """Relative standard error of N, over drawn examples, who has it being found out anew for each draw."""
+    rng = np.random.default_rng(0)
+    levels = []
+    for _ in range(_DRAWS):
+        drawn = rng.integers(len(p), size=len(p))
+        levels.append(_mixture(p[drawn], base[drawn], shape, True)[0])
+    # Of few draws, some of which may have found no two kinds, robustly.
+    low, high = np.quantile(levels, [0.16, 0.84])
+    return float((high - low) / 2 / max(level, 1e-300))
 
 
 def steadied(q: np.ndarray, control: np.ndarray, sizes: float) -> np.ndarray:
@@ -159,7 +178,7 @@ def _mixture(p: np.ndarray, base: np.ndarray, shape: float, tone: bool) -> tuple
         # The variance of |a + n|^2 is that of |n|^2 and twice the product of both powers.
         varies = base**2 + 2 * base * level if tone else (base + level) ** 2
         if tone and shape < _SINGLE:  # exactly, of a single coefficient
-            return _log_bessel(2 * np.sqrt(p * level) / base) - level / base, varies
+            return log_bessel(2 * np.sqrt(p * level) / base) - level / base, varies
         with_it = _log_gamma_density(p, base + level, shape * (base + level) ** 2 / varies)
         return with_it - without, varies
 
@@ -182,18 +201,11 @@ def _mixture(p: np.ndarray, base: np.ndarray, shape: float, tone: bool) -> tuple
         _, varies = ratio(common)
         common = max(float((added / varies).sum() / (1 / varies).sum()), 1e-12)
     gain = two - float(ratio(common)[0].sum())
+    needed = _LIKELIER if tone and shape < _SINGLE else _MUCH_LIKELIER
     # A tail that is heavier than the model's looks as if half had more.
-    if gain < (_MUCH_LIKELIER if has.mean() < _HALF else 4 * _MUCH_LIKELIER):
+    if gain < (needed if has.mean() < _HALF else 4 * _MUCH_LIKELIER):
         return common, np.ones(len(p))
     return level, has
-
-
-def _log_bessel(x: np.ndarray) -> np.ndarray:
-    """log I_0(x), by its asymptote where it is large."""
-    small = np.minimum(x, 50.0)
-    large = np.maximum(x, 50.0)
-    asymptote = large - np.log(2 * np.pi * large) / 2 + 1 / (8 * large)
-    return np.where(x < 50.0, np.log(np.i0(small)), asymptote)
 
 
 def _log_gamma_density(p: np.ndarray, mean: np.ndarray, shape: np.ndarray) -> np.ndarray:

@@ -20,13 +20,15 @@ from sagd_jax.spectral.detector.evidence import Evidence, views
 from sagd_jax.spectral.detector.excess import added_variance
 from sagd_jax.spectral.detector.finding import CORRUPTION, OWN, UNKNOWN, Finding
 from sagd_jax.spectral.detector.lines import QUIET
-from sagd_jax.spectral.detector.responses import respond, slope_of, steadied
+from sagd_jax.spectral.detector.mixtures import two_kinds
+from sagd_jax.spectral.detector.responses import Response, respond, slope_of, steadied
 from sagd_jax.spectral.detector.together import taken_together
 from sagd_jax.spectral.detector.verdicts import is_floor, is_tone, verdict_of
 from sagd_jax.spectral.half_grid import hermitian_multiplicity
 
 _CHANCE = 8.0  # score of wide findings on an even background that are not corruptions
 _LOWEST_BINS = 20  # of sounds; 5 of pictures: objects' coarse shape, and beats, lie below
+_MASKS = 5  # of each candidate
 _ONE_PHASE = 0.3  # coherence over the number of examples
 
 
@@ -34,7 +36,7 @@ def find(
     evidence: Evidence, batches: Iterable[np.ndarray], sample_rate: float | None = None
 ) -> list[Finding]:
     """Findings in the spectrum, corruptions first; `batches` are gone through once more."""
-    found = candidates(evidence)
+    found = candidates(evidence, two_kinds(evidence, batches))
     if not found:
         return []
     powers = measure(evidence, batches, found)
@@ -51,14 +53,11 @@ def measure(
     """Of each candidate the mean power in core, around and control in each example that is not blank.
 
     Returns:
-      A list of arrays `(3, 1 + channels, examples)`: of the candidate's own view, then of each channel.
+      A list of arrays `(5, 1 + channels, examples)`: of the candidate's own view, then of each channel; of
+      lines the fourth and fifth are the sharp core and control, of others again core and control.
     """
     masks = np.stack(
-        [
-            mask.ravel() / max(mask.sum(), 1)
-            for c in found
-            for mask in (c.core, c.around, c.control)
-        ],
+        [mask.ravel() / max(mask.sum(), 1e-12) for c in found for mask in _masks(c)],
         axis=1,
     ).astype(np.float32)
     mixes = views(evidence.channels)
@@ -74,13 +73,21 @@ def measure(
         channels = np.stack(
             [power[..., c].astype(np.float32) @ masks for c in range(power.shape[-1])], axis=1
         )
-        piece = np.empty((len(power), 1 + evidence.channels, len(found), 3))
+        piece = np.empty((len(power), 1 + evidence.channels, len(found), _MASKS))
         for k, c in enumerate(found):
-            piece[:, 0, k] = of_views[c.view][:, 3 * k : 3 * k + 3]
-            piece[:, 1:, k] = channels[:, :, 3 * k : 3 * k + 3]
+            own_masks = slice(_MASKS * k, _MASKS * (k + 1))
+            piece[:, 0, k] = of_views[c.view][:, own_masks]
+            piece[:, 1:, k] = channels[:, :, own_masks]
         pieces.append(piece)
     everything = np.concatenate(pieces)
     return [everything[:, :, k].transpose(2, 1, 0) for k in range(len(found))]
+
+
+def _masks(candidate: Candidate) -> tuple[np.ndarray, ...]:
+    core, control = candidate.core, candidate.control
+    sharp = core if candidate.sharp is None else candidate.sharp
+    beside = control if candidate.sharp_control is None else candidate.sharp_control
+    return core, candidate.around, control, sharp, beside
 
 
 def _judge(evidence: Evidence, candidate: Candidate, power: np.ndarray) -> Finding | None:
@@ -88,11 +95,14 @@ def _judge(evidence: Evidence, candidate: Candidate, power: np.ndarray) -> Findi
     power = np.array(power, np.float64)
     for row in range(power.shape[1]):
         power[1, row] = steadied(power[1, row], power[2, row], sizes)
-    p, q, control = power[:, 0]
+    p, q, control = power[:3, 0]
     ratio = candidate.ratio
     if candidate.kind == kinds.STRIPES:
         ratio = slope_of(p, q)
-    response = respond(p, q, ratio, control, tone=candidate.kind == kinds.LINE)
+    if candidate.sharp is None:
+        response = respond(p, q, ratio, control)
+    else:
+        response = _of_tone(candidate, power)
     if response.level <= 1e-3 * float(np.median(q)) and candidate.seen_in != QUIET:
         return None
     verdict = verdict_of(evidence, candidate, response)
@@ -124,6 +134,16 @@ def _judge(evidence: Evidence, candidate: Candidate, power: np.ndarray) -> Findi
         has=_of_all(evidence, response.has),
     )
     return _named(finding, candidate, evidence)
+
+
+def _of_tone(candidate: Candidate, power: np.ndarray) -> Response:
+    """By the bins in which a tone has its energy: the others of its core only add noise to who has it."""
+    assert candidate.sharp is not None
+    _, q, _, sharp, beside = power[:, 0]
+    response = respond(sharp, q, candidate.ratio, beside, tone=True)
+    # Of a tone whose energy lies as the weights do, the level in the sharp core and in the whole one.
+    whole = 1 / (candidate.core.sum() * float(np.square(candidate.sharp).sum()))
+    return dataclasses.replace(response, level=response.level * whole)
 
 
 def _channels(candidate: Candidate, variance: np.ndarray, mask: np.ndarray) -> tuple[str, ...]:
@@ -166,7 +186,10 @@ def _named_line(finding: Finding, candidate: Candidate, evidence: Evidence) -> F
     frequency, shape = candidate.frequency, evidence.shape
     radius = math.hypot(*frequency)
     changes: dict[str, Any] = {"frequencies": (frequency,), "low": radius, "high": radius}
-    changes["details"] = {"tone": is_tone(evidence, candidate)}
+    assert candidate.line is not None
+    changes["details"] = {"tone": is_tone(evidence, candidate), "likely": candidate.line.likely}
+    if candidate.line.only_likely:
+        changes["details"]["only likely"] = True
     ends = [abs(f) > 0.5 - 0.25 / n for f, n in zip(frequency, shape, strict=True)]
     zeros = [abs(f) < 0.25 / n for f, n in zip(frequency, shape, strict=True)]
     both = all(e or z for e, z in zip(ends, zeros, strict=True))

@@ -18,7 +18,7 @@ import numpy as np
 
 from sagd_jax.spectral.detector import finding as kinds
 from sagd_jax.spectral.detector.finding import CORRUPTION, OWN, UNKNOWN, Finding
-from sagd_jax.spectral.detector.lines import harmonics
+from sagd_jax.spectral.detector.lines import SOME, harmonics
 
 _MAINS = (50.0, 60.0)
 _NOTES = 2  # or more lines of different fundamentals in part of the examples are the data's notes
@@ -30,6 +30,7 @@ _SKIRT = 6  # bins
 _MULTIPLES = 15
 _ORDER = 3
 _FEWEST_OF_HUM = 3
+_AS_LIKELY, _SEVERAL = 0.25, 3  # of the score of two kinds; lines
 
 
 def taken_together(
@@ -38,7 +39,7 @@ def taken_together(
     """The findings with their verdicts and names as they are beside each other; lines of a hum become one."""
     if len(shape) == 1:
         findings = _hums(findings, shape, sample_rate)
-    for doubts in (_woven, _products, _skirts, _notes):
+    for doubts in (_woven, _products, _skirts, _outdone, _notes):
         doubted = {id(f) for f in doubts(findings, shape)}
         findings = [
             dataclasses.replace(f, verdict=UNKNOWN)
@@ -259,6 +260,21 @@ def _skirts(findings: list[Finding], shape: tuple[int, ...]) -> list[Finding]:
         and _size(other) > _size(f)
         and any(_near(f.frequencies[0], own, shape, _SKIRT) for own in other.frequencies)
     ]
+
+
+def _outdone(findings: list[Finding], shape: tuple[int, ...]) -> list[Finding]:
+    """Lines in part of the examples, where others that are about as likely there are not called a corruption."""
+    del shape
+    lines = _lines(findings)
+    own = [f.details.get("likely", 0.0) for f in lines if f.verdict != CORRUPTION]
+    result = []
+    for f in lines:
+        likely = f.details.get("likely", 0.0)
+        several = sum(o > _AS_LIKELY * likely for o in own) >= _SEVERAL
+        alone = f.details.get("only likely") and likely < max(own, default=0.0)
+        if likely and f.share < _SOME and (alone or (f.seen_in == SOME and several)):
+            result.append(f)
+    return result
 
 
 def _notes(findings: list[Finding], shape: tuple[int, ...]) -> list[Finding]:

@@ -21,6 +21,7 @@ from sagd_jax.spectral.detector.responses import Response
 _CONSTANT = {1: 0.3, 2: 0.22, 3: 0.22}  # largest spread of a line's power over the quiet examples
 _FLAT, _FOLLOWS = 0.3, 0.6  # slopes
 _FEWEST_SHARE = 0.08
+_MOST_OF_SOME, _SEEN = 0.6, 6.5  # share, score
 _QUIET_ERRORS = 5.0
 _EVEN_EXCESS, _EVEN_SCORE = 0.5, 6.0  # decibels, of a band
 _SURE_SCORE = 5.5  # of the mean, where its chance is known
@@ -80,6 +81,9 @@ def _of_line(evidence: Evidence, candidate: Candidate, response: Response) -> st
     sure = response.quiet_score >= _QUIET_ERRORS or by_chance
     sure &= response.share >= _FEWEST_SHARE
     seen = response.level > _rounding(evidence) and _stands_out(candidate, response)
+    # What all examples have is seen in their mean, or where they are quiet.
+    score = candidate.line.score
+    sure &= response.share < _MOST_OF_SOME or by_chance or max(score[MEAN], score[QUIET]) > _SEEN
     unmoved = response.even or _unmoved(response)
     if seen and unmoved and constant and sure and is_tone(evidence, candidate):
         return CORRUPTION
@@ -89,6 +93,8 @@ def _of_line(evidence: Evidence, candidate: Candidate, response: Response) -> st
 def _stands_out(candidate: Candidate, response: Response) -> bool:
     line = candidate.line
     assert line is not None
+    if line.only_likely:
+        return True
     score, decibels = line.score, {name: DECIBEL * own for name, own in line.excess.items()}
     if (score[SOME] > 8 and line.excess[SOME] > 0.04) or (score[QUIET] > 5 and decibels[QUIET] > 5):
         return True
@@ -157,7 +163,7 @@ def _of_run(axes: int, candidate: Candidate, response: Response, rounding: float
 
 def _otherwise(response: Response) -> str:
     follows = not math.isnan(response.slope) and response.slope >= _FOLLOWS
-    varies = not response.spread - 2 * response.spread_error <= 0.5
+    varies = not response.even and not response.spread - 2 * response.spread_error <= 0.5
     return OWN if follows or varies or response.share < _FEWEST_SHARE / 2 else UNKNOWN
 
 
