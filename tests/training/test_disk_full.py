@@ -8,7 +8,11 @@ from programs import TINY, call
 
 from sagd_jax.run.saved import load_run
 
-FLAGS = ["--config.train.num_steps=9", "--config.checkpoint.every=1", "--config.checkpoint.keep=100"]
+FLAGS = [
+    "--config.train.num_steps=9",
+    "--config.checkpoint.every=1",
+    "--config.checkpoint.keep=100",
+]
 
 
 @pytest.fixture
