@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.util
 import os
 import re
 import shlex
@@ -39,6 +40,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CLONE = ("train.py", "sample.py", "configs", "examples")
 FLAGS_ALONE = "sagd train --config=digits --dry_run "
 INSTALLS = "installs packages"
+OPTIONAL = ("torch", "diffusers")  # other people's, which a page may show beside ours
 # What --quick adds to the programs: the last of two flags counts.
 SHORT = {
     "train": "--config.train.num_steps=4 --config.log.every=2",
@@ -87,12 +89,18 @@ def steps(text: str) -> list[Step]:
 
         if block["language"] == "python":
             code = "\n".join([*before, block["code"]])
-            found.append(Step(first, "python", code, reason(code)))
+            found.append(Step(first, "python", code, reason(code) or _missing(code)))
             continue
         for line, command in _commands(block["code"]):
             why = INSTALLS if command.startswith("pip install") else reason(command)
             found.append(Step(first + line, "sh", command, why))
     return found
+
+
+def _missing(code: str) -> str:
+    imported = re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE)
+    lacking = [n for n in OPTIONAL if n in imported and importlib.util.find_spec(n) is None]
+    return f"needs {' and '.join(lacking)}, not installed here" if lacking else ""
 
 
 def _commands(code: str) -> list[tuple[int, str]]:

@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
 ]
-PATIENCE = 120_000  # milliseconds: what is new is compiled first
+PATIENCE = 240_000  # milliseconds: what is new is compiled first
 
 
 @contextlib.contextmanager
