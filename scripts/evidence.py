@@ -90,6 +90,26 @@ def learned(results: Results) -> str:
     return "\n".join(lines)
 
 
+def machines() -> str:
+    """The distances of single trainings, with one seed on two machines."""
+    found = [read("digits_family"), read("digits_gpu")]
+    first, second = (results for results in found if results is not None)
+    steps = steps_of(second, DISTANCE)
+    lines = [f"| arm, seed | machine | {' | '.join(f'{s} steps' for s in steps)} | last loss |"]
+    lines.append(f"|---|{'---|' * (len(steps) + 2)}")
+    for arm, content in second["arms"].items():
+        for seed in content["seeds"]:
+            if seed not in first["arms"].get(arm, {"seeds": {}})["seeds"]:
+                continue
+            for results in (first, second):
+                own = results["arms"][arm]["seeds"][seed]
+                cells = [f"{own['evaluation'][s][DISTANCE]['value']:.4f}" for s in steps]
+                cells.append(f"{own['training']['loss']:.5f}")
+                where = f"{results['device']}, jax {results['jax']}"
+                lines.append(f"| {arm}, {seed} | {where} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def block(name: str, about: Callable[[Results], str] = distances) -> str:
     """What stands in the page for one experiment."""
     results = read(name)
@@ -153,6 +173,7 @@ TABLES: dict[str, Callable[[], str]] = {
     name: (lambda name=name, about=about: block(name, about))  # type: ignore[misc]
     for name, about in _ABOUT.items()
 }
+TABLES["digits_machines"] = machines
 FIGURES: dict[str, Callable[[Results], None]] = {"mnist16_alpha": sweep}
 
 
