@@ -58,22 +58,29 @@ def pytest_collection_finish(session):
     gc.freeze()
 
 
+def _of_all_workers(factory):
+    """The temporary directory of this test run."""
+    base = factory.getbasetemp()
+    return base.parent if base.name.startswith("popen-") else base
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory):
     """A compilation cache that all programs of this test run share, in every worker."""
-    base = tmp_path_factory.getbasetemp()
-    return (base.parent if base.name.startswith("popen-") else base) / "compilation_cache"
+    return _of_all_workers(tmp_path_factory) / "compilation_cache"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compiled_once(cache):
+def compiled_once(tmp_path_factory):
     """What a test compiles, the other worker and later tests read: a third of what they ask for.
 
     In a directory beside that of the programs, each of which links all that is in theirs.
     """
     import jax
 
-    jax.config.update("jax_compilation_cache_dir", str(cache.with_name("compiled_by_tests")))
+    jax.config.update(
+        "jax_compilation_cache_dir", str(_of_all_workers(tmp_path_factory) / "compiled_by_tests")
+    )
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
 

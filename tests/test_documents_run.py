@@ -7,6 +7,8 @@ import pytest
 
 import sagd_jax
 
+pytestmark = pytest.mark.thorough
+
 ROOT = pathlib.Path(sagd_jax.__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 

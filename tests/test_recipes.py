@@ -11,6 +11,8 @@ import sys
 import pytest
 from programs import TINY
 
+pytestmark = pytest.mark.thorough
+
 ROOT = pathlib.Path(__file__).parents[1]
 RECIPES = dict(
     re.findall(

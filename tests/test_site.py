@@ -21,6 +21,8 @@ from sagd_jax.run.config_file import read_config, ready_configs
 from sagd_jax.system.processes import add_flags
 from sagd_jax.system.schema import field_names
 
+pytestmark = pytest.mark.thorough
+
 ROOT = pathlib.Path(sagd_jax.__file__).parents[1]
 DOCS = ROOT / "docs"
 SITE = yaml.safe_load((ROOT / "mkdocs.yml").read_text())

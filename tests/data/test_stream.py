@@ -12,6 +12,8 @@ from PIL import Image
 from sagd_jax import data
 from sagd_jax.data import DataConfig
 
+pytestmark = pytest.mark.thorough
+
 BATCH = 8
 
 PROGRAM = """

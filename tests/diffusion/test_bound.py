@@ -16,6 +16,8 @@ import sagd_jax as sagd
 from sagd_jax import likelihood, oracle
 from sagd_jax.diffusion import bound as bounds
 
+pytestmark = pytest.mark.thorough
+
 TOP, BOTTOM = 13.3, -8.0
 KNOTS, PIECES = 3, 4
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(10)  # on each piece of a path

@@ -10,6 +10,8 @@ import pytest
 import sagd_jax as sagd
 from sagd_jax import oracle, recover, schedules
 
+pytestmark = pytest.mark.thorough
+
 SHAPE = (8,)
 BASIS = sagd.bases.cosine(SHAPE)
 KEY = jax.random.key(0)

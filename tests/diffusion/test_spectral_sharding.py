@@ -4,6 +4,10 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.thorough
+
 SOURCE = """
 import jax, jax.numpy as jnp, numpy as np, sagd_jax as sagd
 from jax.sharding import AxisType, NamedSharding, PartitionSpec

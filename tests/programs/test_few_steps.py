@@ -10,6 +10,8 @@ from programs import TINY, call
 from sagd_jax.run.denoiser import PATH
 from sagd_jax.run.saved import load_run
 
+pytestmark = pytest.mark.thorough
+
 CONSISTENCY = (
     "--config.objective.kind=consistency", "--config.objective.stages=2",
     "--config.objective.stage_steps=2",

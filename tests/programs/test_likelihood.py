@@ -10,6 +10,8 @@ from programs import TINY, call
 
 from sagd_jax.run.saved import load_run
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory, cache):

@@ -4,7 +4,10 @@ import json
 import subprocess
 import sys
 
+import pytest
 from programs import TINY, environment
+
+pytestmark = pytest.mark.thorough
 
 SOURCE = """
 import json

@@ -2,9 +2,12 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from programs import TINY, call
 
 import sagd_jax as sagd
+
+pytestmark = pytest.mark.thorough
 
 
 def run(tmp_path, cache, *flags):

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from programs import TINY, call, command, environment, run, wait_for
 
+pytestmark = pytest.mark.thorough
+
 NAMES = [f"samples-{i:05d}-of-00004.npz" for i in range(4)]
 
 

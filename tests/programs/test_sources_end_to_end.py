@@ -9,6 +9,8 @@ from programs import ROOT
 import sagd_jax as sagd
 from sagd_jax.programs import sample, train
 
+pytestmark = pytest.mark.thorough
+
 UNET = (
     "--config.model.unet.block_out_channels=8",
     "--config.model.unet.layers_per_block=1",

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from programs import call, finish, run, start_two, wait_for
 
+pytestmark = pytest.mark.thorough
+
 WIDE = "--config.model.unet.block_out_channels=48"  # wide enough for the rule to split weights
 
 

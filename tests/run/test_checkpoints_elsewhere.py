@@ -11,11 +11,14 @@ import sys
 import time
 
 import jax
+import pytest
 from saved_states import assert_holds, assert_same, entries, state
 
 from sagd_jax.run import checkpoints as checkpoint_lib
 from sagd_jax.run.checkpoints import Checkpoints
 from sagd_jax.run.restore import NoCheckpointError
+
+pytestmark = pytest.mark.thorough
 
 
 def script(*parts):

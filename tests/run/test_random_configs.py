@@ -15,6 +15,8 @@ from sagd_jax.system import schema
 from sagd_jax.system.schema import ConfigError
 from sagd_jax.training.prepare import prepare
 
+pytestmark = pytest.mark.thorough
+
 WRONG = [
     None,
     "",

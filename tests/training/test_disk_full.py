@@ -8,6 +8,8 @@ from programs import TINY, call
 
 from sagd_jax.run.saved import load_run
 
+pytestmark = pytest.mark.thorough
+
 FLAGS = [
     "--config.train.num_steps=9",
     "--config.checkpoint.every=1",

@@ -2,7 +2,10 @@
 
 import json
 
+import pytest
 from programs import call
+
+pytestmark = pytest.mark.thorough
 
 EXPLODE = [
     "--config.model.prediction=epsilon",

@@ -23,6 +23,8 @@ from sagd_jax.training.few_steps import make_objective
 from sagd_jax.training.optimizer import make_optimizer, rescale
 from sagd_jax.training.step import initial_state, make_steps
 
+pytestmark = pytest.mark.thorough
+
 SHAPE = (4, 4)
 COSINE = sagd.Diffusion(sagd.schedules.cosine(), sagd.power_law(SHAPE, alpha=-0.5))
 LEARNED = sagd.Diffusion(sagd.schedules.learned(sagd.bases.cosine(SHAPE), knots=2, pieces=3))

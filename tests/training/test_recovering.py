@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import sagd_jax as sagd
 from sagd_jax.data import ArraySource, open_source
@@ -18,6 +19,8 @@ from sagd_jax.training.prepare import prepare
 from sagd_jax.training.restoring import Restoring
 from sagd_jax.training.step import initial_state
 from sagd_jax.training.summary import corruption_lines
+
+pytestmark = pytest.mark.thorough
 
 SMALL = {"kind": "dit", "dit": {"patch_size": (4,), "hidden_size": 16, "depth": 1, "num_heads": 2}}
 

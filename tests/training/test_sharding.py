@@ -7,6 +7,8 @@ import sys
 import pytest
 from programs import TINY, environment
 
+pytestmark = pytest.mark.thorough
+
 CODE = """
 import json, re, sys
 import jax, jax.numpy as jnp, numpy as np

@@ -89,7 +89,9 @@ def candidates(
             # Bins of a band stand out of those around it one by one, too: they are no lines.
             wide = _of_runs(evidence, view, near)
             found = [c for c in found if not _part_of_a_run(evidence, c, wide, own)]
-        lines = dilate_half(_union([c.core for c in found], evidence) | taken, evidence.shape, 2)
+        # What only the likelihood shows of a bin is too little of the mean to be mistaken for a run.
+        sure = [c.core for c in found if c.line is None or not c.line.only_likely]
+        lines = dilate_half(_union(sure, evidence) | taken, evidence.shape, 2)
         stripes = _stripes(evidence, view) if len(evidence.shape) == 2 else []
         found += stripes
         of_runs = _of_runs(evidence, view, lines)

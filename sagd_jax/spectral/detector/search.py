@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from sagd_jax.spectral.detector import finding as kinds
-from sagd_jax.spectral.detector.candidates import DECIBEL, Candidate, candidates
+from sagd_jax.spectral.detector.candidates import DECIBEL, Candidate, candidates, dilate_half
 from sagd_jax.spectral.detector.evidence import Evidence, views
 from sagd_jax.spectral.detector.excess import added_variance
 from sagd_jax.spectral.detector.finding import CORRUPTION, OWN, UNKNOWN, Finding
-from sagd_jax.spectral.detector.lines import QUIET
+from sagd_jax.spectral.detector.lines import QUIET, SOME
 from sagd_jax.spectral.detector.mixtures import two_kinds
 from sagd_jax.spectral.detector.responses import Response, respond, slope_of, steadied
 from sagd_jax.spectral.detector.together import taken_together
@@ -41,10 +41,26 @@ def find(
         return []
     powers = measure(evidence, batches, found)
     result = [_judge(evidence, candidate, powers[k]) for k, candidate in enumerate(found)]
-    kept = taken_together([f for f in result if f is not None], evidence.shape, sample_rate)
+    kept = taken_together(_outside(result, evidence.shape), evidence.shape, sample_rate)
     order = {CORRUPTION: 0, UNKNOWN: 1, OWN: 2}
     kept.sort(key=lambda f: (order[f.verdict], f.kind in (kinds.BAND, kinds.WEDGE), -f.score))
     return kept
+
+
+def _outside(judged: list[Finding | None], shape: tuple[int, ...]) -> list[Finding]:
+    """Without doubtful lines of some examples within a corruption that is wide: what it does from bin to bin."""
+    found = [f for f in judged if f is not None]
+    wide = [
+        f.mask for f in found if f.verdict == CORRUPTION and f.kind in (kinds.BAND, kinds.WEDGE)
+    ]
+    if not wide:
+        return found
+    covered = dilate_half(np.any(wide, axis=0), shape, 2)
+    return [
+        f
+        for f in found
+        if f.verdict == CORRUPTION or f.seen_in != SOME or (f.mask & ~covered).any()
+    ]
 
 
 def measure(
