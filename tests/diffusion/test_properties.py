@@ -49,6 +49,7 @@ def covariances(draw, shape=None, zeros=True):
     return sagd.from_variance(values, shape)
 
 
+@pytest.mark.thorough
 @few
 @given(covariance=covariances(), seed=st.integers(0, 2**32 - 1))
 def test_operators_act_on_each_frequency_alone(covariance, seed):

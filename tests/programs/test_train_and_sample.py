@@ -62,6 +62,7 @@ def test_the_same_command_again_has_nothing_to_do(finished, config, cache):
     assert (finished / "metrics.jsonl").read_bytes() == before
 
 
+@pytest.mark.thorough
 def test_killed_after_a_checkpoint_it_ends_where_an_undisturbed_run_does(
     finished, config, cache, tmp_path
 ):

@@ -135,6 +135,7 @@ def damage(workdir, rng):
 
 
 def check_damages(workdir, caplog, seeds):
+@pytest.mark.thorough
     pristine = {p: p.read_bytes() for p in (workdir / "checkpoints").rglob("*") if p.is_file()}
     for seed in seeds:
         rng = random.Random(seed)
@@ -155,8 +156,6 @@ def check_damages(workdir, caplog, seeds):
             if not path.is_file() or path.read_bytes() != data:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
-
-
 def test_random_damage(run, caplog):
     check_damages(run, caplog, range(40))
 

@@ -10,9 +10,12 @@ from benchmarks import operations
 
 STORED = json.loads((Path(__file__).parents[2] / "results" / "operations.json").read_text())
 
-pytestmark = pytest.mark.skipif(
-    jax.__version__ != STORED["jax"], reason="another version of jax lowers to other operations"
-)
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.skipif(
+        jax.__version__ != STORED["jax"], reason="another version of jax lowers to other operations"
+    ),
+]
 
 
 @pytest.mark.parametrize("name", ["white", "corrupted", "projected"])
