@@ -135,7 +135,6 @@ def damage(workdir, rng):
 
 
 def check_damages(workdir, caplog, seeds):
-@pytest.mark.thorough
     pristine = {p: p.read_bytes() for p in (workdir / "checkpoints").rglob("*") if p.is_file()}
     for seed in seeds:
         rng = random.Random(seed)
@@ -156,6 +155,9 @@ def check_damages(workdir, caplog, seeds):
             if not path.is_file() or path.read_bytes() != data:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
+
+
+@pytest.mark.thorough
 def test_random_damage(run, caplog):
     check_damages(run, caplog, range(40))
 

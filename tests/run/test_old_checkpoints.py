@@ -111,7 +111,6 @@ def test_it_loads(stored):
 
 
 def test_inspect_shows_the_fields_that_have_an_effect(stored, capsys):
-@pytest.mark.thorough
     assert inspect.main([str(stored / "run")]) == 0
     short = capsys.readouterr().out
     assert inspect.main([str(stored / "run"), "--all"]) == 0
@@ -121,6 +120,9 @@ def test_inspect_shows_the_fields_that_have_an_effect(stored, capsys):
     for text in ('"dit": {', '"beta_min"', '"gamma_low"'):
         assert text not in short and text in whole
     assert "--all shows the others" in short and "--all" not in whole
+
+
+@pytest.mark.thorough
 def test_it_resumes_bit_for_bit(stored, flags, exact, tmp_path, cache):
     workdir = tmp_path / "run"
     shutil.copytree(stored / "run", workdir)
