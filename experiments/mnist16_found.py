@@ -48,10 +48,12 @@ def found(name, corruption, count=4_096):
         raise ValueError(f"the detector finds nothing of {LEAST_DB} dB in {name}")
     analysis = analyse(x, chosen=chosen)
     variance = analysis.corruption()
+    if variance is None:
+        raise ValueError(f"the detector measures no variance of what it finds in {name}")
     FOUND.mkdir(parents=True, exist_ok=True)
     files = [FOUND / f"{name}_{what}.npy" for what in ("hole", "variance")]
     np.save(files[0], analysis.kept.astype(np.float32))
-    np.save(files[1], np.asarray(variance)[-1])
+    np.save(files[1], np.max(variance, axis=0))  # all examples are taken to have all of it
     return map(str, files)
 
 

@@ -23,8 +23,8 @@ def kinds_of_examples(
 ) -> tuple[np.ndarray, list[tuple[int, ...]]]:
     """(kind of each of `count` examples, the numbers from 1 of the findings that each kind has).
 
-    Only stationary noise counts: what is called a corruption, or the findings chosen by number. Combinations beyond the eight most frequent ones are
-    taken to have everything that any of them has.
+    Only stationary noise counts: what is called a corruption, or the findings chosen by number. Combinations
+    beyond the eight most frequent ones are taken to have everything that any of them has.
     """
     own = [
         (number, finding)
