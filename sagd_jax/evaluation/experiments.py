@@ -18,9 +18,12 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
+from sagd_jax.run.config import RunConfig
 from sagd_jax.run.experiment import Experiment, slug
 from sagd_jax.run.provenance import provenance
 from sagd_jax.run.rounds import of_last_round
+from sagd_jax.system import schema
+from sagd_jax.system.files import write_whole
 
 TRAINED = "trained.json"
 COVERAGE = 0.95
@@ -41,6 +44,16 @@ def evaluation_name(experiment: Experiment, arm: str) -> str:
     """What an arm's evaluation is called in its folder: of its flags, so that an arm can have several."""
     words = json.dumps(experiment.evaluation(arm), sort_keys=True, default=list)
     return f"evaluation_{hashlib.blake2b(words.encode(), digest_size=4).hexdigest()}"
+
+
+def mark_trained(place: Path, config: RunConfig) -> None:
+    """Notes, in the folder of an arm and seed, that its training is done, with its last figures."""
+    content = {
+        "config": json.loads(json.dumps(schema.in_effect(config))),
+        "figures": last_figures(place / "run"),
+        "provenance": provenance([]),
+    }
+    write_whole(place / TRAINED, json.dumps(content, indent=1) + "\n")
 
 
 def last_figures(workdir: Path) -> dict[str, Any]:
@@ -64,6 +77,7 @@ def collect(experiment: Experiment, out: Path, command: Sequence[str]) -> dict[s
     """
     arms: dict[str, Any] = {}
     commits: set[str] = set()
+    devices: set[str] = set()
     own: dict[str, Any] = {}
     for name, arm in experiment.arms.items():
         seeds = {}
@@ -82,6 +96,7 @@ def collect(experiment: Experiment, out: Path, command: Sequence[str]) -> dict[s
                 made.append(evaluation["provenance"])
             for own in made:
                 commits.add(own["commit"] + (" (changed)" if own["uncommitted changes"] else ""))
+                devices.add(own.get("device", ""))
         if seeds:
             told = {"fields": dict(arm.fields), "evaluate": dict(arm.evaluate)}
             arms[name] = {key: value for key, value in told.items() if value} | {"seeds": seeds}
@@ -89,6 +104,7 @@ def collect(experiment: Experiment, out: Path, command: Sequence[str]) -> dict[s
     return {
         **provenance(command),
         "commit": ", ".join(sorted(commits)),
+        "device": ", ".join(sorted(devices - {""})),
         **{key: own[key] for key in ("uncommitted changes", "python", "jax") if key in own},
         "about": experiment.about,
         "config": Path(experiment.config).name,

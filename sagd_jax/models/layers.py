@@ -4,8 +4,10 @@ Each layer takes the `dtype` it computes in. Whatever that is, normalisation sta
 softmax are computed in float32: in bfloat16 a mean over an image loses all but 8 bits.
 """
 
+import contextlib
+import contextvars
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import flax.linen as nn
@@ -14,6 +16,8 @@ import jax.numpy as jnp
 from jax import lax
 
 Dtype = Any
+
+_BY_PATCHES = contextvars.ContextVar("by_patches", default=False)
 
 
 def uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:
@@ -72,9 +76,23 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: tuple[int, i
     """
     size = kernel.shape[0]
     pixels = math.prod((n + sum(padding) - size) // stride + 1 for n in x.shape[1:3])
-    if size == 1 or pixels < size**2:
+    if size == 1 or pixels < size**2 or _BY_PATCHES.get():
         return convolve_by_patches(x, kernel, stride, padding)
     return convolve_by_xla(x, kernel, stride, padding)
+
+
+@contextlib.contextmanager
+def by_patches() -> Iterator[None]:
+    """What is traced within has no convolution but by patches.
+
+    For functions that are mapped over kernels too (`jax.vmap`): products of matrices are then one product of
+    stacks of them, convolutions one with groups, which no platform does well.
+    """
+    token = _BY_PATCHES.set(True)
+    try:
+        yield
+    finally:
+        _BY_PATCHES.reset(token)
 
 
 def convolve_by_xla(

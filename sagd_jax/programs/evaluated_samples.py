@@ -132,9 +132,35 @@ class DrawnSamples:
         return np.concatenate([files.read_samples(path) for path, _, _ in self._files(name)])
 
     def _files(self, name: str) -> list[tuple[Path, int, int]]:
-        folder = self._out / "samples" / f"steps_{int(name):04d}"
-        shards = files.shards_of(0, self._count, _SHARD)
-        return [(folder / file, first, last) for file, first, last in shards]
+        return _files_of(self._out, int(name), self._count)
+
+
+def write(out: Path, num_steps: int, samples: np.ndarray, run: Run) -> None:
+    """Writes a whole set that was drawn elsewhere, as `DrawnSamples` finds it.
+
+    Args:
+      out: folder of the evaluation.
+      samples: from the first one on, each class in turn where there are any.
+    """
+    classes = run.model.num_classes
+    for path, first, last in _files_of(out, num_steps, len(samples)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        labels = (np.arange(first, last) % classes).astype(np.int32) if classes else None
+        files.write_npz(path, samples[first:last], labels)
+
+
+def are_written(out: Path, num_steps: int, count: int, run: Run) -> bool:
+    """Whether a whole set is there."""
+    return all(
+        files.is_whole(path, last - first, run.record.data, bool(run.model.num_classes))
+        for path, first, last in _files_of(out, num_steps, count)
+    )
+
+
+def _files_of(out: Path, num_steps: int, count: int) -> list[tuple[Path, int, int]]:
+    """The files of a set, each with its first sample and the one after the last."""
+    folder = out / "samples" / f"steps_{num_steps:04d}"
+    return [(folder / file, first, last) for file, first, last in files.shards_of(0, count, _SHARD)]
 
 
 class GivenSamples:

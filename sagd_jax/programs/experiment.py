@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sagd_jax.run.experiment import Experiment
     from sagd_jax.system.signals import StopRequest
 
+PLATFORMS = ("cuda", "rocm", "tpu", "cpu")
 WAIT = 120.0  # seconds for the programs of a runner that was killed to save and end
 
 
@@ -45,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from sagd_jax.run.experiment import read_experiment
 
         flags, stop = program.flags, program.stop
+        if flags.together is not None:
+            _leave_the_device()
         experiment = read_experiment(flags.config, program.overrides)
         name = Path(flags.config).stem
         out = Path(flags.out or Path("runs") / name).expanduser()
@@ -62,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             runner = Runner(experiment, out, program.overrides, stop, lock)
             units = [(arm, seed) for seed in experiment.seeds for arm in arms]
             command = ["-m", "sagd_jax.experiment", *_told(argv)]
+            if flags.together is not None:
+                runner.together(units, flags.config, flags.together)
             failed = runner.run(units, flags.jobs, lambda: runner.write(file, command))
         if stop.exit_status is not None:
             print("stopped; the same command goes on", flush=True)
@@ -100,6 +105,17 @@ class Runner:
         }
         self._writing = threading.Lock()
         self._work: set[subprocess.Popen] = set()
+
+    def together(self, units: Sequence[tuple[str, int]], file: str, platform: str) -> None:
+        """Trains and draws on one device what can be stacked; what is left, and judging, is for `run`."""
+        threading.Thread(target=self._forward, daemon=True).start()
+        argv = [file, f"--out={self._out}", *self._overrides]
+        argv.append("--units=" + ";".join(f"{arm}:{seed}" for arm, seed in units))
+        try:
+            self._call("together", argv, self._out, (), platform)
+        except RunnerError as error:
+            if self._stop.exit_status is None:
+                raise RunnerError(f"--together={platform}: {error}") from error
 
     def run(self, units: Sequence[tuple[str, int]], jobs: int, after_each: Any) -> list[str]:
         """Runs arms and seeds, so many at once; returns a line for each that failed."""
@@ -153,16 +169,15 @@ class Runner:
 
     def _train(self, arm: str, seed: int, cores: Sequence[int]) -> bool:
         """Trains, unless it is done; returns whether anything was to do."""
-        from sagd_jax.evaluation.experiments import TRAINED, folder, last_figures
+        from sagd_jax.evaluation.experiments import TRAINED, folder, mark_trained
         from sagd_jax.run.config import RunConfig
         from sagd_jax.run.experiment import config_of
-        from sagd_jax.run.provenance import provenance
         from sagd_jax.system import schema
 
         with self._locks[arm, seed]:
             place = folder(self._out, arm, seed)
             config = config_of(self._experiment, arm, seed, self._overrides)
-            marker, values = place / TRAINED, json.loads(json.dumps(schema.in_effect(config)))
+            marker = place / TRAINED
             if marker.exists():
                 # Filled up with the defaults of today: an earlier version had fewer fields.
                 before = schema.build(
@@ -178,12 +193,7 @@ class Runner:
                 self._train(start, seed, cores)
                 argv.append(f"--init_from={folder(self._out, start, seed) / 'run'}")
             self._call("train", argv, place, cores)
-            content = {
-                "config": values,
-                "figures": last_figures(place / "run"),
-                "provenance": provenance([]),
-            }
-            write_whole(marker, json.dumps(content, indent=1) + "\n")
+            mark_trained(place, config)
             return True
 
     def _evaluate(self, arm: str, seed: int, cores: Sequence[int]) -> bool:
@@ -200,7 +210,7 @@ class Runner:
         if marker.exists():
             return False
         argv = [f"--workdir={run}", f"--out={judged}"]
-        argv += [_flag(name, value) for name, value in flags.items()]
+        argv += [flag(name, value) for name, value in flags.items()]
         self._call("evaluate", argv, place, cores)
         content = {
             "flags": told,
@@ -210,14 +220,21 @@ class Runner:
         write_whole(marker, json.dumps(content, indent=1) + "\n")
         return True
 
-    def _call(self, program: str, argv: Sequence[str], place: Path, cores: Sequence[int]) -> None:
+    def _call(
+        self,
+        program: str,
+        argv: Sequence[str],
+        place: Path,
+        cores: Sequence[int],
+        platform: str | None = None,
+    ) -> None:
         """Runs a program to its end; its words go to a log."""
         if self._stop.exit_status is not None:
             raise RunnerError("stopped")
         place.mkdir(parents=True, exist_ok=True)
         log = place / "log.txt"
         with log.open("ab") as file:
-            process = child.start(program, argv, file, cores, [self._lock])
+            process = child.start(program, argv, file, cores, [self._lock], platform)
             self._work.add(process)
             try:
                 status = process.wait()
@@ -263,6 +280,14 @@ def _alone(out: Path, stop: StopRequest) -> Iterator[int]:
         os.close(handle)
 
 
+def _leave_the_device() -> None:
+    """Keeps this process and its programs to the CPU: an accelerator is for the one that has stacks."""
+    import jax
+
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    jax.config.update("jax_platforms", "cpu")
+
+
 def _require_same(marker: Path, old: Any, new: Any) -> None:
     if old == new:
         return
@@ -297,7 +322,12 @@ def _plan(experiment: Experiment, arms: Sequence[str], out: Path) -> None:
         print(f"{arm}: {trained} of {len(experiment.seeds)} trained{shared}, {evaluated} evaluated")
 
 
-def _flag(name: str, value: Any) -> str:
+def flag(name: str, value: Any) -> str:
+    """A value as the flag of a program.
+
+    >>> flag("num_steps", (4, 8)), flag("clip", False)
+    ('--num_steps=4,8', '--no-clip')
+    """
     if isinstance(value, bool):
         return f"--{name}" if value else f"--no-{name}"
     text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
@@ -335,6 +365,14 @@ def _parser() -> Parser:
         type=at_least(1),
         default=1,
         help="trainings at once, each on its share of the cores: small networks use one core best",
+    )
+    parser.add_argument(
+        "--together",
+        metavar="PLATFORM",
+        choices=PLATFORMS,
+        help="train the arms and seeds that differ in numbers alone as one program, and draw their samples, on "
+        f"one device of this platform ({', '.join(PLATFORMS)}); all else is done on the CPU. For accelerators, "
+        "of which a small network leaves most idle",
     )
     parser.add_argument("--dry_run", action="store_true", help="say what is there, and stop")
     return parser

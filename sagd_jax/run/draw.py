@@ -239,28 +239,77 @@ def compile_draw(
     frames: int = 1,
     out: NamedSharding | None = None,
 ) -> Any:
-    """Builds `draw(params, key, offset, label)`, to be called with `mesh` set.
+    """Compiles (`jax.jit`) `draw_function` for one process.
 
     Args:
-      record, model, diffusion, mesh, sampler, num_steps, times, guidance_scale, clip, out: as of
-        `Drawer`.
+      diffusion: the process.
+      out: layout of what it returns; by default split like the batch.
+
+    Returns:
+      `draw(params, key, offset, label)`, to be called with `mesh` set. The other arguments and what it
+      returns are those of `draw_function`.
+    """
+    function = draw_function(
+        record,
+        model,
+        mesh,
+        batch,
+        sampler=sampler,
+        num_steps=num_steps,
+        times=times,
+        guidance_scale=guidance_scale,
+        clip=clip,
+        returns=returns,
+        frames=frames,
+        kind=sampled_kind(diffusion),
+    )
+
+    def draw(params: Any, key: jax.Array, offset: jax.Array, label: jax.Array) -> Any:
+        return function(params, diffusion, key, offset, label)
+
+    return jax.jit(
+        draw, out_shardings=out or batch_sharding(mesh), compiler_options=compiler.of_networks()
+    )
+
+
+def draw_function(
+    record: Record,
+    model: nn.Module,
+    mesh: Mesh,
+    batch: int,
+    *,
+    sampler: Sampler,
+    num_steps: int,
+    times: np.ndarray | None = None,
+    guidance_scale: float = 1.0,
+    clip: bool = False,
+    returns: Literal["samples", "watched", "finite", "trajectory"] = "samples",
+    frames: int = 1,
+    kind: int = 0,
+) -> Callable[..., Any]:
+    """Builds `draw(params, diffusion, key, offset, label)`, a pure function, for `mesh` set.
+
+    Args:
+      record, model, mesh, sampler, num_steps, times, guidance_scale, clip: as of `Drawer`.
       batch: samples per call, which the number of devices divides.
       returns: the samples; or these, whether each is finite, and how many of its values were cut off
         far (`FAR`), both `(batch,)`; or only whether each is finite at the start and after each
         step, `(num_steps + 1, batch)`; or the states on the way, in the network's range.
       frames: of those, at most.
+      kind: of the examples that are drawn, as `sampled_kind` says of the process.
 
     Returns:
-      A compiled (`jax.jit`) function of the parameters, a key, the index of the first sample and labels
-      `(batch,)`, which are ignored where the network has no classes; it returns samples
-      `(batch, *spatial, channels)` in the data's range and dtype.
+      A function of the parameters, a process, a key, the index of the first sample and labels `(batch,)`,
+      which are ignored where the network has no classes; it returns samples `(batch, *spatial, channels)`
+      in the data's range and dtype.
     """
     split = batch_sharding(mesh)
     data, config = record.data, record.config.model
     axes = tuple(range(1, len(data.shape) + 1))
-    kind_of_examples = sampled_kind(diffusion)
 
-    def draw(params: Any, key: jax.Array, offset: jax.Array, label: jax.Array) -> Any:
+    def draw(
+        params: Any, diffusion: Diffusion, key: jax.Array, offset: jax.Array, label: jax.Array
+    ) -> Any:
         def denoiser(label: jax.Array | None) -> Any:
             return as_denoiser(
                 model,
@@ -276,11 +325,12 @@ def compile_draw(
         denoise = denoiser(label if model.num_classes else None)
         if guidance_scale != 1:
             denoise = guidance.classifier_free(denoise, denoiser(None), guidance_scale)
-        kind = config.prediction
+        prediction = config.prediction
         if clip:
             # `sample` sees v, which tells both at every time; what the network says may not.
-            check_prediction(own, kind, 1.0 if times is None else times)
-            denoise, kind = guidance.map_x0(denoise, own, _clip_and_mark, kind, "v"), "v"
+            check_prediction(own, prediction, 1.0 if times is None else times)
+            denoise = guidance.map_x0(denoise, own, _clip_and_mark, prediction, "v")
+            prediction = "v"
         x = sample(
             key,
             denoise,
@@ -289,15 +339,15 @@ def compile_draw(
             method=sampler,
             num_steps=num_steps,
             times=times,
-            prediction=kind,
+            prediction=prediction,
             offset=offset,
             trajectory=returns in ("finite", "trajectory"),
         )
         if returns == "trajectory":
             chosen = np.linspace(0, num_steps, min(frames, num_steps + 1)).round().astype(int)
             return jnp.asarray(x[chosen], jnp.float32)
-        if kind_of_examples and returns != "finite":
-            x = recover.finish(denoise, own, x, kind_of_examples, prediction=kind)
+        if kind and returns != "finite":
+            x = recover.finish(denoise, own, x, kind, prediction=prediction)
         if returns == "finite":
             return jnp.isfinite(x).all([axis + 1 for axis in axes])
         x = jax.lax.with_sharding_constraint(x, split)
@@ -308,7 +358,7 @@ def compile_draw(
         finite = jnp.isfinite(x) & jnp.isfinite(raw.astype(jnp.float32))
         return raw, finite.all(axes), far.sum(axes)
 
-    return jax.jit(draw, out_shardings=out or split, compiler_options=compiler.of_networks())
+    return draw
 
 
 def _clip_and_mark(x0: jax.Array) -> jax.Array:

@@ -28,6 +28,7 @@ def start(
     log: IO[bytes],
     cores: Sequence[int] = (),
     keep: Sequence[int] = (),
+    platform: str | None = None,
 ) -> subprocess.Popen:
     """Starts `sagd_jax.programs.<program>` as a process of its own, deaf to the terminal's Ctrl-C.
 
@@ -37,6 +38,7 @@ def start(
       log: takes what it prints.
       cores: that it may use; none: all.
       keep: descriptors that it inherits, such as one that a lock hangs on.
+      platform: of JAX, on which it is to compute; None: as this process.
     """
     where = ",".join(map(str, cores)) or "-"
     command = [sys.executable, "-m", "sagd_jax.system.child", where, program, *argv]
@@ -47,6 +49,7 @@ def start(
         stderr=subprocess.STDOUT,
         start_new_session=True,
         pass_fds=tuple(keep),
+        env=None if platform is None else {**os.environ, "JAX_PLATFORMS": f"{platform},cpu"},
     )
 
 

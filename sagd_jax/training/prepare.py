@@ -33,6 +33,7 @@ from sagd_jax.training.evaluation import Evaluation
 from sagd_jax.training.feed import FIELDS
 from sagd_jax.training.few_steps import make_objective
 from sagd_jax.training.metrics import MetricsAction
+from sagd_jax.training.objectives import Objective
 from sagd_jax.training.optimizer import make_optimizer
 from sagd_jax.training.path_picture import PathPicture
 from sagd_jax.training.preview import Preview
@@ -51,15 +52,14 @@ ACTIONS: tuple[Callable[[Parts], Action], ...] = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Prepared:
-    """A run that can start.
+class Assembled:
+    """The parts of a run, of which nothing has been traced or compiled but shapes.
 
     Attributes:
       mesh: all devices of all processes.
-      steps: `(state, batches) -> (state, metrics)`, compiled at its first call.
+      diffusion: the process that is sampled.
+      objective: what is minimised; it has the process of the examples.
       state: shapes, dtypes and layout of the training state.
-      batches: likewise of a stack of batches.
-      actions: what is done every so many steps besides.
       record: what a checkpoint says of the run.
       arrays: the spectra, which a checkpoint stores.
       source: the data, as training draws from them.
@@ -68,11 +68,9 @@ class Prepared:
     mesh: Mesh
     model: nn.Module
     diffusion: Diffusion
+    objective: Objective
     optimizer: optax.GradientTransformation
-    steps: Callable[[State, dict[str, jax.Array]], tuple[State, Metrics]]
     state: Any
-    batches: dict[str, jax.ShapeDtypeStruct]
-    actions: list[Action]
     record: Record
     arrays: dict[str, np.ndarray]
     source: Source
@@ -83,13 +81,23 @@ class Prepared:
         return jax.tree.map(lambda leaf: leaf.sharding, self.state)
 
 
-def prepare(config: RunConfig, source: Source) -> Prepared:
-    """Builds a run of `config` on `source`.
+@dataclasses.dataclass(frozen=True)
+class Prepared(Assembled):
+    """A run that can start.
 
-    Raises:
-      ConfigError: one line saying what does not fit together.
-      MissingExtraError: TensorBoard is asked for, and its package is not installed.
+    Attributes:
+      steps: `(state, batches) -> (state, metrics)`, compiled at its first call.
+      batches: shapes, dtypes and layout of a stack of batches.
+      actions: what is done every so many steps besides.
     """
+
+    steps: Callable[[State, dict[str, jax.Array]], tuple[State, Metrics]]
+    batches: dict[str, jax.ShapeDtypeStruct]
+    actions: list[Action]
+
+
+def assemble(config: RunConfig, source: Source) -> Assembled:
+    """Builds the parts of a run of `config` on `source`; errors are those of `prepare`."""
     if config.log.tensorboard:
         require("tensorboardX", "config.log.tensorboard=True")
     if config.train.batch_size > len(source):
@@ -117,37 +125,47 @@ def prepare(config: RunConfig, source: Source) -> Prepared:
 
     abstract = jax.eval_shape(lambda params: initial_state(params, optimizer), shapes)
     state = layout.with_layout(abstract, mesh)
-    state_layout = jax.tree.map(lambda leaf: leaf.sharding, state)
-    batches_layout = layout.batch_sharding(mesh, leading=1)
-    batches = _batch_shapes(config, fed, batches_layout)
-    steps = jax.jit(
-        make_steps(config, objective, optimizer),
-        in_shardings=(state_layout, batches_layout),
-        out_shardings=(state_layout, layout.replicated(mesh)),
-        donate_argnums=0,
-        compiler_options=compiler.of_networks(),
-    )
-    parts = Parts(record, fed, model, diffusion, objective, mesh)
-    actions = [action(parts) for action in ACTIONS]
-    with build.as_config_error("config"), jax.set_mesh(mesh):
-        # Tracing finds what does not fit together (a prediction that does not exist at t = 1, a
-        # norm of a whitened quantity); the calls of the loop use the same traces.
-        steps.eval_shape(state, batches)
-        for action in actions:
-            action.check(state)
-    return Prepared(
+    return Assembled(
         mesh,
         model,
         diffusion,
+        objective,
         optimizer,
-        steps,
         state,
-        batches,
-        actions,
-        identified(record, source),
+        record,
         arrays,
         fed,
     )
+
+
+def prepare(config: RunConfig, source: Source) -> Prepared:
+    """Builds a run of `config` on `source`.
+
+    Raises:
+      ConfigError: one line saying what does not fit together.
+      MissingExtraError: TensorBoard is asked for, and its package is not installed.
+    """
+    run = assemble(config, source)
+    batches_layout = layout.batch_sharding(run.mesh, leading=1)
+    batches = _batch_shapes(config, run.source, batches_layout)
+    steps = jax.jit(
+        make_steps(config, run.objective, run.optimizer),
+        in_shardings=(run.layout, batches_layout),
+        out_shardings=(run.layout, layout.replicated(run.mesh)),
+        donate_argnums=0,
+        compiler_options=compiler.of_networks(),
+    )
+    parts = Parts(run.record, run.source, run.model, run.diffusion, run.objective, run.mesh)
+    actions = [action(parts) for action in ACTIONS]
+    with build.as_config_error("config"), jax.set_mesh(run.mesh):
+        # Tracing finds what does not fit together (a prediction that does not exist at t = 1, a
+        # norm of a whitened quantity); the calls of the loop use the same traces.
+        steps.eval_shape(run.state, batches)
+        for action in actions:
+            action.check(run.state)
+    # All of the data may have to be looked at: not for a run that is refused.
+    run = dataclasses.replace(run, record=identified(run.record, source))
+    return Prepared(**vars(run), steps=steps, batches=batches, actions=actions)
 
 
 def _batch_shapes(

@@ -41,12 +41,20 @@ class Progress:
       start, stop: first step of this part of the run, and the step at which it ends.
       tensorboard: whether to write TensorBoard files.
       active: whether to write anything.
+      quiet: whether to write into files alone.
     """
 
     def __init__(
-        self, workdir: epath.Path, start: int, stop: int, *, tensorboard: bool, active: bool
+        self,
+        workdir: epath.Path,
+        start: int,
+        stop: int,
+        *,
+        tensorboard: bool,
+        active: bool,
+        quiet: bool = False,
     ) -> None:
-        self._active = active
+        self._active, self._quiet = active, quiet
         self._stop = stop
         self._last = (start, time.monotonic(), 0.0)
         self._file: Any = None
@@ -56,7 +64,7 @@ class Progress:
             total=stop,
             initial=start,
             unit="step",
-            disable=None if active else True,
+            disable=None if active and not quiet else True,
             dynamic_ncols=True,
             smoothing=0.1,
         )
@@ -86,7 +94,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Prints a line, above the progress bar if there is one."""
-        if self._active:
+        if self._active and not self._quiet:
             self._bar.write(line)
             sys.stdout.flush()  # a log file should show it now
 

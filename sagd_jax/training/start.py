@@ -35,7 +35,7 @@ from sagd_jax.training.fitting import (
     require_the_same_network,
 )
 from sagd_jax.training.fresh import evaluate
-from sagd_jax.training.prepare import Prepared
+from sagd_jax.training.prepare import Assembled
 from sagd_jax.training.step import State, initial_state
 
 STATE_ITEMS = ("params", "ema", "opt_state")
@@ -53,7 +53,7 @@ def require_the_same_data(record: Record) -> None:
     raise ConfigError(f"config.data: {who} found other data there than process 0 did")
 
 
-def resume(checkpoints: Checkpoints, prepared: Prepared) -> tuple[State | None, str]:
+def resume(checkpoints: Checkpoints, prepared: Assembled) -> tuple[State | None, str]:
     """The state of the newest checkpoint and how to say so; None where there is no checkpoint.
 
     Raises:
@@ -101,15 +101,22 @@ def _equal(new: np.ndarray | None, old: np.ndarray | None) -> bool:
     return bool(np.allclose(new, old, rtol=1e-5, atol=0))
 
 
-def restored(saved: Checkpoint, prepared: Prepared) -> State:
+def restored(saved: Checkpoint, prepared: Assembled) -> State:
     """The whole training state of a checkpoint, laid over the devices of this run."""
     state = saved.restore({name: prepared.state[name] for name in STATE_ITEMS})
     counter = jax.device_put(np.int32(saved.step), prepared.state["step"].sharding)
     return {**state, "step": counter}
 
 
+def fresh_parameters(prepared: Assembled) -> Any:
+    """The network's parameters before step 0: a function of `config.seed`."""
+    # A stream of its own: the steps' keys are fold_in(key(seed), step) with step >= 0.
+    key = jax.random.fold_in(jax.random.key(prepared.record.config.seed), 2**32 - 1)
+    return initial_parameters(prepared.model, key, tuple(prepared.source.shape))
+
+
 def begin(
-    prepared: Prepared, source: Source, init_from: str | None, say: Callable[[str], None]
+    prepared: Assembled, source: Source, init_from: str | None, say: Callable[[str], None]
 ) -> tuple[State, str]:
     """The state before step 0, fresh or from other weights, and how to say so."""
     model, optimizer, layout = prepared.model, prepared.optimizer, prepared.layout
@@ -119,9 +126,7 @@ def begin(
         _require_no_trained_network(config)
 
         def fresh() -> State:
-            # A stream of its own: the steps' keys are fold_in(key(seed), step) with step >= 0.
-            key = jax.random.fold_in(jax.random.key(config.seed), 2**32 - 1)
-            params = with_own_path(initial_parameters(model, key, shape), prepared.diffusion)
+            params = with_own_path(fresh_parameters(prepared), prepared.diffusion)
             return initial_state(params, optimizer)
 
         with announced("compiling the initial weights", say):
@@ -134,7 +139,7 @@ def begin(
 
 
 def _other_weights(
-    folder: str, shapes: Any, allow: tuple[str, ...], prepared: Prepared
+    folder: str, shapes: Any, allow: tuple[str, ...], prepared: Assembled
 ) -> tuple[Any, str]:
     run, network = None, None
     if (epath.Path(place_of(folder)) / "checkpoints").is_dir():

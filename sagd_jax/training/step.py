@@ -20,6 +20,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 
 from sagd_jax.run.config import RunConfig, TrainConfig
 from sagd_jax.training.objectives import Objective
@@ -48,19 +49,26 @@ def ema_update(ema: Any, params: Any, step: jax.Array, config: TrainConfig) -> A
 
 
 def make_steps(
-    config: RunConfig, objective: Objective, optimizer: optax.GradientTransformation
+    config: RunConfig,
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    seed: ArrayLike | None = None,
 ) -> Callable[[State, dict[str, jax.Array]], tuple[State, Metrics]]:
     """Builds `steps(state, batches) -> (state, metrics)` for any number of consecutive batches.
 
     `batches["x"]` has shape `(steps, batch, *spatial, channels)`, raw data values;
     `batches["label"]` and `batches["corrupted"]` `(steps, batch)`. Metrics come back with a leading
     axis of steps.
+
+    Args:
+      seed: of all draws, an integer that may be traced; None: `config.seed`.
     """
+    seed = config.seed if seed is None else seed
     gradient_of = jax.value_and_grad(objective.loss, has_aux=True)
     parts = config.train.accumulate
 
     def step(state: State, batch: dict[str, jax.Array]) -> tuple[State, Metrics]:
-        key = jax.random.fold_in(jax.random.key(config.seed), state["step"])
+        key = jax.random.fold_in(jax.random.key(seed), state["step"])
         time_key, noise_key, dropout_key, label_key = jax.random.split(key, 4)
         batch = {**batch, "step": state["step"]}
         drawn = objective.draw(batch, time_key, noise_key, label_key)

@@ -1,0 +1,167 @@
+"""What `python -m sagd_jax.experiment --together` starts: all that an accelerator is for, of an experiment.
+
+Trains the arms and seeds that are not trained, and draws the samples that their evaluations want, those that
+differ in numbers alone as one program (`training/together.py`). What it leaves is what the single programs
+leave, so the experiment goes on as if these had done it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sagd_jax.system.commandline import Parser
+from sagd_jax.system.startup import started
+
+if TYPE_CHECKING:
+    from sagd_jax.run.draw_together import Drawn
+    from sagd_jax.run.experiment import Experiment
+    from sagd_jax.system.signals import StopRequest
+
+Unit = tuple[str, int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Trains and draws what is missing; returns the exit status (0, 2, 75, 130)."""
+    parser = Parser(prog="python -m sagd_jax.experiment --together", description=__doc__)
+    parser.add_argument("config")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--units", required=True, help="ARM:SEED, with semicolons between")
+    with started(parser, argv, several=False) as program:
+        from sagd_jax.run.experiment import read_experiment
+
+        flags, stop = program.flags, program.stop
+        experiment = read_experiment(flags.config, program.overrides)
+        units = [
+            (arm, int(seed)) for arm, seed in (u.rsplit(":", 1) for u in flags.units.split(";"))
+        ]
+        stop.nothing_to_save = False
+        out = Path(flags.out)
+        _train(experiment, out, units, program.overrides, stop)
+        if stop.exit_status is None:
+            _draw(experiment, out, units, stop)
+        return stop.exit_status or 0
+
+
+def _train(
+    experiment: Experiment,
+    out: Path,
+    units: Sequence[Unit],
+    overrides: Sequence[str],
+    stop: StopRequest,
+) -> None:
+    """Trains what is missing, arms that others begin from first."""
+    from sagd_jax.evaluation.experiments import TRAINED, folder, mark_trained
+    from sagd_jax.run.experiment import config_of
+    from sagd_jax.training import together
+
+    wanted: dict[Unit, int] = {}  # with how many arms before it
+    for arm, seed in units:
+        start: str | None = experiment.trained_as(arm)
+        chain: list[str] = []
+        while start is not None:
+            chain.append(start)
+            before = experiment.arms[start].init_from
+            start = None if before is None else experiment.trained_as(before)
+        for place, name in enumerate(reversed(chain)):
+            wanted[name, seed] = place
+    for depth in sorted(set(wanted.values())):
+        asked, names = [], {}
+        for (arm, seed), own in wanted.items():
+            place = folder(out, arm, seed)
+            config = config_of(experiment, arm, seed, overrides)
+            if own != depth or (place / TRAINED).exists() or config.em.rounds:
+                continue
+            begin = experiment.arms[arm].init_from
+            init_from = None
+            if begin is not None:
+                init_from = str(folder(out, experiment.trained_as(begin), seed) / "run")
+            asked.append(together.Asked(config, place / "run", init_from))
+            names[place / "run"] = (arm, seed)
+        for group in together.groups(together.assembled(asked)):
+            begun = time.monotonic()
+            done = together.train(group, stop, lambda words: print(words, flush=True))
+            for member in done:
+                arm, seed = names[member.asked.workdir]
+                mark_trained(folder(out, arm, seed), member.config)
+            print(
+                f"trained {len(done)} of {len(group)} runs as one program in "
+                f"{time.monotonic() - begun:.0f} s",
+                flush=True,
+            )
+            if stop.exit_status is not None:
+                return
+
+
+def _draw(experiment: Experiment, out: Path, units: Sequence[Unit], stop: StopRequest) -> None:
+    """Draws the samples that are missing."""
+    from sagd_jax.evaluation.experiments import TRAINED, evaluation_name, folder
+    from sagd_jax.programs import evaluated_samples
+    from sagd_jax.run import draw_together
+    from sagd_jax.run.layout import local_mesh
+
+    mesh = local_mesh()
+    asked: list[Drawn] = []
+    places: list[Path] = []
+    for arm, seed in units:
+        run = folder(out, experiment.trained_as(arm), seed)
+        judged = folder(out, arm, seed) / evaluation_name(experiment, arm)
+        flags = experiment.evaluation(arm)
+        if flags is None or judged.with_suffix(".json").exists() or not (run / TRAINED).exists():
+            continue
+        for one in _wanted(run / "run", flags, mesh):
+            if not evaluated_samples.are_written(judged, one.num_steps, one.count, one.run):
+                asked.append(one)
+                places.append(judged)
+    for group in draw_together.groups(asked):
+        if stop.exit_status is not None:
+            return
+        begun = time.monotonic()
+        drawn = draw_together.draw([asked[i] for i in group], mesh)
+        for i, samples in zip(group, drawn, strict=True):
+            if samples is not None:
+                evaluated_samples.write(places[i], asked[i].num_steps, samples, asked[i].run)
+        one = asked[group[0]]
+        print(
+            f"drew {one.count} samples in {one.num_steps} steps of {len(group)} runs as one program in "
+            f"{time.monotonic() - begun:.0f} s",
+            flush=True,
+        )
+
+
+def _wanted(workdir: Path, flags: dict[str, Any], mesh: Any) -> list[Drawn]:
+    """What `python -m sagd_jax.evaluate` would draw by these flags; nothing where they ask for more."""
+    from sagd_jax.diffusion.time_grids import GRIDS
+    from sagd_jax.programs.chosen_sampler import asked_sampler, sampler_of
+    from sagd_jax.programs.evaluation_flags import evaluation_parser
+    from sagd_jax.programs.experiment import flag
+    from sagd_jax.run.draw import is_bounded
+    from sagd_jax.run.draw_together import Drawn
+    from sagd_jax.run.saved import load_run
+    from sagd_jax.system.commandline import chosen_kind
+
+    parser = evaluation_parser()
+    told = [f"--workdir={workdir}", *(flag(name, value) for name, value in flags.items())]
+    own = parser.parse_args(told)
+    if own.label is not None or own.guidance != 1 or own.samples is not None:
+        return []
+    run = load_run(workdir, own.step, ema=not own.no_ema, mesh=mesh)
+    if run.config.noise.per_class:
+        return []
+    sampler, num_steps = sampler_of(parser, own, run, asked_sampler(parser, own))
+    grid = chosen_kind(parser, own, GRIDS, "times")
+    clip = is_bounded(run.record, run.diffusion) if own.clip is None else own.clip
+    return [
+        Drawn(
+            run,
+            sampler,
+            steps,
+            grid.times(run.diffusion.schedule, steps),
+            own.num_samples,
+            own.seed,
+            clip,
+        )
+        for steps in own.num_steps or [num_steps]
+    ]
