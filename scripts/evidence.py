@@ -35,7 +35,7 @@ def number(values: list[float] | None, digits: int = 2) -> str:
     if not values:
         return "-"
     mean, *half = values
-    return f"{mean:.{digits}f}" + (f" +- {half[0]:.{digits}f}" if half else "")
+    return f"{mean:,.{digits}f}" + (f" +- {half[0]:,.{digits}f}" if half else "")
 
 
 def steps_of(results: Results, shown: str) -> list[str]:
@@ -47,7 +47,9 @@ def steps_of(results: Results, shown: str) -> list[str]:
 def distances(results: Results, shown: str = DISTANCE) -> str:
     """A metric by number of sampling steps, and its paired difference to the baseline."""
     baseline, steps = results["baseline"], steps_of(results, shown)
-    ends = sorted({steps[0], steps[-1]}, key=int)
+    mean = results["arms"][baseline]["mean"]
+    compared = [s for s in steps if f"evaluation/{s}/{shown}/value" in mean]
+    ends = sorted({compared[0], compared[-1]}, key=int)
     lines = [
         f"| arm | {' | '.join(f'{s} steps' for s in steps)} | "
         f"{' | '.join(f'minus {baseline}, {s} steps' for s in ends)} | seeds |",
@@ -59,7 +61,6 @@ def distances(results: Results, shown: str = DISTANCE) -> str:
         for own in ends:
             cells.append(number(differences.get(f"evaluation/{own}/{shown}/value"), 3))
         lines.append(f"| {arm} | {' | '.join(cells)} | {len(content['seeds'])} |")
-    mean = results["arms"][baseline]["mean"]
     seed = next(iter(results["arms"][baseline]["seeds"].values()))
     last = seed["evaluation"][steps[-1]][shown]
     rows = [("held-out data", "floor"), (f"{baseline}, of as many", "at_num_floor")]
@@ -83,8 +84,8 @@ def learned(results: Results) -> str:
     bound = "evaluation/checkpoint/bound"
     for arm, content in results["arms"].items():
         mean = content["mean"]
-        cells = [number(mean.get(f"{bound}/value"), 1)]
-        cells += [number(mean.get(f"{bound}/steps/{s}/value"), 1) for s in steps]
+        cells = [number(mean.get(f"{bound}/value"), 0)]
+        cells += [number(mean.get(f"{bound}/steps/{s}/value"), 0) for s in steps]
         cells += [number(mean.get(f"evaluation/{s}/{metric}/value"), 3) for s in steps]
         lines.append(f"| {arm} | {' | '.join(cells)} | {len(content['seeds'])} |")
     return "\n".join(lines)
@@ -116,8 +117,9 @@ def block(name: str, about: Callable[[Results], str] = distances) -> str:
     command = f"python -m sagd_jax.experiment experiments/{name}.py --jobs=2"
     if results is None or not results["arms"]:
         return f"Not run yet: `{command}`"
-    made = f"commit {results['commit']}, jax {results['jax']}, {results['hardware']}"
-    return f"{about(results)}\n\n{results['about']}; {made}; `{command}`"
+    where = f"{results['hardware']}, {results['device']}".removesuffix(", cpu")
+    made = f"commit {results['commit']}, jax {results['jax']}, {where}"
+    return f"{about(results)}\n\n{results['about']}; {made}; `{results['command']}`"
 
 
 def sweep(results: Results) -> None:

@@ -57,22 +57,12 @@ def _train(
     from sagd_jax.run.experiment import config_of
     from sagd_jax.training import together
 
-    wanted: dict[Unit, int] = {}  # with how many arms before it
-    for arm, seed in units:
-        start: str | None = experiment.trained_as(arm)
-        chain: list[str] = []
-        while start is not None:
-            chain.append(start)
-            before = experiment.arms[start].init_from
-            start = None if before is None else experiment.trained_as(before)
-        for place, name in enumerate(reversed(chain)):
-            wanted[name, seed] = place
-    for depth in sorted(set(wanted.values())):
+    for wanted in _in_order(experiment, units):
         asked, names = [], {}
-        for (arm, seed), own in wanted.items():
+        for arm, seed in wanted:
             place = folder(out, arm, seed)
             config = config_of(experiment, arm, seed, overrides)
-            if own != depth or (place / TRAINED).exists() or config.em.rounds:
+            if (place / TRAINED).exists() or config.em.rounds:
                 continue
             begin = experiment.arms[arm].init_from
             init_from = None
@@ -93,6 +83,26 @@ def _train(
             )
             if stop.exit_status is not None:
                 return
+
+
+def _in_order(experiment: Experiment, units: Sequence[Unit]) -> list[list[Unit]]:
+    """The trainings behind arms and seeds: first those that begin anew, then those that begin with these.
+
+    There may be more of such rounds.
+    """
+    rounds: dict[Unit, int] = {}
+
+    def add(arm: str, seed: int) -> int:
+        arm = experiment.trained_as(arm)
+        before = experiment.arms[arm].init_from
+        rounds[arm, seed] = 0 if before is None else add(before, seed) + 1
+        return rounds[arm, seed]
+
+    for arm, seed in units:
+        add(arm, seed)
+    return [
+        [unit for unit, own in rounds.items() if own == n] for n in sorted(set(rounds.values()))
+    ]
 
 
 def _draw(experiment: Experiment, out: Path, units: Sequence[Unit], stop: StopRequest) -> None:

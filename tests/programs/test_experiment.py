@@ -145,9 +145,9 @@ def test_another_evaluation_shares_the_trainings(folder, monkeypatch):
 
 
 def test_flags_of_an_evaluation():
-    assert program._flag("num_steps", (2, 4)) == "--num_steps=2,4"
-    assert program._flag("remove_band", "0.4:0.6") == "--remove_band=0.4:0.6"
-    assert program._flag("clip", True) == "--clip" and program._flag("clip", False) == "--no-clip"
+    assert program.flag("num_steps", (2, 4)) == "--num_steps=2,4"
+    assert program.flag("remove_band", "0.4:0.6") == "--remove_band=0.4:0.6"
+    assert program.flag("clip", True) == "--clip" and program._flag("clip", False) == "--no-clip"
 
 
 def test_flags_that_are_wrong_are_one_line(folder, capsys):
