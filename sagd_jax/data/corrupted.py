@@ -25,7 +25,8 @@ from sagd_jax.data.order import hash_words
 from sagd_jax.data.source import DataError, Source, denormalise, normalise
 from sagd_jax.spectral import spectra
 from sagd_jax.spectral.frequencies import UNITS
-from sagd_jax.system import kinds
+from sagd_jax.system import kinds, schema
+from sagd_jax.system.host import on_host
 from sagd_jax.system.kinds import kind
 from sagd_jax.system.schema import field
 
@@ -74,7 +75,8 @@ class Corrupted(Source):
             # One at a time: how a product of matrices is rounded depends on the number of rows, and
             # an example must not depend on its batch.
             @jax.jit
-            def on_flagged(keys, x, flagged):
+            def on_flagged(seed, step, numbers, x, flagged):
+                keys = corruptions.example_keys(seed, numbers, None if frozen else step)
                 return jax.lax.map(on_one, (keys, x, flagged))
 
             self._corrupt = on_flagged
@@ -89,11 +91,11 @@ class Corrupted(Source):
         flagged = self._flags[own]
         if self._corrupt is None:
             return {**batch, "corrupted": flagged}
-        if self._frozen:
-            keys = corruptions.example_keys(_FROZEN_SEED, jnp.asarray(own))
-        else:
-            keys = corruptions.example_keys(seed, jnp.asarray(indices), step)
-        x = np.asarray(self._corrupt(keys, batch["x"], flagged))
+        schema.check_seed(seed)
+        draw = (_FROZEN_SEED, 0, own) if self._frozen else (seed, step, indices)
+        words = [np.asarray(number, np.uint32) for number in draw]
+        with on_host():
+            x = np.asarray(self._corrupt(*words, batch["x"], flagged))
         return {**batch, "x": x, "corrupted": flagged}
 
     def report(self) -> None:
@@ -150,8 +152,9 @@ def _added(corrupt: Corruption, shape: tuple[int, ...]) -> Callable[[np.ndarray]
     """Draws of what a corruption adds, other than those of the examples."""
 
     def draw(numbers: np.ndarray) -> np.ndarray:
-        keys = corruptions.example_keys(_DRAWN_SEED, jnp.asarray(numbers))
-        return np.asarray(corrupt(keys, jnp.zeros((len(numbers), *shape))))
+        with on_host():
+            keys = corruptions.example_keys(_DRAWN_SEED, jnp.asarray(numbers))
+            return np.asarray(corrupt(keys, jnp.zeros((len(numbers), *shape))))
 
     return draw
 

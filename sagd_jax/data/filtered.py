@@ -16,6 +16,7 @@ import numpy as np
 from sagd_jax.data.source import DataError, Source, denormalise, normalise
 from sagd_jax.spectral import combine, spectra
 from sagd_jax.spectral.covariance import Covariance
+from sagd_jax.system.host import on_host
 
 
 class Filtered(Source):
@@ -73,7 +74,12 @@ def projection(
 
     # One at a time, so that an example does not depend on its batch even in rounding.
     compiled = jax.jit(lambda x: jax.lax.map(one, x))
-    return lambda x: np.asarray(compiled(x))
+
+    def project(x: np.ndarray) -> np.ndarray:
+        with on_host():
+            return np.asarray(compiled(x))
+
+    return project
 
 
 def filtered(source: Source, config: Any) -> Source:

@@ -16,6 +16,7 @@ import numpy as np
 from sagd_jax.data import fields
 from sagd_jax.data.source import ArraySource, DataError, Options
 from sagd_jax.spectral import spectra
+from sagd_jax.system.host import on_host
 from sagd_jax.system.kinds import kind
 from sagd_jax.system.schema import LARGEST_SEED, field
 
@@ -32,19 +33,20 @@ def load_synthetic(config: Options) -> ArraySource:
         raise DataError(f"data.field_shape, data.field_alpha: {error}") from None
     shape = (*config.field_shape, config.channels or 1)
     first = 0 if config.split == "train" else config.num_examples
-    key = jax.random.key(config.field_seed)
 
     @jax.jit
     def draw(indices):
+        key = jax.random.key(config.field_seed)
         keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(indices)
         return covariance.sample(keys, shape)
 
     # In pieces of one size, so that one compilation serves and memory stays bounded.
     piece = min(256, config.num_examples)
     x = np.empty((config.num_examples, *shape), np.float32)
-    for start in range(0, config.num_examples, piece):
-        stop = min(start + piece, config.num_examples)
-        x[start:stop] = draw(first + start + jnp.arange(piece))[: stop - start]
+    with on_host():
+        for start in range(0, config.num_examples, piece):
+            stop = min(start + piece, config.num_examples)
+            x[start:stop] = draw(first + start + jnp.arange(piece))[: stop - start]
     return ArraySource(x, value_range=VALUE_RANGE, kind="field")
 
 

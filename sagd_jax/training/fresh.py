@@ -16,9 +16,9 @@ from typing import Any
 import jax
 import numpy as np
 from jax.extend import core
-from jax.sharding import AxisType, Mesh
 
 from sagd_jax.system import compiler
+from sagd_jax.system.host import host_device, on_host
 
 _INLINED = ("checkpoint", "remat", "remat2")
 
@@ -41,12 +41,10 @@ def evaluate(function: Callable[[], Any], layout: Any) -> Any:
     >>> bool((tree["w"] == jax.random.bits(jax.random.key(0), (2,))).all())
     True
     """
-    device = _host()
     values: dict[Any, Any] = {}
     operations: list[_Operation] = []
     programs: dict[Any, Callable[..., Any]] = {}
-    # The mesh of the run may be set, and no single device would do then.
-    with jax.set_mesh(Mesh(np.asarray([device]), ("host",), axis_types=(AxisType.Auto,))):
+    with on_host() as device:
         traced, shapes = jax.make_jaxpr(function, return_shape=True)()
         given = traced.jaxpr.constvars
         for var, value in zip(given, traced.consts, strict=True):
@@ -159,14 +157,6 @@ def _value(name: Any, values: dict[Any, Any]) -> Any:
 def _laid_out(value: Any, sharding: jax.sharding.Sharding) -> jax.Array:
     if sharding.is_fully_addressable:
         # NumPy's memory may be kept all the same, and two leaves may share it: not so JAX's.
-        return jax.device_put(jax.device_put(value, _host()), sharding, may_alias=False)
+        return jax.device_put(jax.device_put(value, host_device()), sharding, may_alias=False)
     whole = np.asarray(value)
     return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index].copy())
-
-
-def _host() -> jax.Device:
-    """A device of this process that has the host's memory; its first one where there is none."""
-    try:
-        return jax.local_devices(backend="cpu")[0]
-    except RuntimeError:
-        return jax.local_devices()[0]

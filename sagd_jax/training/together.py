@@ -13,7 +13,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +146,8 @@ def train(group: Sequence[Member], stop: StopRequest, say: Callable[[str], None]
             )
             for m in group
         ]
-        stacked, step, failed = _steps(group, states, step, progress, stop, say)
+        pool = resources.enter_context(ThreadPoolExecutor(os.cpu_count()))
+        stacked, step, failed = _steps(group, states, step, progress, pool, stop, say)
         for i, (member, place) in enumerate(zip(group, checkpoints, strict=True)):
             if i in failed:
                 say(f"{member.asked.workdir}: {failed[i]}; train it alone")
@@ -165,6 +168,7 @@ def _steps(
     states: Sequence[State],
     step: int,
     progress: Sequence[Progress],
+    pool: Executor,
     stop: StopRequest,
     say: Callable[[str], None],
 ) -> tuple[Any, int, dict[int, str]]:
@@ -184,7 +188,7 @@ def _steps(
     state = _stack(states)
     while step < last and stop.exit_status is None:
         previous, step = step, min(last, (step // size + 1) * size)
-        batches = _next(streams, step - previous)
+        batches = _next(streams, step - previous, pool)
         state, metrics = advance(state, processes, seeds, batches, which)
         pending.append(metrics)
         if step // config.log.every == previous // config.log.every and step < last:
@@ -292,13 +296,15 @@ def _streams(group: Sequence[Member], step: int) -> tuple[list[Iterator[Any]], j
     return [batches for _, batches in streams], jnp.asarray(which)
 
 
-def _next(streams: Sequence[Iterator[Any]], count: int) -> dict[str, np.ndarray]:
+def _next(streams: Sequence[Iterator[Any]], count: int, pool: Executor) -> dict[str, np.ndarray]:
     """The next batches of all streams: `(stream, step, batch, ...)`."""
-    stacks = [[next(stream) for _ in range(count)] for stream in streams]
-    return {
-        name: np.stack([np.stack([batch[name] for batch in stack]) for stack in stacks])
-        for name in FIELDS
-    }
+
+    def stack(stream: Iterator[Any]) -> dict[str, np.ndarray]:
+        batches = [next(stream) for _ in range(count)]
+        return {name: np.stack([batch[name] for batch in batches]) for name in FIELDS}
+
+    stacks = list(pool.map(stack, streams))
+    return {name: np.stack([own[name] for own in stacks]) for name in FIELDS}
 
 
 def _stack(trees: Sequence[Any]) -> Any:

@@ -128,8 +128,8 @@ def test_cut_anywhere_either_goes_on(alone, tmp_path):
 def test_one_that_is_not_finite_is_left_to_train_alone(tmp_path, monkeypatch):
     draw = together._next
 
-    def poisoned(streams, count):
-        batches = draw(streams, count)
+    def poisoned(*wanted):
+        batches = draw(*wanted)
         batches["x"] = batches["x"].astype(np.float32)
         batches["x"][1] = np.nan  # of the second stream
         return batches
