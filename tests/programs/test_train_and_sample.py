@@ -85,6 +85,7 @@ def test_killed_after_a_checkpoint_it_ends_where_an_undisturbed_run_does(
         assert_same_weights(finished, workdir)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)], ids=["TERM", "INT"]
 )
@@ -114,6 +115,7 @@ def test_a_signal_saves_and_the_status_says_which(number, status, config, cache,
     assert stopped >= last
 
 
+@pytest.mark.thorough
 def test_a_signal_while_samples_are_drawn_does_not_wait_for_them(config, cache, tmp_path):
     workdir = tmp_path / "drawing"
     process = subprocess.Popen(
@@ -243,6 +245,7 @@ def test_a_dry_run_trains_nothing(config, cache, tmp_path):
     assert not (tmp_path / "dry").exists()
 
 
+@pytest.mark.thorough
 def test_two_writers_in_one_workdir_the_second_is_refused(config, cache, tmp_path):
     workdir = tmp_path / "shared"
     first = subprocess.Popen(
