@@ -147,7 +147,7 @@ def test_another_evaluation_shares_the_trainings(folder, monkeypatch):
 def test_flags_of_an_evaluation():
     assert program.flag("num_steps", (2, 4)) == "--num_steps=2,4"
     assert program.flag("remove_band", "0.4:0.6") == "--remove_band=0.4:0.6"
-    assert program.flag("clip", True) == "--clip" and program._flag("clip", False) == "--no-clip"
+    assert program.flag("clip", True) == "--clip" and program.flag("clip", False) == "--no-clip"
 
 
 def test_flags_that_are_wrong_are_one_line(folder, capsys):
@@ -183,9 +183,38 @@ def test_intervals_are_those_of_student():
     assert experiments.interval(x.tolist()) == pytest.approx([x.mean(), (high - low) / 2])
 
 
+def of_few(folder, **changed):
+    """Writes the experiment so that 16 samples are enough for its metric."""
+    text = EXPERIMENT.replace('"num_samples": 16', '"num_samples": 16, "metrics": "kernel:pixels"')
+    for old, new in changed.items():
+        text = text.replace(old, new)
+    (folder / "tilts.py").write_text(text)
+    return [sys.executable, "-m", "sagd_jax.experiment", str(folder / "tilts.py")]
+
+
+@pytest.mark.slow
+def test_arms_as_one_program_leave_what_single_ones_leave(folder):
+    command = of_few(folder, **{"seeds=(0, 1)": "seeds=(0,)"})
+    for name, flags in (("single", []), ("together", ["--together=cpu"])):
+        flags = [*flags, f"--out={folder}/{name}", f"--json={folder}/{name}.json"]
+        assert subprocess.run([*command, *flags]).returncode == 0
+    log = (folder / "together/log.txt").read_text()
+    assert "trained 2 of 2 runs as one program" in log
+    # The third arm has the first one's training; what is drawn of all is there before they are judged.
+    assert "drew 16 samples in 2 steps of 3 runs as one program" in log
+    assert not (folder / "together/white/0/log.txt").read_text().count("compiling")
+    one, other = (
+        dict(experiments.flat(json.loads((folder / f"{name}.json").read_text())["arms"]))
+        for name in ("single", "together")
+    )
+    assert one.keys() == other.keys() and any(name.endswith("kernel:pixels/value") for name in one)
+    for name, value in one.items():
+        assert other[name] == pytest.approx(value, rel=1e-3, abs=1e-4), name
+
+
 @pytest.mark.slow
 def test_killed_twice_it_ends_with_the_figures_of_an_undisturbed_run(folder):
-    command = [sys.executable, "-m", "sagd_jax.experiment", str(folder / "tilts.py")]
+    command = of_few(folder)
 
     def start(where):
         flags = [f"--out={folder}/{where}", f"--json={folder}/{where}.json", "--jobs=2"]
@@ -200,4 +229,4 @@ def test_killed_twice_it_ends_with_the_figures_of_an_undisturbed_run(folder):
         process.wait(60)
     assert start("killed").wait(900) == 0
     results = [(folder / f"{w}.json").read_text() for w in ("undisturbed", "killed")]
-    assert results[0] == results[1]
+    assert results[0] == results[1] and "2/kernel:pixels/value" in results[0]
