@@ -4,13 +4,14 @@ import numpy as np
 
 from sagd_jax.data.source import ArraySource
 from sagd_jax.programs.explored_choice import SECTIONS, own_fields
+from sagd_jax.spectral.bases import fourier
 from sagd_jax.spectral.frequencies import radial_frequency
 
 BANDS = {"bands": "(0, 0.3), (0.6, 1)"}
 CAPPED = {"corruption": "band_pass:bands=((0.4,0.9),)", "levels": "(0.2,)"}
-TWO = {"members": "white, colour:colour=brown", "weights": "(3, 1)"}
+TWO = {"members": "white, colour:colour=brown"}
 # Of each kind: what has to stand in its fields for there to be a picture, and what they are moved to, one after
-# the other. SPECTRUM and WEIGHT stand for files.
+# the other. SPECTRUM, STEEPER and WEIGHT stand for files.
 FIELDS = {
     "noise": {
         "white": ({}, {}),
@@ -29,9 +30,12 @@ FIELDS = {
         ),
         "notch": ({"frequencies": "((0.25, 0),)"}, {"frequencies": "((0, 0.25),)", "width": 0.2}),
         "from_data": ({}, {"exponent": 0.5, "floor": 0.3, "power": "SPECTRUM"}),
-        "file": ({}, {"file": "SPECTRUM"}),
+        "file": ({"file": "SPECTRUM"}, {"file": "STEEPER"}),
         "product": (TWO, {"members": "power_law:alpha=-0.3, two_band"}),
-        "mixture": (TWO, {"weights": "(1, 5)", "members": "white, power_law:alpha=-0.3"}),
+        "mixture": (
+            {**TWO, "weights": "(3, 1)"},
+            {"weights": "(1, 5)", "members": "white, power_law:alpha=-0.3"},
+        ),
         "complement": (
             {"members": "wedge:direction=(0,1):width=30"},
             {"members": "wedge:direction=(0,1):width=90"},
@@ -101,8 +105,25 @@ OTHERS = {
     "sample_seed": 3,
     "draw": "press",
     "step": 2,
-    **{f"{section}-kind": "each" for section in SECTIONS},
+    "noise-kind": "colour",
+    "schedule-kind": "rectified_flow",
 }
+
+# Scripts for the page. What is drawn in a part of it:
+DRAWN = "where => document.querySelector(where).querySelector('.sagd')?.innerHTML ?? ''"
+REFUSAL = "() => document.querySelector('#message .wrong')?.innerText ?? ''"
+# In words: what it says, its lines, and the controls that can be seen, with what is in them.
+SHOWN = """() => {
+  const text = where => document.querySelector(where)?.innerText ?? 'none';
+  const value = one => [...one.querySelectorAll('input, textarea')]
+    .filter(e => !['radio', 'checkbox'].includes(e.type) || e.checked).map(e => e.value)[0] ?? 'off';
+  const shown = [...document.querySelectorAll('.block[id]')].filter(e => e.checkVisibility()
+    && e.querySelector('input, textarea'));
+  return {
+    message: text('#message'), captions: text('#pictures').replace(/\\s+/g, ' ').slice(0, 300),
+    lines: text('#config_lines'), controls: shown.map(e => `${e.id}=${value(e)}`).join(', '),
+  };
+}"""
 
 
 def every_field():
@@ -141,10 +162,12 @@ def fields_of_images():
     return source
 
 
-def write_files(folder):
-    """The files that SPECTRUM (of the half grid) and WEIGHT (of the whole) stand for."""
-    spectrum = np.exp(-5 * radial_frequency((8, 8), "cycles"))[..., None]
-    found = {"SPECTRUM": spectrum, "WEIGHT": np.linspace(0.5, 3, 64).reshape(8, 8, 1)}
-    for name, values in found.items():
-        np.save(folder / f"{name}.npy", values)
-    return {name: str(folder / f"{name}.npy") for name in found}
+def with_files(needed, moved, folder):
+    """Both, with files for the words that stand for them: spectra of the half grid, a weight of the whole."""
+    radius = radial_frequency((8, 8), "cycles")[..., None]
+    files = {"SPECTRUM": np.exp(-5 * radius), "STEEPER": np.exp(-9 * radius)}
+    files["WEIGHT"] = 0.5 + 3 * fourier((8, 8)).radius.reshape(8, 8, 1)
+    paths = {name: str(folder / f"{name}.npy") for name in files}
+    for name, values in files.items():
+        np.save(paths[name], values)
+    return tuple({f: paths.get(str(v), v) for f, v in fields.items()} for fields in (needed, moved))
