@@ -3,17 +3,19 @@
     python scripts/run_documents.py                       # all of it: hours
     python scripts/run_documents.py --quick               # trainings and sampling shortened; says where
     python scripts/run_documents.py --quick docs/tutorial.md
+    python scripts/run_documents.py --python              # the blocks of Python alone: seconds, as CI does
 
 Each page has an empty folder of its own, in which its blocks run in their order: what one makes is there for the
 next. In it lie also links to what a clone has (`train.py`, `configs/`...), a folder `PICTURES`, and, on pages that
 do not train it themselves, the run `runs/digits`: the one that comes with the package. Blocks of Python share their
-names. A line that is flags alone is given to `sagd train --config=digits --dry_run`; `pip install` is left out.
+names. A line that is flags alone is given to a dry run of `sagd train --config=digits`; `pip install` is left out.
 
 What the page has to say of a block stands in comments before it, which readers do not see:
 
     <!-- not run: REASON -->           what follows cannot run here: hours, a pod, the network...
     <!-- not run (WORD): REASON -->    only those of its commands that hold this word
-    <!-- before: CODE -->              Python that stands for what is the reader's own
+    <!-- before: CODE -->              Python that makes what is the reader's own: names, files; BLOCK is the
+                                       text of the last block of Python
 
 Prints a line per page, and each command that failed with the end of what it wrote; the status is 1 if one did.
 """
@@ -38,9 +40,9 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 CLONE = ("train.py", "sample.py", "configs", "examples")
-FLAGS_ALONE = "sagd train --config=digits --dry_run "
+FLAGS_ALONE = "sagd train --config=digits --workdir=runs/dry --dry_run "
 INSTALLS = "installs packages"
-OPTIONAL = ("torch", "diffusers")  # other people's, which a page may show beside ours
+OPTIONAL = ("torch", "diffusers", "equinox")  # other people's, which a page may show beside ours
 # What --quick adds to the programs: the last of two flags counts.
 SHORT = {
     "train": "--config.train.num_steps=4 --config.log.every=2",
@@ -48,6 +50,7 @@ SHORT = {
     "likelihood": "--num_examples=2",
 }
 _PROGRAM = re.compile(r"(?:^|\s)(?:sagd |python -m sagd_jax\.|python )(\w+)")
+_JOINED = re.compile(r'&&(?=(?:[^"]*"[^"]*")*[^"]*$)')  # an even number of quotes follows
 _BLOCK = re.compile(
     r"(?P<marks>(?:^<!--(?:(?!-->).)*-->\n+)*)^```(?P<language>sh|python)\n(?P<code>.*?)^```",
     re.DOTALL | re.MULTILINE,
@@ -60,7 +63,7 @@ class Step:
 
     Attributes:
       line: of the page, from 1.
-      language: sh or python.
+      language: sh, python, or before: the Python that stands before commands.
       code: what is run.
       reason: why it is not run; empty: it is.
     """
@@ -82,7 +85,7 @@ def steps(text: str) -> list[Step]:
     for block in _BLOCK.finditer(text):
         first = text[: block.start("code")].count("\n") + 1
         skipped = re.findall(r"<!-- not run(?: \((.+?)\))?: (.*?) -->", block["marks"], re.DOTALL)
-        before = re.findall(r"<!-- before: (.*?) -->", block["marks"], re.DOTALL)
+        before = re.findall(r"<!-- before:\s(.*?)\s-->", block["marks"], re.DOTALL)
 
         def reason(code: str, skipped: list[tuple[str, str]] = skipped) -> str:
             return next((why for word, why in skipped if word in code), "")
@@ -91,6 +94,8 @@ def steps(text: str) -> list[Step]:
             code = "\n".join([*before, block["code"]])
             found.append(Step(first, "python", code, reason(code) or _missing(code)))
             continue
+        if before:
+            found.append(Step(first, "before", "\n".join(before)))
         for line, command in _commands(block["code"]):
             why = INSTALLS if command.startswith("pip install") else reason(command)
             found.append(Step(first + line, "sh", command, why))
@@ -104,7 +109,7 @@ def _missing(code: str) -> str:
 
 
 def _commands(code: str) -> list[tuple[int, str]]:
-    """The commands of a block with their lines, from 0; what `&&` joins is several."""
+    """The commands of a block with their lines, from 0; what `&&` joins is several, but inside of quotes."""
     found, start, whole = [], 0, ""
     for number, line in enumerate(code.splitlines()):
         start = start if whole else number
@@ -113,7 +118,7 @@ def _commands(code: str) -> list[tuple[int, str]]:
             whole = whole[:-1]
             continue
         whole = re.sub(r"(^|\s)#.*$", "", whole)
-        found += [(start, one.strip()) for one in whole.split("&&") if one.strip()]
+        found += [(start, one.strip()) for one in _JOINED.split(whole) if one.strip()]
         whole = ""
     return found
 
@@ -137,7 +142,7 @@ def prepare(folder: Path, page: Sequence[Step]) -> None:
         (folder / name).symlink_to(ROOT / name)
     rng = np.random.default_rng(0)
     (folder / "PICTURES").mkdir()
-    for i in range(40):
+    for i in range(80):
         x = rng.normal(size=(40, 40)).cumsum(0).cumsum(1)
         x = 255 * (x - x.min()) / np.ptp(x)
         Image.fromarray(x.astype(np.uint8)).save(folder / "PICTURES" / f"{i}.png")
@@ -149,8 +154,10 @@ def prepare(folder: Path, page: Sequence[Step]) -> None:
 class Page:
     """A page that is run; `counts` says how often a step was what."""
 
-    def __init__(self, path: Path, quick: bool, limit: float) -> None:
+    def __init__(self, path: Path, quick: bool, limit: float, python: bool = False) -> None:
         self.steps, self._quick, self._limit = steps(path.read_text()), quick, limit
+        if python:
+            self.steps = [step for step in self.steps if step.language == "python"]
         self.name = str(path.relative_to(ROOT))
         self.counts = dict.fromkeys(("run", "shortened", "skipped", "failed"), 0)
         self.reasons: list[str] = []
@@ -177,13 +184,12 @@ class Page:
         code = FLAGS_ALONE + step.code if step.code.startswith("--") else step.code
         if self._quick and step.language == "sh":
             code = shortened(code)
-        failure = (
-            self._python(code, folder) if step.language == "python" else self._shell(code, folder)
-        )
+        run = self._shell if step.language == "sh" else self._python
+        failure = run(code, folder)
         if failure:
             self.counts["failed"] += 1
             print(f"{self.name}:{step.line}: failed: {code.strip()}\n{failure[-1500:]}", flush=True)
-        else:
+        elif step.language != "before":
             self.counts["shortened" if code != step.code and step.language == "sh" else "run"] += 1
 
     def _shell(self, code: str, folder: str) -> str:
@@ -205,6 +211,7 @@ class Page:
         os.chdir(folder)
         try:
             exec(compile(code, self.name, "exec"), self._names)
+            self._names["BLOCK"] = code
         except Exception as error:
             return f"{type(error).__name__}: {error}"
         finally:
@@ -218,6 +225,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("pages", nargs="*", metavar="PAGE", help="default: all")
     parser.add_argument("--quick", action="store_true", help="a few steps of what takes long")
+    parser.add_argument("--python", action="store_true", help="the blocks of Python alone")
     parser.add_argument("--limit", type=float, default=4 * 3600, help="seconds for one command")
     flags = parser.parse_args(argv)
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -228,9 +236,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(f"{page}: no page of this clone")
     if flags.quick:
         print(f"--quick: shortened by {'; '.join(f'{k}: {v}' for k, v in SHORT.items())}")
-    results = [
-        page.run() for page in (Page(p, flags.quick, flags.limit) for p in pages) if page.steps
-    ]
+    pages = [Page(path, flags.quick, flags.limit, flags.python) for path in pages]
+    results = [page.run() for page in pages if page.steps]
     return 0 if all(results) else 1
 
 

@@ -103,7 +103,7 @@ def assemble(config: RunConfig, source: Source) -> Assembled:
     if config.train.batch_size > len(source):
         raise ConfigError(
             f"config.train.batch_size={config.train.batch_size}: the data has only {len(source)} "
-            "examples"
+            "examples; give at most that many"
         )
     record = describe_run(config, source)
     require_readable(record)

@@ -36,7 +36,10 @@ def complaint(main, argv, capsys):
         (["--confg.seed=1"], "did you mean --config.seed=1?"),
         (["train.num_steps=3"], "did you mean --config.train.num_steps=3?"),
         (["--config.train.num_stepz=3"], "did you mean 'num_steps'?"),
-        (["--config.train.batch_size=100000"], "the data has only 1437"),
+        (
+            ["--config.train.batch_size=100000"],
+            "the data has only 1437 examples; give at most that many",
+        ),
         (["--config.train.batch_size=0"], "expected at least 1"),
         (["--config.noise.kind=white"], "it needs kind='power_law'"),
         ([*OTHER_NOISE, "--config.noise.kind=band_pass"], "config.noise: bands"),
