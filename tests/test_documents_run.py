@@ -23,7 +23,6 @@ NOT_ALONE = {
     "docs/choose_a_process.md": "in tests/test_documents.py",
     "docs/corrupted_data.md": "needs the training before it",
     "docs/tutorial.md": "needs the training before it",
-    "docs/extend.md": "runs whole, below",
     "docs/other_tools.md": "runs whole, below",
 }
 ALONE = sorted(
@@ -91,7 +90,7 @@ def test_what_fails_is_named_with_its_line_and_the_status(script, tmp_path, caps
     assert "1 run, 0 shortened, 0 skipped, 1 failed" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("page", ["docs/extend.md", "docs/other_tools.md"])
+@pytest.mark.parametrize("page", ["docs/other_tools.md"])
 def test_a_page_runs(script, page, capsys):
     assert script.main(["--quick", "--limit=120", str(ROOT / page)]) == 0, capsys.readouterr().out
 
