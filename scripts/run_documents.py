@@ -46,7 +46,7 @@ OPTIONAL = ("torch", "diffusers", "equinox")  # other people's, which a page may
 # What --quick adds to the programs: the last of two flags counts.
 SHORT = {
     "train": "--config.train.num_steps=4 --config.log.every=2",
-    "sample": "--num_samples=4 --num_steps=2",
+    "sample": "--num_samples=16 --num_steps=2",  # what `evaluate` needs at least
     "likelihood": "--num_examples=2",
 }
 _PROGRAM = re.compile(r"(?:^|\s)(?:sagd |python -m sagd_jax\.|python )(\w+)")

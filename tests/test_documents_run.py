@@ -97,7 +97,7 @@ def test_a_page_runs(script, page, capsys):
 
 @pytest.mark.parametrize("page", ALONE)
 def test_the_python_of_a_page_runs(script, page, capsys):
-    before = jax.config.jax_disable_most_optimizations
+    before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)  # half the time
     try:
         assert script.main(["--python", str(ROOT / page)]) == 0, capsys.readouterr().out
