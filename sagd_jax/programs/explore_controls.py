@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from typing import Any
 
 from sagd_jax.programs.explored import Explorer
@@ -41,6 +42,7 @@ class Controls:
 
     def __init__(self, gr: Any, explorer: Explorer) -> None:
         self._gr, self._explorer = gr, explorer
+        self._slider = _slider_of_any_number(gr)
         self.by_name: dict[str, Any] = {}
         self.typed: set[str] = set()
         self.process: Any = None
@@ -117,12 +119,9 @@ class Controls:
     ) -> Any:
         low, high, step = ends
         low, high = min(low, value), max(high, value)
-        made = self._gr.Slider(
+        return self._slider(
             low, high, step=step, value=value, label=label, elem_id=name, buttons=[], **more
         )
-        # What is typed beyond the ends is for the config's own bounds to judge, in its words.
-        made.preprocess = lambda payload: payload
-        return made
 
     def _add_field(self, section: str, name: str, start: Any) -> None:
         gr, table = self._gr, SECTIONS[section]
@@ -148,6 +147,16 @@ class Controls:
             control = gr.Textbox(as_text(value), max_lines=3, **common)
             self.typed.add(f"{section}.{name}")
         self.by_name[f"{section}.{name}"] = control
+
+
+def _slider_of_any_number(gr: Any) -> Any:
+    """A slider beyond whose ends one may type: it is for the config's own bounds to judge that, in its words.
+
+    A class, since Gradio makes a slider anew from its class when it has been shown or hidden.
+    """
+    own = {"is_template": True, "preprocess": lambda self, payload: payload}
+    # Not by a class statement, for which Gradio would write a stub into this folder.
+    return ABCMeta.__new__(type(gr.Slider), "AnyNumber", (gr.Slider,), own)
 
 
 def as_text(value: Any) -> str:

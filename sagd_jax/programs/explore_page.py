@@ -19,7 +19,7 @@ from sagd_jax.diffusion.samplers import METHODS
 from sagd_jax.programs import explored_lines as lines
 from sagd_jax.programs import explored_pictures as drawn
 from sagd_jax.programs.explore_controls import AS_IT_IS, Controls, as_text, basis_to_begin_with
-from sagd_jax.programs.explore_style import CSS, DRAG
+from sagd_jax.programs.explore_style import CSS, DRAG, TYPED
 from sagd_jax.programs.explored import Explorer
 from sagd_jax.programs.explored_choice import (
     BAND_USES,
@@ -81,7 +81,7 @@ class _Page:
                 self._pictures = gr.HTML(
                     '<div class="sagd"><p>The first pictures take some seconds.</p></div>',
                     elem_id="pictures",
-                    js_on_load=DRAG,
+                    js_on_load=DRAG + TYPED,
                 )
                 with gr.Tabs():
                     with gr.Tab("Lines to copy"):

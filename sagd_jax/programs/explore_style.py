@@ -62,3 +62,11 @@ window.addEventListener('pointerup', event => {
   from = null;
 });
 """
+# A number that was typed beyond a slider's ends stays: Gradio would put the end there when the field is left, and
+# not say so to what answers.
+TYPED = """
+window.addEventListener('blur', event => {
+  const field = event.target;
+  if (field.matches && field.matches('input[data-testid="number-input"]')) event.stopImmediatePropagation();
+}, true);
+"""

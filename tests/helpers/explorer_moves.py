@@ -162,6 +162,14 @@ def fields_of_images():
     return source
 
 
+def fields_with_a_line():
+    """White fields of 16x16 with a wave that stands out of them."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(100, 16, 16, 1))
+    x += np.cos(np.pi / 2 * np.arange(16) + rng.uniform(0, 7, (100, 1)))[:, None, :, None]
+    return ArraySource((x / 5).astype(np.float32), value_range=(-1, 1), kind="field")
+
+
 def with_files(needed, moved, folder):
     """Both, with files for the words that stand for them: spectra of the half grid, a weight of the whole."""
     radius = radial_frequency((8, 8), "cycles")[..., None]
