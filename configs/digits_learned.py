@@ -4,8 +4,8 @@
 
 Rivals with the same levels at both ends: --config.objective.path=frozen is one line for all
 frequencies, and --config.schedule.kind=learned_slope a power law whose slope is learned, or, with
---config.objective.path=frozen --config.schedule.slope=-0.1, chosen. See docs/learned_spectrum.md. Not
-trained in full here.
+--config.objective.path=frozen --config.schedule.slope=-0.1, chosen. To expect after 1,400 steps: a bound of
+8 steps of 473 nats on held-out digits, where the line has 868, and no better samples (docs/learned_spectrum.md).
 """
 
 import runpy
