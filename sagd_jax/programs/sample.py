@@ -97,9 +97,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             flags.workdir, flags.step, ema=not flags.no_ema, mesh=mesh, allow=flags.allow
         )
         flags.step, flags.checkpoint = run.step, run.identity
-        _check(parser, flags, run)
         sampler, num_steps = sampler_of(parser, flags, run, asked)
         flags.num_steps = flags.num_steps or num_steps
+        _check(parser, flags, run)
         if flags.kind is not None:
             run = dataclasses.replace(run, diffusion=run.diffusion.at(flags.kind))
         if flags.clip is None:

@@ -23,8 +23,9 @@ def runs(monkeypatch):
 def draw(tmp_path, capsys):
     """Draws into a folder; returns the status, and what was said and complained of."""
 
-    def run(*flags, workdir="A", out="out"):
-        argv = [f"--workdir={workdir}", f"--out={tmp_path / out}", "--num_steps=3", *flags]
+    def run(*flags, workdir="A", out="out", steps=3):
+        argv = [f"--workdir={workdir}", f"--out={tmp_path / out}", *flags]
+        argv += [] if steps is None else [f"--num_steps={steps}"]
         try:
             status = sample.main(argv)
         except SystemExit as stopped:
@@ -335,6 +336,12 @@ def test_the_spectrum_stands_beside_the_grid_and_the_way_where_it_is_asked_for(
     status, said, _ = draw("--num_samples=5", "--gif", workdir=workdir)
     assert status == 0 and "wrote 1 pictures" in said
     assert ">data<" not in (tmp_path / "out" / "spectrum.svg").read_text()
+
+
+def test_the_way_is_of_as_many_steps_as_there_are_by_default(draw, tmp_path):
+    assert draw("--num_samples=2", "--gif", steps=None)[0] == 0
+    with Image.open(tmp_path / "out" / "trajectory.gif") as way:
+        assert way.n_frames >= 51
 
 
 def test_a_way_that_is_too_long_or_has_no_writer_is_refused(draw, monkeypatch):
