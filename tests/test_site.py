@@ -28,7 +28,6 @@ DOCS = ROOT / "docs"
 SITE = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
 PAGES = {str(path.relative_to(DOCS)): path.read_text() for path in sorted(DOCS.rglob("*.md"))}
 TEXTS = {"README.md": (ROOT / "README.md").read_text(), **PAGES}
-OWN_TEST = ("choose_a_process.md",)  # test_documents.py runs it
 
 
 def entries(part):
@@ -49,20 +48,6 @@ def test_every_page_is_in_the_navigation():
 def test_every_plot_is_on_the_page_of_plots():
     modules = re.findall(r"^::: (\S+)", PAGES["api/plots.md"], flags=re.MULTILINE)
     assert {getattr(sagd_jax.plots, n).__module__ for n in sagd_jax.plots.__all__} == set(modules)
-
-
-@pytest.mark.parametrize("page", [p for p, text in PAGES.items() if blocks(text, "python")])
-def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
-    if page in OWN_TEST:
-        pytest.skip("has a test of its own")
-    monkeypatch.chdir(tmp_path)
-    names = {}
-    for block in blocks(PAGES[page], "python"):
-        if "import torch" in block and not importlib.util.find_spec("torch"):
-            continue
-        exec(block, names)
-    made = {name: value for name, value in names.items() if name in ("x", "loss", "nats", "power")}
-    assert all(np.all(np.isfinite(value)) for value in made.values() if not callable(value))
 
 
 def commands(text):
