@@ -150,3 +150,7 @@ def test_the_likelihood_needs_an_end_that_is_noise():
     diffusion = sagd.Diffusion(sagd.schedules.heat(spectral_cases.COSINE, 3.0, 0.05))
     with pytest.raises(ValueError, match="does not end in noise"):
         sagd.log_likelihood(KEY, lambda x, t: x, diffusion, X0, prediction="v")
+    # With a spectrum the end is known, but the beginning is not that of data.
+    with pytest.raises(ValueError, match="Heat has noise of one size at all t > 0"):
+        known = sagd.Diffusion(CASES["heat"][1])
+        sagd.log_likelihood(KEY, lambda x, t: x, known, X0, prediction="v")
