@@ -6,7 +6,7 @@
 
 Network, data and process are those of configs/digits.py, and have to be: under other noise or another
 schedule give both runs the same flags. A step is two evaluations of the network, one of them
-differentiated. To expect: one step as good as 4 to 8 of DDIM (docs/few_steps.md).
+differentiated. To expect of one step: between 4 and 8 of DDIM (docs/few_steps.md).
 """
 
 import runpy

@@ -111,6 +111,10 @@ class Runner:
         threading.Thread(target=self._forward, daemon=True).start()
         argv = [file, f"--out={self._out}", *self._overrides]
         argv.append("--units=" + ";".join(f"{arm}:{seed}" for arm, seed in units))
+        print(
+            f"training and drawing on {platform}, stacked; how far it is says {self._out / 'log.txt'}",
+            flush=True,
+        )
         try:
             self._call("together", argv, self._out, (), platform)
         except RunnerError as error:

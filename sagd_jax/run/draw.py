@@ -230,39 +230,20 @@ def compile_draw(
     mesh: Mesh,
     batch: int,
     *,
-    sampler: Sampler,
-    num_steps: int,
-    times: np.ndarray | None = None,
-    guidance_scale: float = 1.0,
-    clip: bool = False,
-    returns: Literal["samples", "watched", "finite", "trajectory"] = "samples",
-    frames: int = 1,
     out: NamedSharding | None = None,
+    **options: Any,
 ) -> Any:
     """Compiles (`jax.jit`) `draw_function` for one process.
 
     Args:
       diffusion: the process.
       out: layout of what it returns; by default split like the batch.
+      options: of `draw_function`, as are the other arguments.
 
     Returns:
-      `draw(params, key, offset, label)`, to be called with `mesh` set. The other arguments and what it
-      returns are those of `draw_function`.
+      `draw(params, key, offset, label)`, to be called with `mesh` set.
     """
-    function = draw_function(
-        record,
-        model,
-        mesh,
-        batch,
-        sampler=sampler,
-        num_steps=num_steps,
-        times=times,
-        guidance_scale=guidance_scale,
-        clip=clip,
-        returns=returns,
-        frames=frames,
-        kind=sampled_kind(diffusion),
-    )
+    function = draw_function(record, model, mesh, batch, kind=sampled_kind(diffusion), **options)
 
     def draw(params: Any, key: jax.Array, offset: jax.Array, label: jax.Array) -> Any:
         return function(params, diffusion, key, offset, label)

@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 
 from sagd_jax.diffusion.samplers import Sampler
 from sagd_jax.models.layers import by_patches
+from sagd_jax.run import stacks
 from sagd_jax.run.draw import draw_function, sampled_kind
 from sagd_jax.run.saved import Run
 
@@ -43,15 +44,7 @@ class Drawn:
 
 def groups(asked: Sequence[Drawn]) -> list[list[int]]:
     """The indices of those that are one program."""
-    found: list[tuple[Any, list[int]]] = []
-    for index, one in enumerate(asked):
-        kind = _kind(one)
-        own = next((group for other, group in found if other == kind), None)
-        if own is None:
-            found.append((kind, [index]))
-        else:
-            own.append(index)
-    return [group for _, group in found]
+    return stacks.groups(range(len(asked)), lambda index: _kind(asked[index]))
 
 
 def draw(group: Sequence[Drawn], mesh: Mesh) -> Iterator[np.ndarray | None]:
@@ -86,9 +79,9 @@ def draw(group: Sequence[Drawn], mesh: Mesh) -> Iterator[np.ndarray | None]:
             return jax.vmap(one, in_axes=(0, 0, None, None, None))(params, processes, *common)
 
     compiled = jax.jit(all_of_them)
-    params = _stack([one.run.params for one in group])
+    params = stacks.stacked([one.run.params for one in group])
     # Leaves alone: stacked, they are no process.
-    processes = _stack([jax.tree.leaves(one.run.diffusion) for one in group])
+    processes = stacks.stacked([jax.tree.leaves(one.run.diffusion) for one in group])
     key = jax.random.key(first.seed)
     parts = []
     with jax.set_mesh(mesh):
@@ -124,7 +117,3 @@ def _kind(one: Drawn) -> Any:
         one.seed,
         one.clip,
     )
-
-
-def _stack(trees: Sequence[Any]) -> Any:
-    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *trees)

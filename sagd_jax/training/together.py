@@ -28,6 +28,7 @@ from sagd_jax import data
 from sagd_jax.data.source import Source
 from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.models.layers import by_patches
+from sagd_jax.run import stacks
 from sagd_jax.run.checkpoints import Checkpoints
 from sagd_jax.run.config import RunConfig
 from sagd_jax.run.denoiser import PATH, with_own_path
@@ -92,15 +93,7 @@ def assembled(asked: Sequence[Asked]) -> list[Member]:
 
 def groups(members: Sequence[Member]) -> list[list[Member]]:
     """The members in groups that differ in numbers alone, so that a group is one program."""
-    found: list[tuple[Any, list[Member]]] = []
-    for member in members:
-        kind = _kind(member)
-        own = next((group for other, group in found if other == kind), None)
-        if own is None:
-            found.append((kind, [member]))
-        else:
-            own.append(member)
-    return [group for _, group in found]
+    return stacks.groups(members, _kind)
 
 
 def train(group: Sequence[Member], stop: StopRequest, say: Callable[[str], None]) -> list[Member]:
@@ -178,14 +171,14 @@ def _steps(
     size = 1 if jax.default_backend() == "cpu" else min(_STEPS, config.log.every)
     streams, which = _streams(group, step)
     # Leaves alone: stacked, they are no process.
-    processes = _stack([jax.tree.leaves(_process(m.run.objective)) for m in group])
+    processes = stacks.stacked([jax.tree.leaves(_process(m.run.objective)) for m in group])
     seeds = jnp.asarray([m.config.seed for m in group], jnp.uint32)
     advance = jax.jit(functools.partial(_advance, group[0]), donate_argnums=0)
     rate = learning_rate(config.optimizer, last)
     guards = [Guard(config.train.max_skipped, step) for _ in group]
     failed: dict[int, str] = {}
     pending: list[Any] = []
-    state = _stack(states)
+    state = stacks.stacked(states)
     while step < last and stop.exit_status is None:
         previous, step = step, min(last, (step // size + 1) * size)
         batches = _next(streams, step - previous, pool)
@@ -305,10 +298,6 @@ def _next(streams: Sequence[Iterator[Any]], count: int, pool: Executor) -> dict[
 
     stacks = list(pool.map(stack, streams))
     return {name: np.stack([own[name] for own in stacks]) for name in FIELDS}
-
-
-def _stack(trees: Sequence[Any]) -> Any:
-    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *trees)
 
 
 def _one(stacked: Any, index: int, layout: Any) -> Any:
