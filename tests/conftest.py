@@ -33,6 +33,10 @@ os.environ["SAGD_JAX_COMPILATION_CACHE"] = "off"  # nothing is written into anyb
 if QUICK[0] not in os.environ.get("XLA_FLAGS", ""):  # the workers have it from the first process
     os.environ["XLA_FLAGS"] = " ".join([*known(QUICK), os.environ.get("XLA_FLAGS", "")]).strip()
 
+# A worker has a core: programs make the CPU as many devices as there are unless they are told how many.
+if "device_count" not in os.environ["XLA_FLAGS"]:
+    os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=1"
+
 gc.set_threshold(50_000, 20, 50)  # traces are many small objects, few of them garbage
 
 # Folders whose files take minutes. They come first, since a worker that begins such a file last is left

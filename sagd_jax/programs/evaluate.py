@@ -24,7 +24,7 @@ from sagd_jax.diffusion.time_grids import GRIDS
 from sagd_jax.programs.chosen_sampler import asked_sampler, sampler_of
 from sagd_jax.programs.evaluation_flags import evaluation_parser
 from sagd_jax.programs.resume import IDENTITY, settings_of
-from sagd_jax.system import kinds
+from sagd_jax.system import cores, kinds
 from sagd_jax.system.commandline import chosen_kind
 from sagd_jax.system.home_cache import home_cache
 from sagd_jax.system.places import check_place
@@ -76,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         flags, stop = program.flags, program.stop
         asked_for = asked_sampler(parser, flags)
         grid = chosen_kind(parser, flags, GRIDS, "times")
+        cores.as_devices(flags.batch_size)
         mesh = local_mesh()
         run = load_run(
             flags.workdir, flags.step, ema=not flags.no_ema, mesh=mesh, allow=flags.allow

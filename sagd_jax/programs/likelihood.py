@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sagd_jax.programs.resume import IDENTITY, open_lines, settings_of
-from sagd_jax.system import exits
+from sagd_jax.system import cores, exits
 from sagd_jax.system.commandline import Parser, at_least
 from sagd_jax.system.errors import ForPeople
 from sagd_jax.system.import_paths import check_allowed
@@ -71,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         main_process = jax.process_index() == 0
         if main_process:
             check_place("--out" if flags.out else "--workdir", out)
+        cores.as_devices(flags.batch_size)
         mesh = whole_mesh()
         run = load_run(flags.workdir, flags.step, mesh=mesh, allow=flags.allow)
         _settle(parser, run, flags)

@@ -25,7 +25,7 @@ from sagd_jax.diffusion.time_grids import GRIDS
 from sagd_jax.programs.chosen_sampler import asked_sampler, sampler_of
 from sagd_jax.programs.resume import IDENTITY, claim, settings_of
 from sagd_jax.programs.sample_looks import WAYS, check_ways
-from sagd_jax.system import kinds
+from sagd_jax.system import cores, kinds
 from sagd_jax.system.commandline import Parser, add_options, at_least, chosen_kind, number
 from sagd_jax.system.errors import ForPeople
 from sagd_jax.system.late import require
@@ -92,6 +92,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         flags.out = flags.out or str(results_of(flags.workdir, "samples"))
         out = Path(flags.out).expanduser()
         check_place("--out", out)
+        # Never more than asked for.
+        batch_size = min(flags.batch_size, flags.num_samples, flags.shard_size)
+        cores.as_devices(batch_size)
         mesh = local_mesh(flags.fsdp)
         run = load_run(
             flags.workdir, flags.step, ema=not flags.no_ema, mesh=mesh, allow=flags.allow
@@ -115,8 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             num_steps=flags.num_steps,
             times=times,
             seed=flags.seed,
-            # Never more than asked for.
-            batch_size=min(flags.batch_size, flags.num_samples, flags.shard_size),
+            batch_size=batch_size,
             label=flags.label,
             guidance_scale=flags.guidance,
             clip=flags.clip,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sagd_jax.system import cores
 from sagd_jax.system.commandline import Parser
 from sagd_jax.system.malloc import keep_freed_memory
 from sagd_jax.system.startup import started
@@ -18,12 +19,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         import jax
         from etils import epath
 
+        from sagd_jax.run.config import MeshConfig
         from sagd_jax.run.config_file import read_config
         from sagd_jax.training.em import train_by_em
         from sagd_jax.training.loop import train
 
         flags, stop = program.flags, program.stop
         config = read_config(flags.config, program.overrides)
+        if config.mesh == MeshConfig():
+            cores.as_devices(max(1, config.train.batch_size // config.train.accumulate))
         workdir = epath.Path(flags.workdir)
         if "://" not in flags.workdir:
             workdir = workdir.expanduser().resolve()

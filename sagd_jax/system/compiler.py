@@ -8,6 +8,13 @@ from typing import Any
 
 import jax
 
+# Devices of one CPU never lose each other, but a process that was stopped, or a laptop asleep, is late.
+_PATIENCE = (
+    "xla_cpu_collective_call_warn_stuck_timeout_seconds",
+    "xla_cpu_collective_call_terminate_timeout_seconds",
+)
+_A_DAY = 24 * 3600
+
 
 def options(platform: str, **wanted: Any) -> dict[str, Any] | None:
     """The `compiler_options` of `jax.jit` for programs on CPU; None for other platforms.
@@ -32,7 +39,10 @@ def of_networks() -> dict[str, Any] | None:
     The compiler takes a fifth less time, and the program neither gives other numbers nor takes longer:
     what the level is for, XLA does before, or it is in library calls.
     """
-    return options(jax.default_backend(), xla_backend_optimization_level=1)
+    wanted = {"xla_backend_optimization_level": 1}
+    if jax.device_count() > 1:
+        wanted |= dict.fromkeys(_PATIENCE, _A_DAY)
+    return options(jax.default_backend(), **wanted)
 
 
 @functools.cache
