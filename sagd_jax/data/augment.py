@@ -56,7 +56,8 @@ class Augmented(Source):
             x = self._crop(x, indices, seed, step)
         if self._flip:
             mirrored = hash_words(seed, step, indices, _FLIP) >> np.uint64(63) == 1
-            x = np.where(mirrored.reshape(-1, *[1] * (x.ndim - 1)), np.flip(x, axis=-2), x)
+            x = x.copy()  # may be the source's own
+            x[mirrored] = np.take(x[mirrored], np.arange(x.shape[-2])[::-1], axis=-2)
         return {**batch, "x": x}
 
     def report(self) -> None:
@@ -66,12 +67,14 @@ class Augmented(Source):
         p = self._padding
         around = [(p, p) if axis in self._axes else (0, 0) for axis in range(x.ndim - 1)]
         padded = np.pad(x, [(0, 0), *around], mode="reflect")
-        corners = np.zeros((len(x), x.ndim - 1), np.int64)
-        for axis in self._axes:
-            words = hash_words(seed, step, indices, _CROP, axis)
-            corners[:, axis] = words % np.uint64(2 * p + 1)
-        result = np.empty_like(x)
-        for row, corner in enumerate(corners.tolist()):
-            window = [slice(c, c + n) for c, n in zip(corner, x.shape[1:], strict=True)]
-            result[row] = padded[row][tuple(window)]
-        return result
+        sides = [x.shape[1 + axis] for axis in self._axes]
+        axes = tuple(1 + axis for axis in self._axes)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, sides, axes)
+        # The channels last again, behind the window, as in memory: what is copied is in one piece.
+        windows = np.moveaxis(windows, x.ndim - 1, -1)
+        corners = [
+            (hash_words(seed, step, indices, _CROP, axis) % np.uint64(2 * p + 1)).astype(np.int64)
+            for axis in self._axes
+        ]
+        before = [slice(None)] * (self._axes.start)
+        return windows[(np.arange(len(x)), *before, *corners)]

@@ -46,23 +46,36 @@ def batch_indices(
     >>> sorted(epoch.tolist())
     [0, 1, 2, 3, 4, 5]
     """
+    return indices_of_batches(seed, num_examples, batch_size, range(step, step + 1), rows)[0]
+
+
+def indices_of_batches(
+    seed: int, num_examples: int, batch_size: int, steps: range, rows: slice = slice(None)
+) -> np.ndarray:
+    """`batch_indices` of consecutive `steps`, `(len(steps), batch_size)[:, rows]`: several of them take
+    little longer than one.
+
+    >>> two = indices_of_batches(0, 6, 4, range(5, 7))
+    >>> bool((two[1] == batch_indices(0, 6, 4, 6)).all())
+    True
+    """
     if not 1 <= batch_size <= num_examples:
         raise DataError(
             f"batch_size={batch_size}: expected 1 to {num_examples}, the number of examples"
         )
-    if step < 0:
-        raise DataError(f"step={step}: expected a number >= 0")
+    if steps.start < 0:
+        raise DataError(f"step={steps.start}: expected a number >= 0")
     # Python integers do not overflow, whatever the step.
-    start = int(step) * int(batch_size)
-    epoch, offset = divmod(start, int(num_examples))
-    positions = offset + np.arange(batch_size, dtype=np.int64)[rows]
-    later = positions >= num_examples
-    result = np.empty(len(positions), np.int64)
-    for selected, number in ((~later, epoch), (later, epoch + 1)):
-        if selected.any():
-            result[selected] = permute(
-                positions[selected] % num_examples, num_examples, seed, number
-            )
+    epoch, offset = divmod(int(steps.start) * int(batch_size), int(num_examples))
+    positions = offset + np.arange(len(steps) * batch_size, dtype=np.int64)
+    positions = positions.reshape(len(steps), batch_size)[:, rows]
+    later = positions // num_examples
+    result = np.empty(positions.shape, np.int64)
+    for passed in np.unique(later):
+        selected = later == passed
+        result[selected] = permute(
+            positions[selected] % num_examples, num_examples, seed, epoch + int(passed)
+        )
     return result
 
 

@@ -7,15 +7,16 @@ batches at a time. The only state is the number of the next step.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from sagd_jax.data.order import batch_indices
+from sagd_jax.data.order import batch_indices, indices_of_batches
 from sagd_jax.data.source import DataError, Source
 from sagd_jax.system.late import optional
 
 _ENDLESS = 2**62
+_ORDERED_AT_ONCE = 4096  # examples
 
 
 def batches(
@@ -47,8 +48,9 @@ def batches(
     ((4, 8, 8, 1), (4,))
     """
 
-    def fetch(step: int) -> dict[str, np.ndarray]:
-        indices = batch_indices(seed, len(source), batch_size, step, rows)
+    def fetch(step: int, indices: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        if indices is None:
+            indices = batch_indices(seed, len(source), batch_size, step, rows)
         batch = source.fetch(indices, seed=seed, step=step)
         batch.pop("index", None)  # for corruptions and the like; the same fields for every source
         return batch
@@ -56,7 +58,7 @@ def batches(
     batch_indices(seed, len(source), batch_size, start_step)  # Bad arguments: now, not later.
     stop = _ENDLESS if stop_step is None else stop_step
     if source.in_memory:
-        return map(fetch, range(start_step, stop))
+        return _in_memory(source, seed, batch_size, range(start_step, stop), rows, fetch)
     with optional("reading data that is not in memory"):
         import grain
 
@@ -65,6 +67,22 @@ def batches(
     )
     steps = grain.MapDataset.range(start_step, stop).map(lambda step: fetch(int(step)))
     return iter(steps.to_iter_dataset(options))
+
+
+def _in_memory(
+    source: Source,
+    seed: int,
+    batch_size: int,
+    steps: range,
+    rows: slice,
+    fetch: Callable[[int, np.ndarray], dict[str, np.ndarray]],
+) -> Iterator[dict[str, np.ndarray]]:
+    """One after the other; the order of many examples is computed at once."""
+    stride = max(1, _ORDERED_AT_ONCE // batch_size)
+    while steps:
+        block, steps = steps[:stride], steps[stride:]
+        indices = indices_of_batches(seed, len(source), batch_size, block, rows)
+        yield from map(fetch, block, indices)
 
 
 def host_rows(batch_size: int, host: int, num_hosts: int) -> slice:
