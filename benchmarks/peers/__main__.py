@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers import cases, schedules, starts, tables
+from benchmarks.peers import cases, own, schedules, starts, tables
 from benchmarks.peers.turns import WorkerError, compare
 
 
@@ -80,6 +80,7 @@ def main() -> None:
                 keep(case.name, {**found, "bar": case.bar})
         for name, measure in {
             "cost of a schedule": lambda: schedules.costs(flags.rounds),
+            "shares": lambda: own.shares(flags.rounds),
             "starts": lambda: starts.seconds(flags.peers_python),
         }.items():
             if wanted(name):

@@ -15,7 +15,8 @@ from sagd_jax.diffusion.samplers import named
 from sagd_jax.run.config import RunConfig
 from sagd_jax.run.denoiser import apply_network, initial_parameters
 from sagd_jax.run.draw import compile_draw
-from sagd_jax.system import compiler, schema
+from sagd_jax.run.layout import batch_sharding
+from sagd_jax.system import compiler, cores, schema
 from sagd_jax.system.malloc import give_back_freed_memory, keep_freed_memory
 from sagd_jax.training.fresh import evaluate
 from sagd_jax.training.prepare import Prepared, prepare
@@ -64,12 +65,14 @@ def state_of(run: Prepared, case: Case) -> Any:
 
 def make(case: Case) -> tuple[Callable[[], Any], dict[str, Any]]:
     """The work of a case, and what it is."""
+    cores.as_devices(case.batch)  # as the programs do
     run = prepared(case)
     state = state_of(run, case)
     about = {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(state["params"])),
         "jax": jax.__version__,
         "device": jax.devices()[0].device_kind,
+        "devices": jax.device_count(),
     }
     works = {"step": step_of, "forward": _forward, "ddim": _ddim}
     perform = works[case.work](case, run, state)
@@ -98,9 +101,10 @@ def _labels(case: Case) -> jax.Array:
 
 def _forward(case: Case, run: Prepared, state: Any) -> Callable[[], Any]:
     params = state["ema"]
-    x = jnp.zeros((case.batch, case.side, case.side, case.channels))
-    t = jnp.full((case.batch,), 0.5)
-    label = _labels(case) if case.classes else None
+    split = batch_sharding(run.mesh)
+    x = jax.device_put(jnp.zeros((case.batch, case.side, case.side, case.channels)), split)
+    t = jax.device_put(jnp.full((case.batch,), 0.5), split)
+    label = jax.device_put(_labels(case), split) if case.classes else None
     network = jax.jit(
         lambda params, x, t, label: apply_network(run.model, params, run.diffusion, x, t, label),
         compiler_options=compiler.of_networks(),

@@ -39,6 +39,14 @@ def seconds(peers_python: str) -> dict[str, Any]:
             found[f"first step, {heat}"] = _until(train, "step 1", cache)
             sample = ["sample.py", f"--workdir={run}", "--num_samples=64", f"--out={run}-samples"]
             found[f"first grid, {heat}"] = _until(sample, None, cache)
+            judge = [
+                "-m",
+                "sagd_jax.evaluate",
+                f"--workdir={run}",
+                "--num_samples=500",
+                f"--out={run}-judged",
+            ]
+            found[f"500 samples drawn and judged, {heat}"] = _until(judge, None, cache)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     theirs = Worker(
