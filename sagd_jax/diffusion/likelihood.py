@@ -55,7 +55,6 @@ from sagd_jax.diffusion.bound import Bound, bound, bound_terms, rate, step_cost
 from sagd_jax.diffusion.denoisers import kind_of
 from sagd_jax.diffusion.process import Diffusion, fold_in_range
 from sagd_jax.diffusion.samplers import Denoiser, check_prediction, predictor
-from sagd_jax.diffusion.schedules.blurs import Heat
 from sagd_jax.diffusion.time_grids import check_times, uniform
 from sagd_jax.spectral import arguments
 from sagd_jax.system.errors import check_choice
@@ -124,12 +123,12 @@ def log_likelihood(
         the Lebesgue measure there; the denoiser's input is projected on the range, too.
 
     Returns:
-      Nats per example, `(batch,)`. NaN where Sigma is singular and traced, without `on_range`.
+      Nats per example, `(batch,)`; under `heat`, whose noise begins with a jump, of the density just after
+      t = 0, which is that of blurred data with noise, at x0. NaN where Sigma is singular and traced, without `on_range`.
 
     Raises:
       ValueError: for an unknown option, a grid that does not start at 1, a singular covariance
-        without `on_range`, a prediction that does not exist at t = 1, or `heat`, whose noise begins with a
-        jump.
+        without `on_range`, or a prediction that does not exist at t = 1.
 
     >>> import jax, jax.numpy as jnp, sagd_jax as sagd
     >>> diffusion = sagd.Diffusion(sagd.schedules.cosine(), sagd.power_law((8,), alpha=-0.5))
@@ -153,11 +152,6 @@ def log_likelihood(
             "on its range only; pass on_range=True"
         )
     diffusion.check_prior()
-    if isinstance(diffusion.schedule, Heat):
-        raise ValueError(
-            "schedule: Heat has noise of one size at all t > 0 and none at t = 0, so the flow does not end in "
-            "data and gives no density of them; use blurring, or likelihood.bound"
-        )
     stages = _stages(diffusion, num_steps, times)
     check_prediction(diffusion, prediction, np.append(1.0, stages[0].ravel()))
     predict = predictor(denoiser, diffusion, prediction)

@@ -166,12 +166,18 @@ def _settle(parser: Parser, run: Run, flags: Any) -> None:
     """Puts into the flags what they leave to the run; refuses what does not go together."""
     from sagd_jax.data.sources import SOURCES
     from sagd_jax.diffusion.likelihood import default_divergence
+    from sagd_jax.diffusion.schedules.blurs import Heat
     from sagd_jax.run.draw import sampled_kind
 
     if sampled_kind(run.diffusion):
         raise LikelihoodError(
             f"--workdir={flags.workdir}: it was trained on corrupted examples alone, at whose cleanest levels "
             "there is noise: clean data have no likelihood under it"
+        )
+    if isinstance(run.diffusion.schedule, Heat) and not flags.bound:
+        raise LikelihoodError(
+            f"--workdir={flags.workdir}: the noise of heat begins with a jump, so that its flow ends in blurred data "
+            "with noise: clean data have no likelihood under it; --bound gives their bound"
         )
     flags.step, flags.checkpoint = run.step, run.identity
     flags.dir = os.path.abspath(os.path.expanduser(flags.dir)) if flags.dir else None

@@ -1,6 +1,7 @@
 """`python -m sagd_jax.likelihood`: the same numbers however it is cut, and the ones of the function."""
 
 import json
+import types
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from programs import TINY, call
 
+import sagd_jax as sagd
 from sagd_jax.run.saved import load_run
 
 pytestmark = pytest.mark.thorough
@@ -87,3 +89,16 @@ def test_other_settings_and_splits_are_refused(workdir, cache, tmp_path):
     refused = likelihood(workdir, tmp_path / "x", cache, "--split=validation")
     assert refused.returncode == 2
     assert "validation" in refused.stderr and len(refused.stderr.splitlines()) == 1
+
+
+def test_what_has_no_likelihood(monkeypatch, tmp_path, cache):
+    """Under heat clean data have a bound alone; it is said before anything is compiled."""
+    heat = sagd.schedules.heat(sagd.bases.cosine((8, 8)), 3.0, 0.05, spectrum=np.ones((8, 8, 1)))
+    run = types.SimpleNamespace(
+        diffusion=sagd.Diffusion(heat), step=1, identity="", config=sagd.default_config()
+    )
+    monkeypatch.setattr("sagd_jax.run.saved.load_run", lambda *_, **__: run)
+    done = likelihood(tmp_path / "run", tmp_path / "out", cache)
+    assert done.returncode == 2
+    assert "the noise of heat begins with a jump" in done.stderr
+    assert not (tmp_path / "out").exists()
