@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from sagd_jax.data.order import hash_words
@@ -76,5 +78,6 @@ class Augmented(Source):
             (hash_words(seed, step, indices, _CROP, axis) % np.uint64(2 * p + 1)).astype(np.int64)
             for axis in self._axes
         ]
-        before = [slice(None)] * (self._axes.start)
-        return windows[(np.arange(len(x)), *before, *corners)]
+        before = [slice(None)] * self._axes.start
+        place: tuple[Any, ...] = (np.arange(len(x)), *before, *corners)
+        return windows[place]

@@ -33,7 +33,7 @@ def as_devices(rows: int) -> None:
     """
     import jax
 
-    set_already = jax.config.jax_num_cpu_devices >= 0
+    set_already = jax.config.jax_num_cpu_devices >= 0  # type: ignore[attr-defined]
     set_already |= "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if set_already or jax.distributed.is_initialized():
         return
