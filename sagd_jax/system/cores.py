@@ -12,18 +12,20 @@ import math
 import os
 from pathlib import Path
 
-MOST = 8  # every device holds the weights
+MOST = 8
+_MEMORY_EACH = 4 * 2**30  # of every device, which holds the weights
+_CGROUPS = Path("/sys/fs/cgroup")  # of a container, on Linux
 
 
 def available() -> int:
-    """The cores that this process may use, by affinity and by the quota of its container (Linux)."""
+    """The cores that this process may use, by its affinity and the quota of its container."""
     has_affinity = hasattr(os, "sched_getaffinity")
     count = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-    return max(1, math.ceil(min(count, _quota(Path("/sys/fs/cgroup")))))
+    return max(1, math.ceil(min(count, _quota(_CGROUPS))))
 
 
 def as_devices(rows: int) -> None:
-    """Makes the CPU as many devices as it has cores, of which each gets as many of `rows` as the others.
+    """Makes the CPU as many devices as it has cores and 4 GiB of memory each, and `rows` divide over.
 
     Call before anything touches a device. What is set already stays as it is, by JAX_NUM_CPU_DEVICES or in
     XLA_FLAGS (--xla_force_host_platform_device_count), and so do several processes and other platforms.
@@ -37,7 +39,8 @@ def as_devices(rows: int) -> None:
     set_already |= "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if set_already or jax.distributed.is_initialized():
         return
-    count = max(n for n in range(1, min(available(), MOST, rows) + 1) if rows % n == 0)
+    most = min(available(), MOST, rows, max(1, int(_memory(_CGROUPS) // _MEMORY_EACH)))
+    count = max(n for n in range(1, most + 1) if rows % n == 0)
     try:
         jax.config.update("jax_num_cpu_devices", count)
     except RuntimeError:  # devices are there: the program runs inside another one
@@ -45,14 +48,29 @@ def as_devices(rows: int) -> None:
 
 
 def _quota(root: Path) -> float:
-    """Cores' worth of time that a container's processes get, of version 2 or 1 of Linux's cgroups."""
+    """Cores' worth of time that a container's processes get, by version 2 or 1 of Linux's cgroups."""
     try:
-        if (root / "cpu.max").exists():
-            quota, period = (root / "cpu.max").read_text().split()
-        else:
-            folder = root / "cpu"
-            quota = (folder / "cpu.cfs_quota_us").read_text()
-            period = (folder / "cpu.cfs_period_us").read_text()
-        return float(quota) / float(period) if float(quota) > 0 else math.inf
-    except (OSError, ValueError):  # not Linux, or "max"
-        return math.inf
+        quota, period = _first(root / "cpu.max", root / "cpu" / "cpu.cfs_quota_us").split()[:2]
+    except ValueError:  # version 1 has a file for each
+        quota = _first(root / "cpu" / "cpu.cfs_quota_us") or "max"
+        period = _first(root / "cpu" / "cpu.cfs_period_us") or "1"
+    return math.inf if quota.strip() in ("max", "-1") else float(quota) / float(period)
+
+
+def _memory(root: Path) -> float:
+    """Bytes of memory that there are for this process."""
+    limit = _first(root / "memory.max", root / "memory" / "memory.limit_in_bytes").strip() or "max"
+    try:
+        whole = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):  # not Unix
+        whole = math.inf
+    return min(whole, math.inf if limit == "max" else float(limit))
+
+
+def _first(*files: Path) -> str:
+    for file in files:
+        try:
+            return file.read_text()
+        except OSError:
+            continue
+    return ""

@@ -28,6 +28,26 @@ def test_quota_of_a_container(tmp_path, files, expected):
     assert cores._quota(tmp_path) == expected
 
 
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"memory.max": "1000000\n"}, 1e6),
+        ({"memory/memory.limit_in_bytes": "2000000\n"}, 2e6),
+    ],
+    ids=["v2", "v1"],
+)
+def test_memory_of_a_container(tmp_path, files, expected):
+    (tmp_path / "memory").mkdir()
+    whole = cores._memory(tmp_path)
+    assert whole > 1e8
+    (tmp_path / "memory.max").write_text("max\n")
+    assert cores._memory(tmp_path) == whole
+    (tmp_path / "memory.max").unlink()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert cores._memory(tmp_path) == expected
+
+
 def test_cores_of_this_process():
     assert 1 <= cores.available() <= os.cpu_count()
 
@@ -37,6 +57,7 @@ import jax
 from sagd_jax.system import cores
 
 cores.available = lambda: {cores}
+cores._memory = lambda root: {memory} * 2**30
 cores.as_devices({rows})
 
 print(jax.device_count())
@@ -45,18 +66,19 @@ cores.as_devices(7)
 
 
 @pytest.mark.parametrize(
-    ("cpus", "rows", "environment", "expected"),
+    ("cpus", "memory", "rows", "environment", "expected"),
     [
-        (4, 6, {}, 3),  # the most that divide the rows
-        (64, 128, {}, 8),
-        (4, 4, {"JAX_NUM_CPU_DEVICES": "2"}, 2),
-        (4, 4, {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}, 1),
+        (4, 64, 6, {}, 3),  # the most that divide the rows
+        (64, 64, 128, {}, 8),
+        (64, 9, 128, {}, 2),
+        (4, 64, 4, {"JAX_NUM_CPU_DEVICES": "2"}, 2),
+        (4, 64, 4, {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}, 1),
     ],
 )
-def test_devices_of_a_cpu(cpus, rows, environment, expected):
+def test_devices_of_a_cpu(cpus, memory, rows, environment, expected):
     bare = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(cores=cpus, rows=rows)],
+        [sys.executable, "-c", PROGRAM.format(cores=cpus, memory=memory, rows=rows)],
         env={**bare, **environment},
         capture_output=True,
         text=True,
