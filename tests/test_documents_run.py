@@ -19,10 +19,8 @@ ROOT = pathlib.Path(sagd_jax.__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Whose Python does not stand alone here, and why.
 NOT_ALONE = {
-    "README.md": "in tests/test_documents.py",
     "docs/choose_a_process.md": "in tests/test_documents.py",
     "docs/corrupted_data.md": "needs the training before it",
-    "docs/tutorial.md": "needs the training before it",
     "docs/other_tools.md": "runs whole, below",
 }
 ALONE = sorted(
