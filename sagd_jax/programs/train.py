@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         flags, stop = program.flags, program.stop
         config = read_config(flags.config, program.overrides)
         if config.mesh == MeshConfig():
-            cores.as_devices(max(1, config.train.batch_size // config.train.accumulate))
+            cores.as_devices(max(1, config.train.batch_size // config.train.accumulate), equal=True)
         workdir = epath.Path(flags.workdir)
         if "://" not in flags.workdir:
             workdir = workdir.expanduser().resolve()

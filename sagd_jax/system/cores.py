@@ -24,14 +24,15 @@ def available() -> int:
     return max(1, math.ceil(min(count, _quota(_CGROUPS))))
 
 
-def as_devices(rows: int) -> None:
-    """Makes the CPU as many devices as it has cores and 4 GiB of memory each, and `rows` divide over.
+def as_devices(rows: int, equal: bool = False) -> None:
+    """Makes the CPU as many devices as it has cores and 4 GiB of memory each, and `rows` to work on.
 
     Call before anything touches a device. What is set already stays as it is, by JAX_NUM_CPU_DEVICES or in
     XLA_FLAGS (--xla_force_host_platform_device_count), and so do several processes and other platforms.
 
     Args:
       rows: of the batches to come.
+      equal: whether they have to divide over the devices, where no rows are added.
     """
     import jax
 
@@ -40,7 +41,7 @@ def as_devices(rows: int) -> None:
     if set_already or jax.distributed.is_initialized():
         return
     most = min(available(), MOST, rows, max(1, int(_memory(_CGROUPS) // _MEMORY_EACH)))
-    count = max(n for n in range(1, most + 1) if rows % n == 0)
+    count = max(n for n in range(1, most + 1) if rows % n == 0 or not equal)
     try:
         jax.config.update("jax_num_cpu_devices", count)
     except RuntimeError:  # devices are there: the program runs inside another one

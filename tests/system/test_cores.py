@@ -58,7 +58,7 @@ from sagd_jax.system import cores
 
 cores.available = lambda: {cores}
 cores._memory = lambda root: {memory} * 2**30
-cores.as_devices({rows})
+cores.as_devices({rows}, equal={equal})
 
 print(jax.device_count())
 cores.as_devices(7)
@@ -66,19 +66,21 @@ cores.as_devices(7)
 
 
 @pytest.mark.parametrize(
-    ("cpus", "memory", "rows", "environment", "expected"),
+    ("cpus", "memory", "rows", "equal", "environment", "expected"),
     [
-        (4, 64, 6, {}, 3),  # the most that divide the rows
-        (64, 64, 128, {}, 8),
-        (64, 9, 128, {}, 2),
-        (4, 64, 4, {"JAX_NUM_CPU_DEVICES": "2"}, 2),
-        (4, 64, 4, {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}, 1),
+        (4, 64, 6, True, {}, 3),  # the most that divide the rows
+        (4, 64, 6, False, {}, 4),
+        (4, 64, 2, False, {}, 2),
+        (64, 64, 128, True, {}, 8),
+        (64, 9, 128, True, {}, 2),
+        (4, 64, 4, True, {"JAX_NUM_CPU_DEVICES": "2"}, 2),
+        (4, 64, 4, True, {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}, 1),
     ],
 )
-def test_devices_of_a_cpu(cpus, memory, rows, environment, expected):
+def test_devices_of_a_cpu(cpus, memory, rows, equal, environment, expected):
     bare = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(cores=cpus, memory=memory, rows=rows)],
+        [sys.executable, "-c", PROGRAM.format(cores=cpus, memory=memory, rows=rows, equal=equal)],
         env={**bare, **environment},
         capture_output=True,
         text=True,
