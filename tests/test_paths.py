@@ -82,7 +82,7 @@ def has(module, names):
 
 # What programs and tests write, and files of other projects.
 NOT_HERE = re.compile(
-    r"runs/.*|.*/grid\.png|grid\.png|spectrum\.(png|json)|noise_config\.py|samples\.json|diverged\.json"
+    r"runs/.*|.*/grid\.png|grid\.png|spectrum\.(png|json)|noise_config\.py|capped_config\.py|samples\.json|diverged\.json"
     r"|data_spectrum\.json|step_\d+\.json|manifest\.json|result\.json|search\.json|.*evaluation\.json|(tiny|config|mine)\.py|configs/NAME\.py"
     r"|config\.json|models/unets/unet_2d\.py"  # of diffusers
 )

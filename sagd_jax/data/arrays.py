@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from sagd_jax.data import fields
 from sagd_jax.data.files import Unreadable, read_npy, reading
@@ -37,7 +38,7 @@ _LOG = logging.getLogger(__name__)
 
 def load_array(config: Options) -> Source:
     """The source `array`; raises DataError for a file, shape or values that cannot be used."""
-    x, extras = read_array(config, tuple(config.array_window))
+    x, extras = read_array(config, tuple(config.array_window), tuple(config.array_step))
     kind = "image" if x.ndim == 4 else "field"
     return array_source(x, value_range(x, config), extras, kind, config)
 
@@ -72,12 +73,13 @@ def load_latents(config: Options) -> Source:
 
 
 def read_array(
-    config: Options, window: tuple[int, ...] = ()
+    config: Options, window: tuple[int, ...] = (), step: tuple[int, ...] = ()
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The array of examples, memory-mapped where it can be, and the other arrays of an `.npz`.
 
     Args:
       window: sizes of the examples that it is cut into; none: it holds examples.
+      step: between the beginnings of two neighbours along each axis; none: the window's sizes.
     """
     path = Path(config.dir).expanduser()
     where = f"data.dir={config.dir!r}"
@@ -93,7 +95,11 @@ def read_array(
             raise DataError(
                 f"{where}: data.array_window cuts one array; it holds {', '.join(extras)} too"
             )
-        x = _windows(x, window, where)
+        x = _windows(x, window, step or window, where)
+    elif step:
+        raise DataError(
+            f"data.array_step={step}: only with data.array_window, whose windows it sets apart"
+        )
     if not (3 <= x.ndim <= 5 and x.size):
         raise DataError(
             f"{where}: shape {x.shape}; expected (n, *spatial, channels) with one to three spatial "
@@ -164,9 +170,16 @@ def array_source(
     return source
 
 
-def _windows(x: np.ndarray, window: tuple[int, ...], where: str) -> np.ndarray:
-    """Windows `(n, *window, channels)`, one beside the other; what is left at the ends is not used."""
+def _windows(
+    x: np.ndarray, window: tuple[int, ...], step: tuple[int, ...], where: str
+) -> np.ndarray:
+    """Windows `(n, *window, channels)` at every `step`; what is left at the ends is not used."""
     axes = len(window)
+    if len(step) != axes:
+        raise DataError(
+            f"data.array_step={step}: {len(step)} numbers; expected {axes}, one per axis of "
+            f"data.array_window={window}"
+        )
     if x.ndim not in (axes, axes + 1, axes + 2) or not x.size:
         raise DataError(
             f"{where}: shape {x.shape}; expected {axes} spatial axes, as data.array_window={window} has, then "
@@ -177,12 +190,11 @@ def _windows(x: np.ndarray, window: tuple[int, ...], where: str) -> np.ndarray:
     spatial = whole.shape[1:-1]
     if any(n < size for n, size in zip(spatial, window, strict=True)):
         raise DataError(f"{where}: size {spatial}; expected at least data.array_window={window}")
-    counts = [n // size for n, size in zip(spatial, window, strict=True)]
-    used = whole[(slice(None), *(slice(c * w) for c, w in zip(counts, window, strict=True)))]
-    split = [part for pair in zip(counts, window, strict=True) for part in pair]
-    used = used.reshape(len(whole), *split, whole.shape[-1])
-    order = [0, *range(1, 2 * axes, 2), *range(2, 2 * axes + 1, 2), 2 * axes + 1]
-    return np.ascontiguousarray(used.transpose(order).reshape(-1, *window, whole.shape[-1]))
+    every = sliding_window_view(whole, window, axis=tuple(range(1, axes + 1)))  # type: ignore[call-overload]
+    chosen = every[(slice(None), *(slice(None, None, apart) for apart in step))]
+    # Channels, which the view leaves before the window, go behind it.
+    chosen = np.moveaxis(chosen, axes + 1, -1)
+    return np.ascontiguousarray(chosen).reshape(-1, *window, whole.shape[-1])
 
 
 def _read_npz(path: Path, config: Options) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -301,6 +313,13 @@ ARRAY_SOURCE = kind(
         "sizes, one per axis, of windows that a long recording or a large picture is cut into; the array is "
         "then (*spatial), (*spatial, channels) or (n, *spatial, channels)",
         low=2,
+        hint=tuple[int, ...],
+    ),
+    array_step=field(
+        (),
+        "distance between neighbouring windows along each axis (empty: they lie side by side); less than the "
+        "window's size makes more examples of one picture or recording, which overlap",
+        low=1,
         hint=tuple[int, ...],
     ),
 )

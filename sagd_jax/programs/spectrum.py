@@ -15,6 +15,7 @@ to do; and writes into `--out`
                       the bins
     corruption.npz    N and its standard error per coordinate, for each kind of example, and the kind of each
                       example: what capped levels take; if there is a corruption that is stationary noise
+    capped_config.py  the lines of a config that take it; kinds.npy, the kind of each example, where they differ
     classes.npy       with --per_class, the power spectrum of each class
     noise_config.py   the lines of a config that use the last of these
 
@@ -37,6 +38,7 @@ import numpy as np
 
 from sagd_jax import data
 from sagd_jax.data.source import DataError, Source
+from sagd_jax.programs.spectrum_capped import LINES, write_capped
 from sagd_jax.programs.spectrum_examples import Examples
 from sagd_jax.programs.spectrum_words import describe, hertz
 from sagd_jax.run.config import RunConfig
@@ -114,6 +116,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(report(analysis, source, removed, flags.max_removed))
         print(f"\nwritten to {out}; to use the suggestion, copy the lines of noise_config.py:\n")
         print((out / "noise_config.py").read_text(), end="")
+        if (out / LINES).exists():
+            print(f"\nto learn from the corrupted examples instead, those of {LINES}:\n")
+            print((out / LINES).read_text(), end="")
         return 0
 
 
@@ -298,7 +303,7 @@ def write(
     if omit:
         suggestion = "omission.npy"
         np.save(out / suggestion, np.asarray(_hole(analysis).variance))
-    _write_corruption(analysis, out, indices)
+    write_capped(analysis, source, out, indices)
     if classes is not None:
         suggestion = "classes.npy"
         np.save(out / suggestion, classes)
@@ -325,22 +330,6 @@ def write(
         out / "noise_config.py", _snippet(analysis, source, out, removed, suggestion, exponent)
     )
     plot_spectrum(analysis, out / "spectrum.png")
-
-
-def _write_corruption(analysis: Analysis, out: Path, indices: np.ndarray | None) -> None:
-    """N of each kind, `(kinds, *grid, channels)` in the basis' whole grid, and the kind of each example."""
-    (out / "corruption.npz").unlink(missing_ok=True)
-    variance = analysis.corruption()
-    if variance is None:
-        return
-    np.savez(
-        out / "corruption.npz",
-        variance=variance,
-        error=np.asarray(analysis.corruption_error()),
-        kind=analysis.kinds,
-        index=np.arange(len(analysis.kinds)) if indices is None else indices,
-        basis=analysis.spectrum.basis,
-    )
 
 
 def _refuse_data_folder(out: Path, directory: str) -> None:

@@ -190,3 +190,20 @@ def test_recordings_and_pictures_are_cut_into_windows(tmp_path):
         with pytest.raises(ValueError, match=words) as raised:
             made(x, window)
         assert "\n" not in str(raised.value)
+
+
+def test_windows_may_overlap(tmp_path):
+    x = np.arange(2 * 7 * 9, dtype=np.uint8).reshape(2, 7, 9, 1)
+    source = opened(npy(tmp_path, x), array_window=(3, 4), array_step=(2, 5))
+    places = [(n, i, j) for n in (0, 1) for i in (0, 2, 4) for j in (0, 5)]
+    assert len(source) == len(places)
+    own = source.fetch(np.arange(len(places)))["x"]
+    for got, (n, i, j) in zip(own, places, strict=True):
+        np.testing.assert_array_equal(got, x[n, i : i + 3, j : j + 4])
+    for fields, words in (
+        ({"array_window": (3, 4), "array_step": (2,)}, "one per axis"),
+        ({"array_step": (2, 2)}, "only with data.array_window"),
+    ):
+        with pytest.raises(DataError, match=words) as raised:
+            opened(npy(tmp_path, x), **fields)
+        assert "\n" not in str(raised.value)

@@ -52,6 +52,7 @@ def test_the_program(tmp_path, capsys):
         "equal_snr.npy",
         "omission.npy",
         "corruption.npz",
+        "capped_config.py",
         "noise_config.py",
     }
     numbers = json.loads((out / "spectrum.json").read_text())
@@ -74,7 +75,7 @@ def test_the_program(tmp_path, capsys):
             (48, 56),
         }
     # The snippet is a config that names a valid covariance.
-    covariance = build.covariance(used(config, out), (64, 64))
+    covariance = build.covariance(used(config, out).noise, (64, 64))
     assert covariance.variance[16, 8, 0] == 0
 
 
@@ -89,14 +90,14 @@ def test_the_program_on_clean_data_suggests_equal_snr(tmp_path, capsys):
     np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-4)
 
 
-def used(config, out):
-    """`config.noise` of a config with the lines that the program wrote, and of it the covariance."""
+def used(config, out, name="noise_config.py"):
+    """A config with the lines that the program wrote."""
     from sagd_jax.run.config_file import read_config
 
-    lines = [f"    {line}\n" for line in (out / "noise_config.py").read_text().splitlines()]
+    lines = [f"    {line}\n" for line in (out / name).read_text().splitlines()]
     text = config.read_text().replace("    return config", "".join(lines) + "    return config")
     (out / "config.py").write_text(text)
-    return read_config(str(out / "config.py")).noise
+    return read_config(str(out / "config.py"))
 
 
 def test_in_the_cosine_basis(tmp_path, capsys):
@@ -115,7 +116,7 @@ def test_in_the_cosine_basis(tmp_path, capsys):
     assert numbers["basis"] == "cosine"
     assert numbers["power_law"]["alpha"] == pytest.approx(fit_power_law(expected).alpha, rel=1e-4)
     assert (out / "spectrum.png").stat().st_size > 1000
-    covariance = build.covariance(used(config, out), (9, 12))
+    covariance = build.covariance(used(config, out).noise, (9, 12))
     same = spectra.from_data(power, (9, 12), 0.5, basis="cosine")
     assert covariance.basis == same.basis
     np.testing.assert_allclose(covariance.variance, same.variance, rtol=1e-6)
@@ -134,9 +135,34 @@ def test_a_spectrum_per_class(tmp_path, capsys, basis):
     for label in (0, 7):
         own = estimate(x[batch["label"] == label], basis=basis, window="none")
         np.testing.assert_allclose(powers[label], own.power, rtol=1e-4)
-    stack = build.covariance_stack(used(config, out), (8, 8), 10)
+    stack = build.covariance_stack(used(config, out).noise, (8, 8), 10)
     expected = spectra.from_data(powers[7], (8, 8), basis=basis)
     np.testing.assert_allclose(stack.at(7).variance, expected.variance, rtol=1e-6)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_the_lines_for_capped_levels_are_a_config(tmp_path, capsys, share):
+    rng = np.random.default_rng(0)
+    x = 0.05 * rng.normal(size=(300, 64, 1))
+    has = rng.random(300) < share
+    phase = 2 * np.pi * (0.25 * np.arange(64) + rng.random((300, 1)))
+    x[..., 0] += 0.1 * has[:, None] * np.sin(phase)
+    np.save(tmp_path / "x.npy", x.astype(np.float32))
+    config = config_file(tmp_path, name="array", dir=str(tmp_path / "x.npy"))
+    out = tmp_path / "out"
+    flags = [f"--config={config}", f"--out={out}", "--findings=1"]
+    spectrum.main(flags)
+    assert "to learn from the corrupted examples instead" in capsys.readouterr().out
+    read = used(config, out, "capped_config.py")
+    source = data.open_source(read.data)
+    np.testing.assert_array_equal(source.kinds, has)
+    schedule = build.process(read, source)[0].schedule
+    # A tone of amplitude 0.1 between f and -f: 0.1^2 / 4 per site, in 64 of them.
+    np.testing.assert_allclose(schedule.corruption[0, [16, 48], 0], 0.01 / 4 * 64, rtol=0.1)
+    assert int(schedule.kind) == (0 if share < 1 else 1)
+    spectrum.main([*flags, "--num_examples=200"])
+    lines = (out / "capped_config.py").read_text()
+    assert ("--num_examples=300" in lines) == (share < 1)
 
 
 def normalised(x, value_range):
