@@ -117,6 +117,32 @@ def test_a_wrong_variance_teaches_another_spectrum(factor, monkeypatch):
     assert away.max() < 1e-4
 
 
+@pytest.mark.parametrize(("margin", "low", "high"), [(0.1, 300, 600), (10.0, 0.95, 1.15)])
+def test_a_tone_of_fixed_amplitude_wants_a_large_margin(margin, low, high):
+    """Squared error of the exact network's data over their energy, N / 100; that of a filter is 1."""
+    count, data = 100_000, 0.01
+    rng = np.random.default_rng(0)
+    own = np.sqrt(data / 2) * (rng.normal(size=count) + 1j * rng.normal(size=count))
+    tone = np.exp(2j * np.pi * rng.random(count))
+
+    def signals(one):
+        spectrum = np.stack([0 * one, one, 0 * one], axis=1)
+        return np.fft.irfft(spectrum, n=4, norm="ortho")[..., None].astype(np.float32)
+
+    n = np.array([0.0, 1.0, 0.0, 1.0])
+    diffusion = sagd.Diffusion(schedules.capped(COSINE, sagd.white((4,)), n, margin))
+    t, kind = jnp.zeros(count), jnp.ones(count, jnp.int32)
+    x_t, taught, *_ = diffusion.diffuse_corrupted(
+        jax.random.key(0), jnp.asarray(signals(own + tone)), t, kind
+    )
+    x, target = (np.fft.rfft(z[..., 0], norm="ortho")[:, 1] for z in (x_t, taught))
+    # By symmetry the mean of what is taught lies along x, and depends on |x| alone.
+    order = np.argsort(np.abs(x)).reshape(50, -1)
+    along = np.real(target * np.conj(x) / np.abs(x))[order].mean(axis=1, keepdims=True)
+    learned = along * (x / np.abs(x))[order]
+    assert low < np.mean(np.abs(learned - own[order]) ** 2) / data < high
+
+
 def test_without_corruption_it_is_the_base_itself():
     for n in (np.zeros(SHAPE), np.zeros((3, *SHAPE, 1))):
         assert schedules.capped(COSINE, sagd.white(SHAPE), n) is COSINE

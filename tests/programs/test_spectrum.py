@@ -160,6 +160,7 @@ def test_the_lines_for_capped_levels_are_a_config(tmp_path, capsys, share):
     # A tone of amplitude 0.1 between f and -f: 0.1^2 / 4 per site, in 64 of them.
     np.testing.assert_allclose(schedule.corruption[0, [16, 48], 0], 0.01 / 4 * 64, rtol=0.1)
     assert int(schedule.kind) == (0 if share < 1 else 1)
+    assert schedule.margin == 10  # of a tone
     spectrum.main([*flags, "--num_examples=200"])
     lines = (out / "capped_config.py").read_text()
     assert ("--num_examples=300" in lines) == (share < 1)
