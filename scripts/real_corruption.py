@@ -91,7 +91,15 @@ _UNET = {
 PARTS = {
     "ecg": Part("ecg100.npy", (256,), (61,), 5, (None, 0.1), False, {**_COMMON, **_DIT}),
     "stripes": Part("crism_stripes.png", (32, 32), (6, 6), 4, (None,), False, {**_COMMON, **_UNET}),
-    "tones": Part("moonlanding.png", (32, 32), (6, 6), 4, (None,), True, {**_COMMON, **_UNET}),
+    "tones": Part(
+        "moonlanding.png",
+        (32, 32),
+        (6, 6),
+        4,
+        (None,),
+        True,
+        {**_COMMON, **_UNET, "train.num_steps": 1000},
+    ),
 }
 
 

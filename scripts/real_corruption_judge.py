@@ -20,7 +20,7 @@ NOTCH = {
     1: 1 / 360,
     2: 3 / 630,
 }  # half width in cycles per sample: 1 Hz, three bins of the wider picture
-LEAST = 0.01  # of the largest N: bins with less are no part of a hole
+LEAST = 0.003  # of the largest N: bins with less are no part of a hole
 STRIPES_FROM = 1 / 32  # cycles per pixel: slower ones are the picture's
 RATE = 360
 BEFORE, AFTER = 90, 144  # samples around the peak of a beat
@@ -67,27 +67,39 @@ def distances(size: Sequence[int], finding: Mapping[str, Any]) -> list[np.ndarra
 
 
 def level(x: np.ndarray, findings: Sequence[Mapping[str, Any]]) -> list[list[float]]:
-    """Of each line: energy over that of its neighbours in dB, with its 95 % interval."""
+    """Of each line: energy over that of its neighbours in dB, with its 95 % interval; of stripes over like radii."""
     size = x.shape[1:-1]
     p = powers(x).reshape(len(x), -1)
     weights = np.random.default_rng(0).multinomial(len(x), np.full(len(x), 1 / len(x)), DRAWS)
     mean = np.vstack([p.mean(axis=0), weights @ p / len(x)])
     log = 10 * np.log10(mean + 1e-30)
-    lines = [line.reshape(-1) for f in findings for line in distances(size, f)]
-    near = np.min(lines, axis=0) <= GUARD
+    lines = [(f["kind"], line.reshape(-1)) for f in findings for line in distances(size, f)]
+    near = np.min([line for _, line in lines], axis=0) <= GUARD
+    radius = np.rint(_radius(size).reshape(-1) * max(size))
     figures = []
-    for line in lines:
-        core = mean[:, line <= CORE].mean(axis=1)
-        beside = np.median(log[:, (line > GUARD) & (line <= REACH) & ~near], axis=1)
-        own = 10 * np.log10(core + 1e-30) - beside
+    for kind, line in lines:
+        if kind == "stripes":  # over bins as far from zero, since pictures have less at higher ones
+            rings = [(radius == n) for n in range(int(radius[line == 0].max()) + 1)]
+            pairs = [(ring & (line == 0), ring & np.isfinite(line) & ~near) for ring in rings]
+            own = np.mean(
+                [
+                    10 * np.log10(mean[:, core].mean(axis=1)) - np.median(log[:, beside], axis=1)
+                    for core, beside in pairs
+                    if core.any() and beside.any()
+                ],
+                axis=0,
+            )
+        else:
+            core = mean[:, line <= CORE].mean(axis=1)
+            beside = np.median(log[:, (line > GUARD) & (line <= REACH) & ~near], axis=1)
+            own = 10 * np.log10(core + 1e-30) - beside
         figures.append([float(own[0]), *map(float, np.quantile(own[1:], [0.025, 0.975]))])
     return figures
 
 
 def rings(size: Sequence[int], findings: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, ...]:
     """(radius, shares) of rings without the lines, their neighbours within three bins, and the two lowest."""
-    grids = np.meshgrid(*[np.fft.fftfreq(n) for n in size], indexing="ij")
-    radius = np.sqrt(sum(g**2 for g in grids)).reshape(-1)
+    radius = _radius(size).reshape(-1)
     number = np.rint(radius * max(size)).astype(int)
     lines = [line for f in findings for line in distances(size, f)]
     rest = (np.min(lines, axis=0).reshape(-1) > GUARD) & (radius <= 0.5)
@@ -118,10 +130,14 @@ def rest(x: np.ndarray, data: np.ndarray, findings: Sequence[Mapping[str, Any]])
     }
 
 
+def _radius(size: Sequence[int]) -> np.ndarray:
+    grids = np.meshgrid(*[np.fft.fftfreq(n) for n in size], indexing="ij")
+    return np.asarray(np.sqrt(sum(g**2 for g in grids)))
+
+
 def _radial(power: np.ndarray) -> np.ndarray:
     """The largest in each ring, in which a line is seen."""
-    grids = np.meshgrid(*[np.fft.fftfreq(n) for n in power.shape], indexing="ij")
-    number = np.rint(np.sqrt(sum(g**2 for g in grids)) * max(power.shape)).astype(int)
+    number = np.rint(_radius(power.shape) * max(power.shape)).astype(int)
     return np.array([power[number == n].max() for n in range(max(power.shape) // 2 + 1)])
 
 
