@@ -36,6 +36,10 @@ EMPHASIS = 0.95  # y[n] = x[n] - 0.95 x[n - 1]: the spectrum of an ECG falls by 
 STRETCH = 4096  # samples, of the ECG
 BLOCK = 64  # pixels
 SAMPLES = 512
+MAIN = "run"
+ARMS = {
+    "no data spectrum": {"schedule.data_spectrum": "", "train.num_steps": 3000},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Part:
       window, step: of the examples that it is cut into. Steps are no multiple of a tone's period, so that it has
         any phase.
       every, first: which block in how many is held out.
-      margins: of the runs; the first is that of the lines that `spectrum` writes, None.
+      arms: beside the run with the lines that `spectrum` writes, others with these fields instead.
       lines: whether findings are chosen by being lines, as a person would who sees the picture.
       config: fields of the run.
     """
@@ -56,7 +60,7 @@ class Part:
     window: tuple[int, ...]
     step: tuple[int, ...]
     every: int
-    margins: tuple[float | None, ...]
+    arms: Mapping[str, Mapping[str, Any]]
     lines: bool
     config: Mapping[str, Any]
 
@@ -78,7 +82,7 @@ _DIT = {
     "model.dit.depth": 4,
     "model.dit.num_heads": 4,
     "train.batch_size": 32,
-    "train.num_steps": 3000,
+    "train.num_steps": 1200,
 }
 _UNET = {
     "model.unet.block_out_channels": (16, 32),
@@ -86,19 +90,19 @@ _UNET = {
     "model.unet.attention": (False, False),
     "model.unet.norm_num_groups": 8,
     "train.batch_size": 16,
-    "train.num_steps": 1500,
+    "train.num_steps": 500,
 }
 PARTS = {
-    "ecg": Part("ecg100.npy", (256,), (61,), 5, (None, 0.1), False, {**_COMMON, **_DIT}),
-    "stripes": Part("crism_stripes.png", (32, 32), (6, 6), 4, (None,), False, {**_COMMON, **_UNET}),
+    "ecg": Part("ecg100.npy", (256,), (61,), 5, ARMS, False, {**_COMMON, **_DIT}),
+    "stripes": Part("crism_stripes.png", (32, 32), (6, 6), 4, {}, False, {**_COMMON, **_UNET}),
     "tones": Part(
         "moonlanding.png",
         (32, 32),
         (6, 6),
         4,
-        (None,),
+        {},
         True,
-        {**_COMMON, **_UNET, "train.num_steps": 1000},
+        {**_COMMON, **_UNET},
     ),
 }
 
@@ -182,20 +186,22 @@ def make(part: Part, name: str, folder: Path, out: Path, seed: int) -> dict[str,
         run(found / "spectrum.json", "-m", "sagd_jax.spectrum", *flags)
     lines = (found / "capped_config.py").read_text()
     runs = {}
-    for margin in part.margins:
-        own = here / ("run" if margin is None else f"margin_{margin:g}")
+    for arm, fields in {MAIN: {}, **part.arms}.items():
+        own = here / arm.replace(" ", "_")
         config = here / f"{own.name}.py"
-        changed = "" if margin is None else f"config.schedule.margin = {margin}\n"
+        changed = "".join(f"config.{field} = {value!r}\n" for field, value in fields.items())
         config.write_text(_config(base, lines + changed))
-        done = own / "checkpoints" / str(part.config["train.num_steps"])
+        steps = {**part.config, **fields}["train.num_steps"]
+        done = own / "checkpoints" / str(steps)
         run(done, "train.py", f"--config={config}", f"--workdir={own}")
         samples = own / "samples" / "samples.npz"
-        run(samples, "sample.py", f"--workdir={own}", f"--num_samples={SAMPLES}", f"--seed={seed}")
+        flags = (f"--num_samples={SAMPLES}", f"--seed={seed}", "--times=uniform_log_snr")
+        run(samples, "sample.py", f"--workdir={own}", *flags)
         restored = own / "restored" / whole.name
         flags = (f"--workdir={own}", f"--input={whole.parent}", f"--out={restored.parent}")
         run(restored, "-m", "sagd_jax.restore", *flags)
         with np.load(samples, allow_pickle=False) as file:
-            runs[own.name] = (file["samples"], np.load(restored))
+            runs[arm] = (file["samples"], np.load(restored))
     result = judge(part, x, held, found, runs)
     if name == "ecg":
         result["beats"] = beats(
@@ -209,7 +215,7 @@ def _files(part: Part, x: np.ndarray, found: Path, runs: Mapping[str, Any]) -> d
     """The whole file in every version."""
     files = {"data": x, **notches(x, part.window, found)}
     return files | {
-        ("restored" if key == "run" else f"restored, {key}"): r for key, (_, r) in runs.items()
+        ("restored" if key == MAIN else f"restored, {key}"): r for key, (_, r) in runs.items()
     }
 
 
@@ -222,7 +228,7 @@ def judge(
         sets[key] = patches(blocks(whole)[held], part.window, stack=True)
     sets["training data"] = patches(blocks(x)[~held], part.window, stack=True)
     for key, (samples, _) in runs.items():
-        sets["samples" if key == "run" else f"samples, {key}"] = samples
+        sets["samples" if key == MAIN else f"samples, {key}"] = samples
     unit = 127.5 if x.dtype == np.uint8 else 1.0
     findings = json.loads((found / "spectrum.json").read_text())["findings"]
     kinds = json.loads((found / "spectrum.json").read_text())["kinds"]
@@ -239,7 +245,7 @@ def judge(
         "held-out windows": len(sets["data"]),
         "findings": [{k: f[k] for k in ("kind", "verdict", "frequencies")} for f in chosen],
         "figures": figures,
-        "shown": picture(part.window, _files(part, x, found, runs), runs["run"][0]),
+        "shown": picture(part.window, _files(part, x, found, runs), runs[MAIN][0]),
     }
 
 

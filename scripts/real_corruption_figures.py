@@ -29,8 +29,8 @@ TITLES = {
     "tones": "picture with tones",
 }
 ORDER = (
-    "data", "training data", "notch filter", "hole in windows", "restored", "restored, margin_0.1",
-    "samples", "samples, margin_0.1",
+    "data", "training data", "notch filter", "hole in windows", "restored",
+    "restored, no data spectrum", "samples", "samples, no data spectrum",
 )  # fmt: skip
 
 
@@ -67,16 +67,14 @@ def rows(results: Mapping[str, Any]) -> str:
             value, low, high = own["distance"]
             words = f"{value:.2f} [{low:.2f}, {high:.2f}]" if key != "data" else "-"
             inside = f"{own['inside']:.0%}" if key != "data" else "-"
-            label = "held out, as they are" if key == "data" else key.replace("_", " ")
+            label = "held out, as they are" if key == "data" else key
             lines.append(
                 f"| {TITLES[name]} | {label} ({own['windows']}) | {levels} | {words} | {inside} |"
             )
     lines.append("")
     if "ecg" in results:
         own = results["ecg"]["beats"]
-        errors = ", ".join(
-            f"{k.replace('_', ' ')} {v:.1f}" for k, v in own["error"].items() if k != "data"
-        )
+        errors = ", ".join(f"{k} {v:.1f}" for k, v in own["error"].items() if k != "data")
         lines += [
             f"Mean of {own['count']} heart beats of the ECG against that of the file as it is, in which hum averages "
             f"out, rms in microvolt: {errors}.",
@@ -142,9 +140,7 @@ def _signals(result: Mapping[str, Any], path: Path) -> None:
     for key in beats["mean"]:
         if key != "data":
             own = 1000 * (np.array(beats["mean"][key]) - data)
-            axes[2].plot(
-                time, own, linewidth=0.8, color=COLOURS.get(key), label=key.replace("_", " ")
-            )
+            axes[2].plot(time, own, linewidth=0.8, color=COLOURS.get(key), label=key)
     axes[2].set(xlabel="s from the peak", title="mean beat less that of the data, microvolt")
     axes[2].legend(fontsize=6)
     for axis in axes[1:]:

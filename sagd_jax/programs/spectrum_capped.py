@@ -59,7 +59,11 @@ def write_capped(analysis: Analysis, source: Source, out: Path, indices: np.ndar
             "# network, and what it takes for the data is then louder than the tone",
             f"config.schedule.margin = {_MARGIN}",
         ]
-    lines += ['config.model.prediction = "v"', *_who(analysis, source, out, own)]
+    lines += [
+        'config.schedule.data_spectrum = "data"',
+        'config.model.prediction = "v"',
+        *_who(analysis, source, out, own),
+    ]
     text = "\n".join(lines) + "\n"
     (out / LINES).write_text(text)
     return text

@@ -206,6 +206,10 @@ def check_kinds(config: RunConfig, schedule: Schedule) -> None:
                 f"config.{name}={value!r} with config.schedule.kind='capped': expected {expected!r}, "
                 "since the schedule contains the noise"
             )
+    if schedule.spectrum is not None and config.model.prediction != "v":
+        raise ConfigError(
+            f"config.model.prediction={config.model.prediction!r} with config.schedule.data_spectrum: expected 'v'"
+        )
     times = np.linspace(0.01, 0.99, 99, dtype=np.float32)
     with as_config_error(f"config.model.prediction={config.model.prediction!r}"):
         for kind in range(schedule.labels):

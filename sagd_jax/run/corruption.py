@@ -33,6 +33,9 @@ _FILES = (".npy", ".npz")
 _DRAWS = 4096  # of a planted corruption
 _PIECE = 256
 _NOTHING = 1e-6  # of the largest variance of a planted one
+_MOSTLY = 0.5  # of the data's energy, and N leaves no estimate of theirs
+_NEAR = 16  # coordinates of like radius that stand in
+_LEAST = 1e-6  # of the largest, of coordinates in which the data never change
 
 
 def variances(
@@ -73,6 +76,39 @@ def variances(
         np.where(one > 0, f * one if f else 0.0, 0.0) for f, one in zip(factors, kinds, strict=True)
     ]
     return np.stack([np.broadcast_to(one, shape) for one in scaled])
+
+
+def clean_spectrum(signals: Signals, basis: Basis, corruption: np.ndarray) -> np.ndarray:
+    """The mean square of the clean data per coordinate, `(*spatial, channels)`, > 0: of the data, less the mean N.
+
+    Where N is most of it, or no kind is of use, it is what coordinates of like radius have.
+
+    Args:
+      signals: their source.
+      basis: of the corruption.
+      corruption: N of kinds 1 to K, as `variances` gives it.
+    """
+    source = signals.source
+    assert source is not None
+    found = np.array(signals.spectrum(basis))
+    zero = (0,) * len(basis.spatial_shape)
+    # The constant of a Fourier or cosine basis holds the mean, which `spectrum` leaves out.
+    found[zero] += np.square(signals.means()) * np.prod(basis.spatial_shape)
+    own = np.zeros(1, np.int64) if source.kinds is None else source.kinds
+    share = np.bincount(own, minlength=len(corruption) + 1)[1 : len(corruption) + 1] / len(own)
+    with np.errstate(invalid="ignore"):
+        added = np.where(share.reshape(-1, *(1,) * found.ndim) > 0, corruption, 0)
+        added = np.tensordot(share, added, axes=1) + np.zeros_like(found)
+    unsure = ~(added < _MOSTLY * found)
+    values = np.where(unsure, 0, found - np.where(unsure, 0, added))
+    radius = np.asarray(basis.radius).reshape(-1)
+    flat, masked = values.reshape(-1, values.shape[-1]), unsure.reshape(-1, values.shape[-1])
+    for channel in range(flat.shape[1]):
+        known = np.flatnonzero(~masked[:, channel])
+        for place in np.flatnonzero(masked[:, channel]) if len(known) else ():
+            near = known[np.argsort(np.abs(radius[known] - radius[place]), kind="stable")[:_NEAR]]
+            flat[place, channel] = np.exp(np.log(flat[near, channel] + 1e-30).mean())
+    return np.maximum(values, _LEAST * values.max())
 
 
 def counts(source: Source, kinds: int, where: str) -> np.ndarray:

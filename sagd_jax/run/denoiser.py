@@ -52,7 +52,7 @@ def apply_network(
     time as a discrete timestep of the schedule's clock.
 
     Where examples have kinds (`diffusion/schedules/caps.py`) the process says which, by `Diffusion.at`: its label is
-    shown to the network too, and what the network gives for v is v / sqrt(alpha^2 + sigma^2) per coordinate.
+    shown to the network too, and what the network gives for v is scaled per coordinate as (28) and (28b) there say.
 
     Args:
       prediction: the kind of its output.
@@ -76,7 +76,11 @@ def apply_network(
     kind = jnp.broadcast_to(schedule.label(t), timestep.shape)
     output: Any = model.apply(variables, seen, timestep, label, kind=kind, **options)
     if prediction == "v":
-        output = diffusion.decode(diffusion.encode(output) / scale.astype(output.dtype))
+        skip, scale = schedule.output_scale(t)
+        state = diffusion.encode(output) * scale.astype(output.dtype)
+        if schedule.spectrum is not None:
+            state = state + skip * diffusion.encode(x_t)
+        output = diffusion.decode(state)
     return output
 
 

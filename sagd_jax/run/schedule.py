@@ -174,6 +174,7 @@ def _capped(
     levels: tuple[float, ...],
     margin: float,
     restoring_share: float,
+    data_spectrum: str,
 ) -> Schedule:
     coordinates, signals = inputs.basis(basis), dataclasses.replace(inputs.signals, where=_WHERE)
     values = inputs.array(
@@ -189,6 +190,7 @@ def _capped(
         margin,
         basis=coordinates,
         restoring=restoring_share > 0,
+        spectrum=_of_clean(inputs, data_spectrum, values, coordinates) if data_spectrum else None,
     )
     if not isinstance(made, Capped):  # nothing is corrupted
         return made
@@ -207,6 +209,21 @@ def _capped(
             "restored) examples, and there are none; expected 0"
         )
     return made.at(run_corruption.sampled_kind(made, number))
+
+
+def _of_clean(inputs: Inputs, given: str, corruption: np.ndarray, basis: Basis) -> np.ndarray:
+    """S of (28b), the clean data's mean square: estimated from the data and N, or from a file."""
+
+    def make() -> np.ndarray:
+        if given != DATA:
+            return _read(inputs, "data_spectrum", given, basis)
+        if inputs.signals.source is None:
+            raise ConfigError(
+                f"{_WHERE}.data_spectrum={DATA!r}: there is no data here; give a file"
+            )
+        return run_corruption.clean_spectrum(inputs.signals, basis, corruption)
+
+    return inputs.array("data_spectrum", make)
 
 
 _SCALAR = tuple(schedules.KINDS)
@@ -282,6 +299,11 @@ SPECTRAL_KINDS = {
             "restoring by draws",
             low=0,
             below=1,
+        ),
+        data_spectrum=field(
+            "",
+            "by which the network is preconditioned in each coordinate: data, estimated from the run's own less N, or "
+            "a .npy of the clean data's mean square; empty: not",
         ),
     ),
     "hierarchical": kinds.kind(

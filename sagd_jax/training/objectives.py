@@ -128,7 +128,7 @@ class Recovering(Denoising):
     """Denoising from examples of which some are corrupted, equations (26) to (28).
 
     Each is diffused at the levels of its kind, `batch["corrupted"]`. The loss of v is that of
-    v / sqrt(alpha^2 + sigma^2) per coordinate, or the noisy ones would outweigh the others.
+    v / sqrt(alpha^2 + sigma^2) per coordinate, or the noisy ones would outweigh the others; or of (28b).
     """
 
     def draw(self, batch, time_key, noise_key, label_key):
@@ -155,7 +155,7 @@ class Recovering(Denoising):
             prediction=config.model.prediction,
         )
         if config.model.prediction == "v":
-            weight = weight * diffusion.schedule.input_scale(t) ** 2
+            weight = weight * diffusion.schedule.loss_scale(t)
         per_example = losses.denoising_loss(
             diffusion,
             prediction,

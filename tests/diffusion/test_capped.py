@@ -143,6 +143,33 @@ def test_a_tone_of_fixed_amplitude_wants_a_large_margin(margin, low, high):
     assert low < np.mean(np.abs(learned - own[order]) ** 2) / data < high
 
 
+def test_preconditioned_the_network_has_unit_variance_to_give():
+    """(28b): what of v a Gaussian's spectrum does not tell, over the scale; with S = 1 it is (28)."""
+    basis = BASES["cosine"]
+    s, n = grids(basis)
+    n = n[:1]
+    known = schedules.capped(COSINE, sagd.white(SHAPE), n, basis=basis, spectrum=s)
+    plain = schedules.capped(COSINE, sagd.white(SHAPE), n, basis=basis)
+    unit = schedules.capped(COSINE, sagd.white(SHAPE), n, basis=basis, spectrum=np.ones_like(s))
+    for kind, t in ((0, 0.02), (0, 0.6), (1, 0.02), (1, 0.6), (2, 0.3)):
+        own = known.at(kind)
+        a, b = (np.asarray(c, np.float64) for c in (own.alpha(t), own.sigma(t)))
+        skip, scale = (np.asarray(c, np.float64) for c in own.output_scale(t))
+        seen = np.asarray(own.input_scale(t), np.float64)
+        # x = a x0 + b z and v = a z - b x0, of x0 = sqrt(S) and z = 1 alone.
+        left = np.square(-b - skip * a) * s + np.square(a - skip * b)
+        useful = scale > 0
+        np.testing.assert_allclose((left / scale**2)[useful], 1, rtol=2e-3)
+        np.testing.assert_allclose((a**2 * s + b**2) * seen**2, 1, rtol=1e-4)
+        if kind == 0:
+            np.testing.assert_allclose(own.loss_scale(t) * scale**2, 1, rtol=1e-4)
+        skip, scale = unit.at(kind).output_scale(t)
+        np.testing.assert_allclose(skip, 0, atol=1e-6)
+        np.testing.assert_allclose(scale, plain.at(kind).output_scale(t)[1], rtol=1e-4)
+    with pytest.raises(ValueError, match="spectrum: expected finite numbers > 0"):
+        schedules.capped(COSINE, sagd.white(SHAPE), n, basis=basis, spectrum=0 * s)
+
+
 def test_without_corruption_it_is_the_base_itself():
     for n in (np.zeros(SHAPE), np.zeros((3, *SHAPE, 1))):
         assert schedules.capped(COSINE, sagd.white(SHAPE), n) is COSINE

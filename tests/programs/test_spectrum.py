@@ -161,6 +161,8 @@ def test_the_lines_for_capped_levels_are_a_config(tmp_path, capsys, share):
     np.testing.assert_allclose(schedule.corruption[0, [16, 48], 0], 0.01 / 4 * 64, rtol=0.1)
     assert int(schedule.kind) == (0 if share < 1 else 1)
     assert schedule.margin == 10  # of a tone
+    # The noise's own, of variance 0.05^2 per coordinate, in the tone's coordinates too.
+    np.testing.assert_allclose(schedule.spectrum[1:, 0], 0.0025, rtol=0.6)
     if share < 1:  # of the others it does not know
         spectrum.main([*flags, "--num_examples=100"])
         assert "--num_examples=150 a line" in (out / "capped_config.py").read_text()

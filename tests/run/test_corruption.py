@@ -12,6 +12,7 @@ from sagd_jax.data import DataConfig, open_source
 from sagd_jax.run import build
 from sagd_jax.run.config import RunConfig
 from sagd_jax.run.config_file import read_config
+from sagd_jax.run.estimates import spectrum_of
 from sagd_jax.run.noise import CorruptedNoiseConfig, NoiseConfig
 from sagd_jax.run.record import describe_run, read_record
 from sagd_jax.run.saved import stored_process
@@ -221,3 +222,34 @@ def test_a_network_is_told_the_label_and_gives_v_in_units_of_the_level():
         np.testing.assert_allclose(v, own.decode(state), atol=1e-5)
         x0 = apply_network(Told(), {}, own, x, times, None, prediction="x0")
         np.testing.assert_allclose(x0, own.decode(scale * own.encode(x)) + told, atol=1e-5)
+
+
+def test_with_the_data_spectrum_a_network_of_zeros_is_the_wiener_filter():
+    """(28b), and what S is estimated to be: of band-passed noise on data of one variance, that variance."""
+    import flax.linen as nn
+
+    from sagd_jax.run.denoiser import apply_network
+
+    class Zeros(nn.Module):
+        @nn.compact
+        def __call__(self, x, timestep, label=None, train=False, kind=None):
+            return 0 * x
+
+    run = config(corruption=(BAND,), data_spectrum="data")
+    _, diffusion, arrays = made(run)
+    s = np.asarray(diffusion.schedule.spectrum)
+    np.testing.assert_array_equal(s, arrays["schedule_data_spectrum"])
+    own = diffusion.schedule.basis
+    known = spectrum_of(open_source(DataConfig(name="digits")), own)
+    inner = own.radius > 0
+    ratio = np.log(s[inner] / known[inner])
+    assert np.sqrt(np.mean(ratio**2)) < 0.5 and np.abs(ratio).max() < 3
+    data = sagd.oracle.DiagonalGaussian(own, jnp.zeros((8, 8, 1)), jnp.asarray(s))
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8, 8, 1)), jnp.float32)
+    for kind, t in ((0, 0.3), (1, 0.0), (1, 0.6)):
+        process, times = diffusion.at(kind), jnp.full(2, t)
+        v = apply_network(Zeros(), {}, process, x, times, None, prediction="v")
+        np.testing.assert_allclose(v, data.denoiser(process, "v")(x, times), atol=2e-4)
+    wrong = dataclasses.replace(run, model=dataclasses.replace(run.model, prediction="epsilon"))
+    with pytest.raises(ConfigError, match="data_spectrum: expected 'v'"):
+        made(wrong)

@@ -13,6 +13,13 @@ kind; where kinds differ in content, the content has to be a class of its own.
      label of the network, beside the class: `Capped.label`, the kind, or 0 where its levels at t are those
      of clean examples in every coordinate. It sees x_t / sqrt(a^2 + s^2) per coordinate, and gives v in the
      same units.
+(28b) With S, the data's mean square per coordinate, the network is asked for what a Gaussian of that spectrum does
+     not tell. With r^2 = a^2 S + s^2 it sees x_t / r and gives F,
+         v = (a s (1 - S) / r^2) x_t + ((a^2 + s^2) sqrt(S) / r) F,
+     where F has variance 1 at all levels, and F = 0 is the best linear denoiser: of a band of N it gives the
+     Wiener filter from the first step on, and an error of F is one of the size of S, not of N. The loss is that of F
+     times S / (S + N): so much noise has what an example with N teaches of it, at all its levels. With S = 1
+     it is (28).
 (29) The restoring path of kind i, from data at t = 0 to y at t = 1: levels max(l_t(f), -log N_i(f)), that
      is a = 1, s^2 = min(s_t^2 / a_t^2, N_i); where N = inf, those of clean examples. Clean examples are
      diffused along it, under labels of their own, K + 1 to 2 K.
@@ -20,7 +27,8 @@ kind; where kinds differ in content, the content has to be a class of its own.
 N is absolute: variance per orthonormal coordinate of data in [-1, 1].
 
 Sources: the pair that corrupted examples teach is Ambient-Tweedie's, Daras et al. 2024
-(arXiv 2404.10177), with a variance per coordinate (27 in `diffusion/process.py`).
+(arXiv 2404.10177), with a variance per coordinate (27 in `diffusion/process.py`). (28b) is Karras et al. 2022
+(arXiv 2206.00364), table 1, with a variance of the data per coordinate.
 """
 
 from __future__ import annotations
@@ -57,6 +65,7 @@ class Capped(SpectralSchedule):
       kind: of all examples, or `(batch,)`, one of each.
       margin: of (26).
       restoring: whether there are restoring paths, (29).
+      spectrum: S of (28b), `(*spatial, 1 or channels)`; None: the network is not told.
     """
 
     base: Schedule
@@ -66,6 +75,7 @@ class Capped(SpectralSchedule):
     kind: Any
     margin: float = static_field()
     restoring: bool = static_field()
+    spectrum: Any = None
     contains_spectrum = True
 
     @property
@@ -109,7 +119,31 @@ class Capped(SpectralSchedule):
             kind=values.astype(np.int32),
             margin=self.margin,
             restoring=self.restoring,
+            spectrum=self.spectrum,
         )
+
+    def input_scale(self, t):
+        if self.spectrum is None:
+            return super().input_scale(t)
+        return jax.lax.rsqrt(self.alpha(t) ** 2 * self.spectrum + self.sigma(t) ** 2)
+
+    def output_scale(self, t: ArrayLike) -> tuple[ArrayLike, jax.Array]:
+        """(skip, scale) on the grid: v of a network is skip x_t + scale times what it gives, (28), (28b)."""
+        alpha, sigma = self.alpha(t), self.sigma(t)
+        total = alpha**2 + sigma**2
+        if self.spectrum is None:
+            return 0.0, jnp.sqrt(total)
+        scale = self.input_scale(t)
+        skip = alpha * sigma * (1 - self.spectrum) * scale**2
+        return skip, total * jnp.sqrt(self.spectrum) * scale
+
+    def loss_scale(self, t: ArrayLike) -> jax.Array:
+        """What the squared error of v is multiplied by, on the grid, (28), (28b)."""
+        if self.spectrum is None:
+            return self.input_scale(t) ** 2
+        corruption = jnp.where(self._is_corrupted, self._finite, 0)
+        share = self.spectrum / (self.spectrum + corruption)
+        return share / self.output_scale(t)[1] ** 2
 
     def restoring_path(self, kind: Any) -> Any:
         """The kind of the restoring path (29) of kinds 1 to K.
@@ -250,6 +284,7 @@ def capped(
     *,
     basis: Basis | None = None,
     restoring: bool = True,
+    spectrum: ArrayLike | None = None,
 ) -> Schedule:
     """The schedule of a data set with corrupted examples, (26).
 
@@ -262,12 +297,14 @@ def capped(
         48 at 0.1 and 149 at 0.03.
       basis: of the corruption; by default that of `base` or of the covariance, or Fourier's.
       restoring: whether it has restoring paths, (29).
+      spectrum: S of (28b) on the grid of the basis, the clean data's mean square per coordinate, > 0; it need not
+        be exact. None: networks are not preconditioned by it.
 
     Returns:
       A `Capped` schedule; `base` itself where N is 0 throughout.
 
     Raises:
-      ValueError: for another shape, N < 0 or not a number, N > 0 where the noise has no variance, a
+      ValueError: for another shape, N < 0 or not a number, S that is not > 0, N > 0 where the noise has no variance, a
         margin <= 0, or a base or covariance that is not diagonal in the basis.
 
     >>> import numpy as np, sagd_jax as sagd
@@ -306,6 +343,7 @@ def capped(
         kind=np.int32(0),
         margin=float(margin),
         restoring=bool(restoring),
+        spectrum=None if spectrum is None else _spectrum_of(spectrum, basis),
     )
     with jax.ensure_compile_time_eval():
         alpha, sigma = (np.asarray(c, np.float64) for c in made._clean(1.0))
@@ -339,6 +377,13 @@ def _levels_of(corruption: ArrayLike, basis: Basis) -> np.ndarray:
     if not members:
         raise ValueError(f"corruption.shape={values.shape}: expected at least one kind")
     return np.stack([check_grid("corruption", one, basis) for one in members])
+
+
+def _spectrum_of(spectrum: ArrayLike, basis: Basis) -> np.ndarray:
+    values = np.asarray(check_grid("spectrum", np.asarray(spectrum, np.float64), basis), np.float32)
+    if not (np.all(np.isfinite(values)) and np.all(values > 0)):
+        raise ValueError("spectrum: expected finite numbers > 0, the data's mean squares")
+    return values
 
 
 def _root(variance: jax.Array) -> jax.Array:
