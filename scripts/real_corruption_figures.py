@@ -140,7 +140,7 @@ def _signals(result: Mapping[str, Any], path: Path) -> None:
     for key in beats["mean"]:
         if key != "data":
             own = 1000 * (np.array(beats["mean"][key]) - data)
-            axes[2].plot(time, own, linewidth=0.8, color=COLOURS.get(key), label=key)
+            axes[2].plot(time, own, linewidth=0.8, color=COLOURS.get(key, "C3"), label=key)
     axes[2].set(xlabel="s from the peak", title="mean beat less that of the data, microvolt")
     axes[2].legend(fontsize=6)
     for axis in axes[1:]:

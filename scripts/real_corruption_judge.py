@@ -20,7 +20,7 @@ NOTCH = {
     1: 1 / 360,
     2: 3 / 630,
 }  # half width in cycles per sample: 1 Hz, three bins of the wider picture
-LEAST = 0.003  # of the largest N: bins with less are no part of a hole
+LEAST = 0.01  # of the largest N: bins with less are no part of a hole
 STRIPES_FROM = 1 / 32  # cycles per pixel: slower ones are the picture's
 RATE = 360
 BEFORE, AFTER = 90, 144  # samples around the peak of a beat
