@@ -118,10 +118,9 @@ def _spectra(axis: Any, result: Mapping[str, Any], rate: float, words: str) -> N
         profile = np.array(own["profile"])
         x = np.linspace(0, 0.5, len(profile)) * rate
         axis.semilogy(x[2:], profile[2:] + 1e-12, color=colour, label=key, linewidth=0.9)
-    low = power.min() / 100
-    axis.set_ylim(bottom=low)
+    axis.set_ylim(bottom=power.min() / 1000)
     axis.set_xlabel(words)
-    axis.legend(fontsize=6, loc="upper right")
+    axis.legend(fontsize=6, loc="lower left")
 
 
 def _signals(result: Mapping[str, Any], path: Path) -> None:

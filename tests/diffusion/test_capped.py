@@ -143,6 +143,27 @@ def test_a_tone_of_fixed_amplitude_wants_a_large_margin(margin, low, high):
     assert low < np.mean(np.abs(learned - own[order]) ** 2) / data < high
 
 
+def test_of_a_tone_between_bins_a_share_is_taken_for_data():
+    """Of one amplitude in K coordinates at once, N in each, (K - 1) / (K + margin) is left of it."""
+    count, bins, margin = 20_000, np.array([1, 2, 3]), 2.0
+    rng = np.random.default_rng(0)
+    amplitude = rng.normal(size=(count, 1)) + 1j * rng.normal(size=(count, 1))
+    weights = np.array([1.0, 0.5, 0.1])
+    spectrum = np.zeros((count, 5), complex)
+    spectrum[:, bins] = amplitude * weights / np.sqrt(2)
+    y = np.fft.irfft(spectrum, n=8, norm="ortho")[..., None].astype(np.float32)
+    n = np.zeros(8)
+    n[bins] = n[-bins] = weights**2
+    diffusion = sagd.Diffusion(schedules.capped(COSINE, sagd.white((8,)), n, margin))
+    kind = jnp.ones(count, jnp.int32)
+    x_t, taught, *_ = diffusion.diffuse_corrupted(
+        jax.random.key(0), jnp.asarray(y), jnp.zeros(count), kind
+    )
+    x, target = (np.fft.rfft(z[..., 0], norm="ortho")[:, bins] for z in (x_t, taught))
+    learned = np.linalg.lstsq(x / weights, target / weights, rcond=None)[0]
+    np.testing.assert_allclose(np.ones(3) @ learned, (3 - 1) / (3 + margin), atol=0.05)
+
+
 def test_preconditioned_the_network_has_unit_variance_to_give():
     """(28b): what of v a Gaussian's spectrum does not tell, over the scale; with S = 1 it is (28)."""
     basis = BASES["cosine"]
