@@ -37,7 +37,7 @@ STRETCH = 4096  # samples, of the ECG
 BLOCK = 64  # pixels
 SAMPLES = {1: 512, 2: 64}  # by axes; those of a U-Net take longer
 MAIN = "run"
-ARMS = {
+PLAIN = {
     "no data spectrum": {"schedule.data_spectrum": "", "train.num_steps": 3000},
 }
 
@@ -93,14 +93,14 @@ _UNET = {
     "train.num_steps": 500,
 }
 PARTS = {
-    "ecg": Part("ecg100.npy", (256,), (61,), 5, ARMS, False, {**_COMMON, **_DIT}),
+    "ecg": Part("ecg100.npy", (256,), (61,), 5, PLAIN, False, {**_COMMON, **_DIT}),
     "stripes": Part("crism_stripes.png", (32, 32), (6, 6), 4, {}, False, {**_COMMON, **_UNET}),
     "tones": Part(
         "moonlanding.png",
         (32, 32),
         (6, 6),
         4,
-        {},
+        {"margin 100": {"schedule.margin": 100.0}},
         True,
         {**_COMMON, **_UNET},
     ),

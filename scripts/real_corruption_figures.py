@@ -30,7 +30,7 @@ TITLES = {
 }
 ORDER = (
     "data", "training data", "notch filter", "hole in windows", "restored",
-    "restored, no data spectrum", "samples", "samples, no data spectrum",
+    "restored, no data spectrum", "restored, margin 100", "samples", "samples, no data spectrum", "samples, margin 100",
 )  # fmt: skip
 
 
