@@ -166,5 +166,7 @@ def _pictures(result: Mapping[str, Any], path: Path) -> None:
         axis.imshow(shown[key], cmap="gray", vmin=0, vmax=255)
         axis.set_title(key, fontsize=9)
         axis.set_axis_off()
-    figure.savefig(path, dpi=90)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=90)
     plt.close(figure)
+    Image.open(buffer).convert("RGB").quantize(48).save(path, optimize=True)

@@ -155,7 +155,8 @@ class Recovering(Denoising):
             prediction=config.model.prediction,
         )
         if config.model.prediction == "v":
-            weight = weight * diffusion.schedule.loss_scale(t)
+            schedule: Any = diffusion.schedule
+            weight = weight * schedule.loss_scale(t)
         per_example = losses.denoising_loss(
             diffusion,
             prediction,
