@@ -128,7 +128,7 @@ class Capped(SpectralSchedule):
         return jax.lax.rsqrt(self.alpha(t) ** 2 * self.spectrum + self.sigma(t) ** 2)
 
     def output_scale(self, t: ArrayLike) -> tuple[ArrayLike, jax.Array]:
-        """(skip, scale) on the grid: v of a network is skip x_t + scale times what it gives, (28), (28b)."""
+        """(skip, scale) on the grid: v of a network at times t in [0, 1] is skip x_t + scale times what it gives."""
         alpha, sigma = self.alpha(t), self.sigma(t)
         total = alpha**2 + sigma**2
         if self.spectrum is None:
@@ -138,7 +138,7 @@ class Capped(SpectralSchedule):
         return skip, total * jnp.sqrt(self.spectrum) * scale
 
     def loss_scale(self, t: ArrayLike) -> jax.Array:
-        """What the squared error of v is multiplied by, on the grid, (28), (28b)."""
+        """What the squared error of v at times t in [0, 1] is multiplied by, on the grid, (28), (28b)."""
         if self.spectrum is None:
             return self.input_scale(t) ** 2
         corruption = jnp.where(self._is_corrupted, self._finite, 0)
