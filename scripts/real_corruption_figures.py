@@ -169,4 +169,6 @@ def _pictures(result: Mapping[str, Any], path: Path) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=90)
     plt.close(figure)
-    Image.open(buffer).convert("RGB").quantize(48).save(path, optimize=True)
+    Image.open(buffer).convert("RGB").quantize(160, method=Image.Quantize.FASTOCTREE).save(
+        path, optimize=True
+    )
