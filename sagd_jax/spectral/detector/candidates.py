@@ -22,6 +22,7 @@ from sagd_jax.spectral.detector.lines import (
     Line,
     breadth_of,
     find_lines,
+    foremost,
     refined,
     series,
     spread_of_tone,
@@ -70,6 +71,7 @@ class Candidate:
     sharp: np.ndarray | None = None
     sharp_control: np.ndarray | None = None
     breadth: float = 0.0  # of lines: power three bins away over that of the line
+    foremost: float = math.inf  # of lines: power above the background over that of the bins beside
 
 
 def candidates(
@@ -175,6 +177,10 @@ def _of_lines(
         for line in lines
     ]
     everything = _union([point(line.place, shape, 2.3) for line in lines], evidence)
+    above = [
+        to_full_grid(own - local_background(own, shape)[0], shape)
+        for own, _ in series(evidence, view).values()
+    ]
     result = []
     for line, frequency in zip(lines, frequencies, strict=True):
         core = point(line.place, shape, 1)
@@ -207,6 +213,7 @@ def _of_lines(
                 quiet_score=line.score[QUIET],
                 background=power,
                 breadth=breadth_of(line.place, np.exp(shown), shape, rough if rough < 9 else error),
+                foremost=foremost(line.place, [o.place for o in lines if o is not line], above),
             )
         )
     return result

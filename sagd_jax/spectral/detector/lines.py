@@ -254,6 +254,32 @@ def breadth_of(
     )
 
 
+def foremost(
+    place: tuple[int, ...], others: list[tuple[int, ...]], excesses: list[np.ndarray]
+) -> float:
+    """Power above the background of a line, over the largest of the bins two and three from it.
+
+    Of a tone these hold next to nothing; a corner or an edge of what is wide goes on into some of them. Bins
+    next to other lines do not count. The largest over `excesses`, nats on the whole grid, one for each series.
+    """
+    shape = np.array(excesses[0].shape)
+    steps = np.stack(np.meshgrid(*[np.arange(-3, 4)] * len(place), indexing="ij"), -1)
+    steps = steps.reshape(-1, len(place))
+    far = np.abs(steps).max(axis=1) > 1
+    around = (np.array(place) + steps) % shape
+    near, beside = around[~far], around[far]
+    for other in others:
+        for centre in (np.array(other), -np.array(other) % shape):
+            gap = np.abs(beside - centre)
+            beside = beside[np.minimum(gap, shape - gap).max(axis=1) > 1]
+    if not len(beside):
+        return math.inf
+    powers = [np.expm1(own) for own in excesses]
+    return max(
+        float(own[tuple(near.T)].max() / max(own[tuple(beside.T)].max(), 1e-9)) for own in powers
+    )
+
+
 def _shifted(full: np.ndarray, place: tuple[int, ...], axis: int, step: int) -> float:
     where = list(place)
     where[axis] = (where[axis] + step) % full.shape[axis]

@@ -5,7 +5,9 @@ periodic in j: with period 8 by the blocks of a JPEG, with the factor's period b
 2005). Its power at each frequency, averaged over the examples, shows the period whatever the place of a
 crop; the mean over examples shows a place that all have in common. A JPEG is called so only if, at one and
 the same place of the blocks' grid along both axes, more of the blocks' fine cosine coefficients are zero than
-at all others.
+at all others. An enlargement is called so only if what it has beyond the old end are images of what lies below:
+the coefficients at f and at f less the old sampling frequency have one difference of phases, up to its sign, in
+each example.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ _SURE, _STRENGTH = 20.0, 0.015  # score and relative modulation of an interpolat
 _HALF = 0.3  # of the modulation
 _MOST_EXAMPLES = 0.7
 _REPEATED = 0.3  # modulation of the first difference where pixels are repeated
+_PATCH = 64  # sites, of an example's corner that is kept
+_IMAGES = 1.5  # one difference of phases, over what other distances of frequencies have of it
+_ASIDE = (-5, -4, 4, 5)  # bins: such distances
 _FALL, _FALL_ALONE = 1.5, 3.4  # nats beyond the old end, with a period and without one
 _ZERO = 0.35 / 127.5
 _ACTIVE = 3.0 / 127.5  # standard deviation of a block that holds something
@@ -43,6 +48,7 @@ class Marks:
         # Of the second and of the first difference, along both axes.
         self._strengths: list[list[np.ndarray]] = [[], [], [], []]
         self._zeros: list[np.ndarray] = []
+        self._patches: list[np.ndarray] = []
 
     def add(self, x: np.ndarray) -> None:
         """Looks at examples `(n, height, width, channels)`; after some hundreds it looks no more."""
@@ -59,11 +65,13 @@ class Marks:
                 size = difference / (difference.mean(axis=(1, 2), keepdims=True) + 1e-6)
                 self._strengths[2 * order + axis].append(np.minimum(size, 3.0).mean(axis=2))
         self._zeros.append(_zero_shares(grey))
+        self._patches.append(grey[:, :_PATCH, :_PATCH].astype(np.float32))
 
     def merge(self, other: Marks) -> None:
         """Adds what another has seen."""
         self.count += other.count
         self._zeros += other._zeros
+        self._patches += other._patches
         for own, more in zip(self._strengths, other._strengths, strict=True):
             own += more
 
@@ -91,6 +99,36 @@ class Marks:
         wave = np.exp(-2j * np.pi * np.outer(np.arange(n), away)) * np.hanning(n + 2)[1:-1, None]
         power = np.square(np.abs(strength @ wave))
         return float((power[:, 0] > 4 * np.median(power[:, 1:], axis=1)).mean())
+
+    def images(self, axis: int, factor: float) -> float:
+        """How alike the phases of images and of what they are images of are, over that of other distances.
+
+        About 1 where nothing was enlarged by this factor.
+        """
+        patches = np.moveaxis(np.concatenate(self._patches), axis + 1, 1).astype(np.float64)
+        n, across = patches.shape[1:]
+        patches -= patches.mean(axis=(1, 2), keepdims=True)
+        rows = np.fft.rfft(patches * np.hanning(across + 2)[1:-1], axis=2)[:, :, 2 : across // 2]
+        beyond = np.arange(n // 2) / n
+        beyond = beyond[beyond > 1.05 * 0.5 / factor]
+        below = (beyond - 1 / factor + 0.5) % 1 - 0.5
+        fine = np.abs(below) > 2.5 / n
+        if not fine.any():
+            return 0.0
+
+        def at(frequency: np.ndarray) -> np.ndarray:
+            wave = np.exp(-2j * np.pi * np.outer(frequency, np.arange(n))) * np.hanning(n + 2)[1:-1]
+            return wave @ rows
+
+        of_images = at(beyond[fine])
+
+        def alike(step: int) -> float:
+            product = of_images * np.conj(at(below[fine] + step / n))
+            # Squared: the interpolation's gain has either sign.
+            turned = np.square(product / np.maximum(np.abs(product), 1e-12))
+            return float(np.abs(turned.mean(axis=(1, 2))).mean())
+
+        return alike(0) / float(np.mean([alike(step) for step in _ASIDE]))
 
 
 def find_marks(marks: Marks, evidence: Evidence) -> list[Finding]:
@@ -152,7 +190,9 @@ def _enlarged(marks: Marks, evidence: Evidence, blocks: bool) -> Finding | None:
         factors = [1 / f] if f > 0.49 else [1 / f, 1 / (1 - f)]
         factor = factors[0] if len(factors) == 1 or _fallen(evidence, factors) else factors[1]
         repeated = strength > _REPEATED and abs(factor - round(factor)) < 0.05
-        if repeated or max(_emptiness(evidence, 0.5 / value) for value in factors) > _FALL:
+        fallen = repeated or max(_emptiness(evidence, 0.5 / value) for value in factors) > _FALL
+        images = max(min(marks.images(axis, value) for axis in (0, 1)) for value in factors)
+        if fallen and images > _IMAGES:
             details = {"factor": float(factor), "frequency": 0.5 / float(factor)}
             return _finding(kinds.ENLARGED, evidence, score_, strength, details)
     falls = [(_emptiness(evidence, 0.5 / factor), factor) for factor in np.arange(1.2, 4.3, 0.1)]

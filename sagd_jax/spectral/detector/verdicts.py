@@ -20,6 +20,7 @@ from sagd_jax.spectral.detector.responses import Response
 
 _CONSTANT = {1: 0.3, 2: 0.22, 3: 0.22}  # largest spread of a line's power over the quiet examples
 _FLAT, _FOLLOWS = 0.3, 0.6  # slopes
+_VARIES = 0.5  # relative variance of N over the quiet examples
 _FEWEST_SHARE = 0.08
 _MOST_OF_SOME, _SEEN = 0.6, 6.5  # share, score
 _QUIET_ERRORS = 5.0
@@ -85,7 +86,9 @@ def _of_line(evidence: Evidence, candidate: Candidate, response: Response) -> st
     score = candidate.line.score
     sure &= response.share < _MOST_OF_SOME or by_chance or max(score[MEAN], score[QUIET]) > _SEEN
     unmoved = response.even or _unmoved(response)
-    if seen and unmoved and constant and sure and is_tone(evidence, candidate):
+    # A corner or an edge of what is wide stands out of most bins near it, but not of all.
+    tone = is_tone(evidence, candidate) and candidate.foremost > 1
+    if seen and unmoved and constant and sure and tone:
         return CORRUPTION
     return _otherwise(response)
 
@@ -142,7 +145,9 @@ def _of_run(axes: int, candidate: Candidate, response: Response, rounding: float
         large, needed = True, _EVEN_SCORE
     # In the mean it counts only where the quiet examples show as much of it.
     quiet = candidate.seen_in == QUIET or candidate.quiet_score > 0.7 * candidate.excess
-    if score >= needed and large and quiet:
+    # Quiet examples that show it have to have it, and one power of it: a floor is as high in all of them.
+    floor = response.quiet_score >= _QUIET_ERRORS and _as_high(response)
+    if score >= needed and large and quiet and floor:
         return CORRUPTION
     some = candidate.seen_in in (SOME, MEAN) and _FEWEST_SHARE <= response.share < 0.9
     unmoved = abs(response.slope) <= _FLAT or math.isnan(response.slope)
@@ -161,9 +166,14 @@ def _of_run(axes: int, candidate: Candidate, response: Response, rounding: float
     return _otherwise(response)
 
 
+def _as_high(response: Response) -> bool:
+    """Whether N may be one number in all examples that have it, as far as so many tell."""
+    return response.spread - 2 * response.spread_error <= _VARIES
+
+
 def _otherwise(response: Response) -> str:
     follows = not math.isnan(response.slope) and response.slope >= _FOLLOWS
-    varies = not response.even and not response.spread - 2 * response.spread_error <= 0.5
+    varies = not response.even and not _as_high(response)
     return OWN if follows or varies or response.share < _FEWEST_SHARE / 2 else UNKNOWN
 
 
