@@ -103,7 +103,7 @@ def judge(answer: Answer, truth: Truth, spatial: Sequence[int]) -> Score:
 
 def is_right(finding: Finding, truth: Truth, spatial: Sequence[int]) -> bool:
     """Whether most bins of a finding are near those that were added, or it names what was done."""
-    if truth.kind in ("jpeg", "enlarged") and truth.kind in finding.kind:
+    if truth.kind in ("jpeg", "enlarged", "pattern") and truth.kind in finding.kind:
         return True
     if not truth.mask.any() or not finding.mask.any():
         return False

@@ -14,7 +14,7 @@ import numpy as np
 from sagd_jax.spectral.detector.advice import MOST_ENERGY, Advice, advise, hole
 from sagd_jax.spectral.detector.background import local_background
 from sagd_jax.spectral.detector.evidence import Evidence
-from sagd_jax.spectral.detector.finding import Finding
+from sagd_jax.spectral.detector.finding import FIXED, Finding
 from sagd_jax.spectral.detector.fixed import find_fixed
 from sagd_jax.spectral.detector.kinds_of_examples import kinds_of_examples, levels
 from sagd_jax.spectral.detector.marks import Marks, find_marks
@@ -151,8 +151,10 @@ def analyse(
     if evidence.count >= _FEWEST:
         fixed = find_fixed(evidence)
         found = find(evidence, pieces, sample_rate)
-        if fixed:  # Its lines and bands have its one phase: they are it.
-            found = [f for f in found if f.coherence < _ONE_PHASE * evidence.count]
+        if fixed or any(f.kind == FIXED for f in found):
+            # Its lines and bands have its one phase: they are it.
+            alike = _ONE_PHASE * evidence.count
+            found = [f for f in found if f.kind == FIXED or f.coherence < alike]
         findings = find_marks(marks, evidence) + fixed + found
     _check_chosen(chosen or (), findings)
     omitted = hole(findings, chosen)

@@ -6,12 +6,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from planted import fields
 
-from sagd_jax.spectral.analysis import gather
+from sagd_jax.spectral.analysis import analyse, gather
 from sagd_jax.spectral.detector.finding import CORRUPTION
+from sagd_jax.spectral.detector.fixed import find_fixed
 from sagd_jax.spectral.detector.lines import QUIET, foremost
 from sagd_jax.spectral.detector.marks import find_marks
-from sagd_jax.spectral.detector.responses import Response
+from sagd_jax.spectral.detector.responses import Response, respond
 from sagd_jax.spectral.detector.runs import Run
 from sagd_jax.spectral.detector.verdicts import _of_run
 
@@ -31,6 +33,10 @@ def test_a_tone_stands_over_all_bins_near_it_and_a_corner_over_some():
     assert foremost((5, 6), [], [corner]) < 1.3
     # It is enough to be foremost in the mean, or in the quiet examples.
     assert foremost((5, 6), [], [corner, tone]) > 6
+
+
+def bad(analysis):
+    return [f for f in analysis.findings if f.verdict == CORRUPTION]
 
 
 BAND = Run(29, 31, 3.0, 3.0, 16.0, 14.0)
@@ -99,3 +105,49 @@ def test_an_enlargement_has_images_of_itself_and_blocks_have_none():
     evidence, marks = gather([textured[..., None]])
     assert max(marks.images(axis, 2.0) for axis in (0, 1)) < 1.4
     assert "enlarged" not in [f.kind for f in find_marks(marks, evidence)]
+
+
+def loud(n, sigma=1.0, seed=0):
+    return np.exp(sigma * np.random.default_rng(seed).normal(size=(n, 1, 1)))
+
+
+def test_what_is_laid_over_all_pictures_is_a_fixed_pattern_and_a_frame_is_none():
+    x = loud(60, 0.5) * blurred(np.random.default_rng(6).normal(size=(60, 32, 32)), 2.0)
+    mark = np.zeros((32, 32))
+    mark[14, 10:16] = mark[14:19, 10] = mark[18, 10:14] = 0.1
+    (found,) = find_fixed(gather([(x + mark)[..., None]])[0])
+    assert found.kind == "fixed pattern" and 0.01 < found.details["sites"] < 0.1
+    frame = np.zeros((32, 32))
+    frame[6] = frame[25] = frame[:, 6] = frame[:, 25] = 0.1
+    for own in (x, x + frame):
+        assert find_fixed(gather([own[..., None]])[0]) == []
+
+
+def test_dead_rows_are_a_fixed_pattern_and_columns_that_some_have_are_noise():
+    x = 0.2 * loud(150) * fields((48, 48), -1.0, 150)[..., 0]
+    dead = x.copy()
+    dead[:, [17, 31]] += 0.2
+    (found,) = bad(analyse(dead[..., None]))
+    assert (found.kind, found.details["of"]) == ("fixed pattern", "rows") and not found.is_noise
+    has = (np.arange(150) % 3 == 0)[:, None, None]
+    striped = x + 0.06 * has * np.random.default_rng(7).normal(size=(150, 1, 48))
+    analysis = analyse(striped[..., None])
+    (found,) = bad(analysis)
+    assert (found.kind, found.details["of"]) == ("stripes", "columns")
+    assert found.share == pytest.approx(1 / 3, abs=0.06)
+    assert found.variance[0, 12, 0] == pytest.approx(0.06**2 * 48, rel=0.2)
+    assert "wedge" not in [f.kind for f in analysis.findings]
+
+
+@pytest.mark.parametrize("level", [0.5, 2.0])
+def test_the_median_of_few_coefficients_is_not_taken_for_power_that_flees(level):
+    """Where the data are loud, what is added is a small part of a skewed power: it is as much there."""
+    rng = np.random.default_rng(8)
+    quiet = np.exp(rng.normal(size=1500))
+    own, control = (quiet * rng.exponential(size=1500) for _ in range(2))
+    phase = rng.uniform(0, 2 * np.pi, 1500)
+    added = own + level + 2 * np.sqrt(own * level) * np.cos(phase)
+    response = respond(added, quiet, 1.0, control, tone=True)
+    assert response.share == 1.0 and response.level == pytest.approx(level, rel=0.1)
+    assert abs(response.slope) < 0.25
+    assert respond(4 * own, quiet, 1.0, control, tone=True).slope > 0.5

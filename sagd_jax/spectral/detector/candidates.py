@@ -35,6 +35,7 @@ DECIBEL = 10 / math.log(10)  # per nat
 _EDGE = 4.5  # lowest score of an edge of a run
 _TINY = 1e-13
 _BEYOND = 3.0  # times the score of most bins of a run, and a line is none of them
+_LEAST_CONTRAST, _LEAST_OF_SOME, _SCORE_OF_SOME = 7.0, 3.0, 8.0  # decibels, of stripes; their score
 _BESIDE = (3, 4, 5)  # bins beside an axis that its own are compared with
 
 
@@ -82,6 +83,7 @@ def candidates(
     `mixed`: of `mixtures.two_kinds`.
     """
     result: list[Candidate] = []
+    asked: list[Candidate] = []
     for view in evidence.view:
         taken = _union([c.core for c in result], evidence)
         near = dilate_half(taken, evidence.shape, 2)
@@ -95,16 +97,20 @@ def candidates(
         sure = [c.core for c in found if c.line is None or not c.line.only_likely]
         lines = dilate_half(_union(sure, evidence) | taken, evidence.shape, 2)
         stripes = _stripes(evidence, view) if len(evidence.shape) == 2 else []
-        found += stripes
+        sure_stripes = [c for c in stripes if c.seen_in != SOME]
+        found += sure_stripes
+        if view == "all":
+            asked += [c for c in stripes if c.seen_in == SOME]
         of_runs = _of_runs(evidence, view, lines)
-        axes = {c.axis for c in stripes + result if c.kind == kinds.STRIPES}
-        of_runs = [c for c in of_runs if not _on_axes(c, axes)]
+        axes = {c.axis for c in sure_stripes + result if c.kind == kinds.STRIPES}
+        of_runs = [c for c in of_runs if not on_axes(c, axes)]
         found += of_runs
         result += [c for c in found if not (c.core & taken).sum() > 0.3 * c.core.sum()]
-    return result
+    # Those are no candidates by what is seen, and take no bins from others.
+    return result + asked
 
 
-def _on_axes(candidate: Candidate, axes: set[int]) -> bool:
+def on_axes(candidate: Candidate, axes: set[int]) -> bool:
     """Whether a wedge is what rows or columns, already found, look like."""
     if candidate.kind != kinds.WEDGE or not axes:
         return False
@@ -252,8 +258,12 @@ def _stripes(evidence: Evidence, view: str) -> list[Candidate]:
             score[name] = min(contrast[name][2:]) / max(scatter / math.sqrt(n / 8), 1e-9)
         name = max(contrast, key=lambda name: min(contrast[name][2:]))
         flat = level[name][2] - level[name][3] < 1.0 and contrast[name][3] > contrast[name][1] - 0.3
-        if min(contrast[name][2:]) * DECIBEL < 7 or not flat:
-            continue
+        seen = name
+        least = min(contrast[name][2:]) * DECIBEL
+        if least < _LEAST_CONTRAST or not flat:
+            if least < _LEAST_OF_SOME or score[name] < _SCORE_OF_SOME:
+                continue
+            seen = SOME  # of what few examples have little is seen: who has it is to tell
         rows, columns = np.indices(half)
         rows = np.minimum(rows, shape[0] - rows)
         along, across = (rows, columns) if axis == 0 else (columns, rows)
@@ -263,7 +273,7 @@ def _stripes(evidence: Evidence, view: str) -> list[Candidate]:
                 view,
                 min(contrast[name][2:]),
                 float(min(score[name], 99.0)),
-                name,
+                seen,
                 core=(across == 0) & (along > n // 8),
                 around=np.isin(across, _BESIDE) & (along > n // 8),
                 control=(across == _BESIDE[0]) & (along > n // 8),

@@ -33,6 +33,9 @@ _MOST_EXAMPLES = 0.7
 _REPEATED = 0.3  # modulation of the first difference where pixels are repeated
 _PATCH = 64  # sites, of an example's corner that is kept
 _IMAGES = 1.5  # one difference of phases, over what other distances of frequencies have of it
+_IMAGES_OF_REPEATED = (
+    2.5  # these are as strong as what they are images of; harmonics of dots have less
+)
 _ASIDE = (-5, -4, 4, 5)  # bins: such distances
 _FALL, _FALL_ALONE = 1.5, 3.4  # nats beyond the old end, with a period and without one
 _ZERO = 0.35 / 127.5
@@ -191,8 +194,8 @@ def _enlarged(marks: Marks, evidence: Evidence, blocks: bool) -> Finding | None:
         factor = factors[0] if len(factors) == 1 or _fallen(evidence, factors) else factors[1]
         repeated = strength > _REPEATED and abs(factor - round(factor)) < 0.05
         fallen = repeated or max(_emptiness(evidence, 0.5 / value) for value in factors) > _FALL
-        images = max(min(marks.images(axis, value) for axis in (0, 1)) for value in factors)
-        if fallen and images > _IMAGES:
+        alike = min(marks.images(axis, factor) for axis in (0, 1))
+        if fallen and alike > (_IMAGES_OF_REPEATED if repeated else _IMAGES):
             details = {"factor": float(factor), "frequency": 0.5 / float(factor)}
             return _finding(kinds.ENLARGED, evidence, score_, strength, details)
     falls = [(_emptiness(evidence, 0.5 / factor), factor) for factor in np.arange(1.2, 4.3, 0.1)]

@@ -25,6 +25,7 @@ _EVEN = 0.3  # standard deviation of the logarithm of the surroundings' power
 _ALIKE = 1.3  # 1.2 on one axis, 1.4 on two, for Hann's taper and the bins next to a tone
 _IN_SOME = 0.9  # share
 _DRAWS = 20
+_GOLDEN = (1 + 5**0.5) / 2
 _SINGLE = 1.6  # largest shape of the powers of one coefficient
 
 
@@ -102,12 +103,27 @@ def respond(
         spread_error = float(2 * explained / max(low, 1e-12) ** 2 / np.sqrt(quiet.sum()))
         relative = error / max(low, 1e-12)
         high, louder = float(np.median(added[loud])), np.log(q[loud].mean() / q[quiet].mean())
+        high -= _median_of_constant(control[loud], base[loud], max(low, 0.0), tone)
         error = 1.25 * float(added[loud].std() / np.sqrt(max(loud.sum(), 1)))
         if louder > 0.5 and low > 0 and (high > 2 * error or error < low):
             slope = float(np.log(max(high, 0.05 * low) / low) / louder)
             slope_error = float(np.hypot(relative, error / max(high, 0.05 * low)) / louder)
     error = _error_of_level(p, base, shape, level) if tone and share < _IN_SOME else 0.0
     return Response(share, level, has, slope, spread, score, slope_error, spread_error, even, error)
+
+
+def _median_of_constant(control: np.ndarray, base: np.ndarray, level: float, tone: bool) -> float:
+    """How far the median of what exceeds b q is from N where N is constant: few coefficients' power is skewed.
+
+    By what the bins beside the finding hold in these examples, N being added to it; a tone with phases that are
+    spread evenly.
+    """
+    beside = control * float(base.mean() / max(control.mean(), 1e-300))
+    turn = np.cos(2 * np.pi * (_GOLDEN * np.arange(len(beside)) % 1))
+    with_it = beside + level + 2 * np.sqrt(beside * level) * turn
+    if not tone:
+        with_it = beside * (1 + level / base)
+    return float(np.median(with_it - base)) - level
 
 
 def _error_of_level(p: np.ndarray, base: np.ndarray, shape: float, level: float) -> float:

@@ -15,7 +15,13 @@ from typing import Any
 import numpy as np
 
 from sagd_jax.spectral.detector import finding as kinds
-from sagd_jax.spectral.detector.candidates import DECIBEL, Candidate, candidates, dilate_half
+from sagd_jax.spectral.detector.candidates import (
+    DECIBEL,
+    Candidate,
+    candidates,
+    dilate_half,
+    on_axes,
+)
 from sagd_jax.spectral.detector.evidence import Evidence, views
 from sagd_jax.spectral.detector.excess import added_variance
 from sagd_jax.spectral.detector.finding import CORRUPTION, OWN, UNKNOWN, Finding
@@ -41,6 +47,9 @@ def find(
         return []
     powers = measure(evidence, batches, found)
     result = [_judge(evidence, candidate, powers[k]) for k, candidate in enumerate(found)]
+    pairs = list(zip(found, result, strict=True))
+    axes = {c.axis for c, f in pairs if c.axis >= 0 and f is not None and f.verdict == CORRUPTION}
+    result = [f for c, f in pairs if not on_axes(c, axes)]
     kept = taken_together(_outside(result, evidence.shape), evidence.shape, sample_rate)
     order = {CORRUPTION: 0, UNKNOWN: 1, OWN: 2}
     kept.sort(key=lambda f: (order[f.verdict], f.kind in (kinds.BAND, kinds.WEDGE), -f.score))
@@ -122,6 +131,8 @@ def _judge(evidence: Evidence, candidate: Candidate, power: np.ndarray) -> Findi
     if response.level <= 1e-3 * float(np.median(q)) and candidate.seen_in != QUIET:
         return None
     verdict = verdict_of(evidence, candidate, response)
+    if candidate.kind == kinds.STRIPES and candidate.seen_in == SOME and verdict != CORRUPTION:
+        return None  # nothing but the question whether some examples have them
     wide = candidate.run is not None and not candidate.run.narrow
     if verdict != CORRUPTION and wide and response.even and candidate.score < _CHANCE:
         # Where all examples are as loud, chance alone has bands of so low a score in one set in four.
@@ -186,7 +197,11 @@ def _named(finding: Finding, candidate: Candidate, evidence: Evidence) -> Findin
         return _named_line(finding, candidate, evidence)
     if candidate.kind == kinds.STRIPES:
         name = "rows" if candidate.axis == 0 else "columns"
-        return dataclasses.replace(finding, high=0.5, details={"of": name, "axis": candidate.axis})
+        details = {"of": name, "axis": candidate.axis}
+        if finding.verdict == CORRUPTION and finding.coherence > _ONE_PHASE * evidence.count:
+            # The same ones in all examples: dead or hot ones of a sensor.
+            return dataclasses.replace(finding, kind=kinds.FIXED, high=0.5, details=details)
+        return dataclasses.replace(finding, high=0.5, details=details)
     family, run = candidate.family, candidate.run
     assert family is not None and run is not None
     last = run.last % len(family.low)

@@ -20,6 +20,9 @@ from sagd_jax.spectral.detector.responses import Response
 
 _CONSTANT = {1: 0.3, 2: 0.22, 3: 0.22}  # largest spread of a line's power over the quiet examples
 _FLAT, _FOLLOWS = 0.3, 0.6  # slopes
+_SPREAD_OF_BAND, _SPREAD_OF_STRIPES = 0.15, 0.2  # an axis has few bins
+_LIKELY = 6.0  # score of two kinds
+_FOREMOST = 4.0
 _VARIES = 0.5  # relative variance of N over the quiet examples
 _FEWEST_SHARE = 0.08
 _MOST_OF_SOME, _SEEN = 0.6, 6.5  # share, score
@@ -41,6 +44,10 @@ def verdict_of(evidence: Evidence, candidate: Candidate, response: Response) -> 
     if candidate.kind == kinds.LINE:
         return _of_line(evidence, candidate, response)
     if candidate.kind == kinds.STRIPES:
+        if candidate.seen_in == SOME:
+            # Only examples that are not all as loud tell: of print and walls some have edges as well.
+            tells = not math.isnan(response.slope)
+            return CORRUPTION if tells and _floor_of_some(response, _SPREAD_OF_STRIPES) else OWN
         return CORRUPTION if candidate.seen_in == QUIET else UNKNOWN
     return _of_run(len(evidence.shape), candidate, response, _rounding(evidence))
 
@@ -73,18 +80,21 @@ def _rounding(evidence: Evidence) -> float:
 def _of_line(evidence: Evidence, candidate: Candidate, response: Response) -> str:
     # Examples that are all as loud tell nothing by the slope: the line has to be as constant as a tone.
     flat = 0.15 if response.share > 0.9 else 0.08
-    most = flat if math.isnan(response.slope) else _CONSTANT[len(evidence.shape)]
+    limit = flat if math.isnan(response.slope) else _CONSTANT[len(evidence.shape)]
     # On an even background weak tones scatter as the background does; elsewhere that much is not granted.
     granted = 2 * response.spread_error
-    constant = response.spread <= most + (granted if response.even else min(granted, most))
+    constant = response.spread <= limit + (granted if response.even else min(granted, limit))
     assert candidate.line is not None
     by_chance = response.even and candidate.line.score[MEAN] > _SURE_SCORE
     sure = response.quiet_score >= _QUIET_ERRORS or by_chance
     sure &= response.share >= _FEWEST_SHARE
     seen = response.level > _rounding(evidence) and _stands_out(candidate, response)
-    # What all examples have is seen in their mean, or where they are quiet.
+    # What all examples have is seen in their mean, or where they are quiet, by the scatter of the spectrum or
+    # far above everything near.
     score = candidate.line.score
-    sure &= response.share < _MOST_OF_SOME or by_chance or max(score[MEAN], score[QUIET]) > _SEEN
+    most = max(score[MEAN], score[QUIET])
+    near = len(evidence.shape) > 1 and _FOREMOST < candidate.foremost < math.inf
+    sure &= response.share < _MOST_OF_SOME or by_chance or most > _SEEN or near
     unmoved = response.even or _unmoved(response)
     # A corner or an edge of what is wide stands out of most bins near it, but not of all.
     tone = is_tone(evidence, candidate) and candidate.foremost > 1
@@ -96,7 +106,7 @@ def _of_line(evidence: Evidence, candidate: Candidate, response: Response) -> st
 def _stands_out(candidate: Candidate, response: Response) -> bool:
     line = candidate.line
     assert line is not None
-    if line.only_likely:
+    if line.likely > _LIKELY:
         return True
     score, decibels = line.score, {name: DECIBEL * own for name, own in line.excess.items()}
     if (score[SOME] > 8 and line.excess[SOME] > 0.04) or (score[QUIET] > 5 and decibels[QUIET] > 5):
@@ -149,21 +159,22 @@ def _of_run(axes: int, candidate: Candidate, response: Response, rounding: float
     floor = response.quiet_score >= _QUIET_ERRORS and _as_high(response)
     if score >= needed and large and quiet and floor:
         return CORRUPTION
-    some = candidate.seen_in in (SOME, MEAN) and _FEWEST_SHARE <= response.share < 0.9
-    unmoved = abs(response.slope) <= _FLAT or math.isnan(response.slope)
-    # A band that only some examples have: the same power in each of them, whatever else they hold.
+    some = candidate.seen_in in (SOME, MEAN) and axes > 1 and score >= 5
     if (
-        axes > 1
-        and some
-        and unmoved
-        and score >= 5
-        and response.spread < 0.15
-        and response.quiet_score >= 15
+        some
+        and _floor_of_some(response, _SPREAD_OF_BAND)
         and not run.open_ended
         and candidate.kind == kinds.BAND
     ):
         return CORRUPTION
     return _otherwise(response)
+
+
+def _floor_of_some(response: Response, most: float) -> bool:
+    """Whether only some examples have it: the same power in each of them, whatever else they hold."""
+    unmoved = abs(response.slope) <= _FLAT or math.isnan(response.slope)
+    some = _FEWEST_SHARE <= response.share < 0.9
+    return some and unmoved and response.spread < most and response.quiet_score >= 15
 
 
 def _as_high(response: Response) -> bool:
