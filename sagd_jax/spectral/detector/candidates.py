@@ -23,6 +23,7 @@ from sagd_jax.spectral.detector.lines import (
     breadth_of,
     find_lines,
     foremost,
+    in_some,
     refined,
     series,
     spread_of_tone,
@@ -187,6 +188,9 @@ def _of_lines(
         to_full_grid(own - local_background(own, shape)[0], shape)
         for own, _ in series(evidence, view).values()
     ]
+    # What few examples have is seen in neither.
+    few = in_some(evidence, view) if mixed is None else mixed
+    above.append(to_full_grid(few[0], shape))
     result = []
     for line, frequency in zip(lines, frequencies, strict=True):
         core = point(line.place, shape, 1)
