@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.detector import drawn, held_out, photographs, sounds
+from benchmarks.detector import drawn, further, held_out, photographs, sounds
 from benchmarks.detector import treatments as t
 from benchmarks.detector.examples import Examples, Rng
 from benchmarks.detector.tables import HELD_OUT
@@ -181,6 +181,14 @@ def _strangers() -> dict[str, Set]:
         "hearts": sounds.hearts,
         "machine": sounds.machine,
         "surveillance": sounds.surveillance,
+        "piano": further.piano,
+        "wind": further.wind,
+        "temperature": further.temperature,
+        "brain waves": further.brain_waves,
+        "particles": further.particles,
+        "plaid": further.plaid,
+        "swell": further.swell,
+        "fans": further.fans,
     }
     enlarged = partial(t.stated, kind="enlarged")
     done = {"line, 6 dB": LINES["line, 6 dB"], "band, 0.02": ADDED["band, 0.02"]}
