@@ -282,8 +282,8 @@ def _stages(diffusion: Diffusion, num_steps: int, times: ArrayLike | None):
     A stage is evaluated at y + lead * k, k the derivative of the stage before; the step adds the
     sum of weight * k.
     """
-    schedule = diffusion.schedule.clock
     with jax.ensure_compile_time_eval():
+        schedule = diffusion.schedule.clock  # that of a learned one is computed
         if times is None:
             # A schedule that begins with some noise has the density of what it begins with.
             start, end = (_position(float(schedule.log_snr(t))) for t in (0.0, 1.0))

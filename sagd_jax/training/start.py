@@ -143,7 +143,7 @@ def _other_weights(
 ) -> tuple[Any, str]:
     run, network = None, None
     if (epath.Path(place_of(folder)) / "checkpoints").is_dir():
-        run = load_run(folder, allow=allow)
+        run = load_run(folder, allow=allow, mesh=prepared.mesh)
         network = run.model
         params = {name: part for name, part in run.params.items() if name != PATH}
         words = f"the EMA weights of {folder} at step {run.step}"

@@ -61,6 +61,20 @@ def test_the_likelihood_is_that_of_what_it_begins_with():
     np.testing.assert_allclose(found, first.log_prob(x), atol=0.02)
 
 
+def test_the_likelihood_is_compiled_with_a_path_that_is_known():
+    """As `sagd likelihood` does; the path decides at which times the flow is solved."""
+    schedule = sagd.schedules.learned(BASIS, path=np.eye(6, 8))
+    diffusion = sagd.Diffusion(schedule)
+    x = jnp.ones((1, 4, 4, 1))
+
+    def nats(x):
+        return sagd.log_likelihood(
+            jax.random.key(0), lambda x, t: 0 * x, diffusion, x, num_steps=4, prediction="v"
+        )
+
+    np.testing.assert_allclose(jax.jit(nats)(x), nats(x), rtol=1e-5)
+
+
 def test_what_is_refused():
     learned = sagd.schedules.learned
     for call, words in (
