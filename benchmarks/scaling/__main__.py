@@ -67,16 +67,16 @@ def main() -> None:
         print(json.dumps(measure(CASES[flags.case])))
         return
     os.environ["JAX_PLATFORMS"] = "cpu"
+    from sagd_jax.run.provenance import provenance
+
+    command = ["-m", "benchmarks.scaling", *sys.argv[1:]]
     if flags.only_tables or flags.only_host:
         result = json.loads(Path(flags.json).read_text())
     else:
-        from sagd_jax.run.provenance import provenance
-
-        command = ["-m", "benchmarks.scaling", *sys.argv[1:]]
         result = {**provenance(command), "cases": run_cases(flags.cases)}
         result["sum_errors"] = sum_errors()
     if not flags.only_tables:
-        result["host"] = host_costs()
+        result["host"] = {**host_costs(), "of": provenance(command)}
     named = {case_name(case): case for case in result["cases"]}
     with contextlib.suppress(KeyError):  # only some of the cases
         result["projection"] = project(named)

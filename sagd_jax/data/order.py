@@ -67,8 +67,9 @@ def indices_of_batches(
         raise DataError(f"step={steps.start}: expected a number >= 0")
     # Python integers do not overflow, whatever the step.
     epoch, offset = divmod(int(steps.start) * int(batch_size), int(num_examples))
-    positions = offset + np.arange(len(steps) * batch_size, dtype=np.int64)
-    positions = positions.reshape(len(steps), batch_size)[:, rows]
+    # Of these rows alone: the whole batch may be that of thousands of devices.
+    own = np.arange(*rows.indices(batch_size), dtype=np.int64)
+    positions = offset + batch_size * np.arange(len(steps), dtype=np.int64)[:, None] + own
     later = positions // num_examples
     result = np.empty(positions.shape, np.int64)
     for passed in np.unique(later):

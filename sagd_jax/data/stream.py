@@ -78,7 +78,8 @@ def _in_memory(
     fetch: Callable[[int, np.ndarray], dict[str, np.ndarray]],
 ) -> Iterator[dict[str, np.ndarray]]:
     """One after the other; the order of many examples is computed at once."""
-    stride = max(1, _ORDERED_AT_ONCE // batch_size)
+    own = len(range(*rows.indices(batch_size)))
+    stride = max(1, _ORDERED_AT_ONCE // max(own, 1))
     while steps:
         block, steps = steps[:stride], steps[stride:]
         indices = indices_of_batches(seed, len(source), batch_size, block, rows)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sagd_jax.data import batch_indices
-from sagd_jax.data.order import hash_words, permute
+from sagd_jax.data.order import hash_words, indices_of_batches, permute
 
 
 @settings(deadline=None, max_examples=60)
@@ -109,3 +109,13 @@ def test_some_rows_of_a_batch_are_those_of_the_whole():
         whole = batch_indices(7, 100, 64, step)
         for rows in (slice(0, 8), slice(40, 64), slice(63, 64), slice(10, 10)):
             np.testing.assert_array_equal(batch_indices(7, 100, 64, step, rows), whole[rows])
+
+
+def test_many_batches_at_once_are_those_one_by_one():
+    """Across ends of epochs, of some rows, far into a run."""
+    for steps, rows in ((range(7), slice(None)), (range(10**12, 10**12 + 9), slice(3, 11))):
+        found = indices_of_batches(3, 37, 17, steps, rows)
+        expected = [batch_indices(3, 37, 17, step, rows) for step in steps]
+        np.testing.assert_array_equal(found, expected)
+        whole = [batch_indices(3, 37, 17, step)[rows] for step in steps]
+        np.testing.assert_array_equal(found, whole)

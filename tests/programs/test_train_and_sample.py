@@ -222,7 +222,8 @@ def test_one_flipped_bit_is_reported_and_an_older_step_used(finished, cache, tmp
 
 
 def test_a_new_run_can_start_from_the_weights_of_another(finished, config, cache, tmp_path):
-    done = call(
+    """Also on several devices, which these were not trained on."""
+    done = run(
         "train.py",
         config,
         f"--workdir={tmp_path / 'next'}",
@@ -231,8 +232,10 @@ def test_a_new_run_can_start_from_the_weights_of_another(finished, config, cache
         "--config.train.num_steps=1",
         "--config.optimizer.learning_rate=1e-30",
         cache=cache,
+        devices=2,
     )
     assert done.returncode == 0, done.stderr
+    assert "2 x cpu" in done.stdout
     assert "EMA weights" in done.stdout and "step 12" in done.stdout
     for x, y in zip(weights(tmp_path / "next", ema=False), weights(finished), strict=True):
         np.testing.assert_array_equal(x, y)
