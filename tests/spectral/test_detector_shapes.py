@@ -17,6 +17,8 @@ from sagd_jax.spectral.detector.responses import Response, respond
 from sagd_jax.spectral.detector.runs import Run
 from sagd_jax.spectral.detector.verdicts import _of_run
 
+pytestmark = pytest.mark.thorough
+
 
 def test_a_tone_stands_over_all_bins_near_it_and_a_corner_over_some():
     tone = np.zeros((16, 16))

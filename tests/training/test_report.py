@@ -75,6 +75,7 @@ def a_run(workdir, count=40, previews=2, side=20):
     return workdir
 
 
+@pytest.mark.thorough
 def test_the_page_of_a_long_run_is_small_and_loads_nothing(tmp_path):
     a_run(tmp_path / "run", count=50_000, previews=60, side=900)
     start = time.process_time()

@@ -24,6 +24,8 @@ from sagd_jax.system.signals import StopRequest
 from sagd_jax.training import together
 from sagd_jax.training.loop import train
 
+pytestmark = pytest.mark.thorough
+
 NETWORK = UNetConfig(
     block_out_channels=(8,),
     layers_per_block=1,
