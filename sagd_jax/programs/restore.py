@@ -22,6 +22,7 @@ import numpy as np
 
 from sagd_jax.programs import tiles
 from sagd_jax.programs.resume import IDENTITY, claim, settings_of
+from sagd_jax.system import cores
 from sagd_jax.system.commandline import Parser, at_least, number
 from sagd_jax.system.errors import ForPeople
 from sagd_jax.system.places import check_place, writing
@@ -56,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         source, out = Path(flags.input).expanduser(), Path(flags.out).expanduser()
         check_place("--out", out)
         _check_places(source, out)
+        cores.as_devices(flags.batch_size)
         run = load_run(flags.workdir, flags.step, ema=not flags.no_ema, allow=flags.allow)
         flags.step, flags.checkpoint = run.step, run.identity
         _settle(parser, flags, run)

@@ -7,6 +7,7 @@ evaluation at the cap or a draw along the restoring path, says equation (29) in 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +17,9 @@ import numpy as np
 
 from sagd_jax.diffusion import recover
 from sagd_jax.diffusion.schedules import Capped
+from sagd_jax.run import layout
 from sagd_jax.run.saved import Run
-from sagd_jax.system import schema
+from sagd_jax.system import compiler, schema
 from sagd_jax.system.schema import ConfigError
 
 
@@ -30,7 +32,7 @@ class Restorer:
       num_steps: of a draw from p(x_0 | y) along the restoring path; 0: the posterior mean, on that path if
         the run has one, else at the cap.
       seed: of the draws.
-      batch_size: signals at once.
+      batch_size: signals at once, rounded up to a multiple of this process's devices.
 
     Raises:
       ConfigError: a run that knows no corrupted kinds, not this one, or no restoring path to draw along.
@@ -65,12 +67,14 @@ class Restorer:
                 "gives posterior means alone, no draws"
             )
         self.on_path = schedule.restoring
-        self._params, self._seed, self._batch = run.params, seed, batch_size
+        self._mesh = layout.local_mesh()
+        self._params = jax.device_put(run.params, layout.replicated(self._mesh))
+        self._seed, self._batch = seed, layout.rounded_up(batch_size, self._mesh)
         self._shape = tuple(run.record.data.shape)
         chosen = int(schedule.restoring_path(kind)) if schedule.restoring else kind
         process = recover.process_of(run.diffusion, chosen, num_steps)
 
-        @jax.jit
+        @functools.partial(jax.jit, compiler_options=compiler.of_networks())
         def restore(
             params: Any, key: jax.Array, y: jax.Array, label: jax.Array | None, offset: jax.Array
         ) -> jax.Array:
@@ -110,14 +114,16 @@ class Restorer:
             part = np.asarray(y[begin : begin + self._batch], np.float32)
             label = None if labels is None else self._whole(labels[begin : begin + self._batch])
             offset = jnp.int32(first + begin)
-            x = self._restore(self._params, key, self._whole(part), label, offset)
+            with jax.set_mesh(self._mesh):
+                x = self._restore(self._params, key, self._whole(part), label, offset)
             parts.append(np.asarray(x)[: len(part)])
             if not np.isfinite(parts[-1]).all():
                 raise FloatingPointError("what the network gives is not finite")
             advance(len(part))
         return np.concatenate(parts)
 
-    def _whole(self, part: np.ndarray) -> np.ndarray:
-        """A whole batch, always, so that one shape is compiled."""
+    def _whole(self, part: np.ndarray) -> jax.Array:
+        """A whole batch, always, so that one shape is compiled, split over the devices."""
         missing = self._batch - len(part)
-        return np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)])
+        whole = np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)])
+        return jax.device_put(whole, layout.batch_sharding(self._mesh))
