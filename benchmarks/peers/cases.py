@@ -19,7 +19,7 @@ DIGITS = {
     "norm_num_groups": 8,
 }
 PAPER: dict[str, Any] = {}
-DIT = {"patch_size": 2, "hidden_size": 384, "depth": 12, "num_heads": 6}
+DIT = {"patch_size": (2, 2), "hidden_size": 384, "depth": 12, "num_heads": 6}
 CLASSES = 10  # of the digits, and of the DiT: diffusers' cannot do without
 STEPS = 50  # of DDIM
 

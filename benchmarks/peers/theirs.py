@@ -29,7 +29,7 @@ def network(case: Case) -> torch.nn.Module:
             out_channels=case.channels,
             num_layers=options["depth"],
             sample_size=case.side,
-            patch_size=options["patch_size"],
+            patch_size=options["patch_size"][0],
             num_embeds_ada_norm=case.classes,
         )
     if case.network == "paper":
