@@ -11,7 +11,7 @@ import pytest
 import sagd_jax as sagd
 from sagd_jax.data import open_source
 from sagd_jax.programs import inspect, likelihood, sample, train
-from sagd_jax.run import build, saved
+from sagd_jax.run import build, layout, saved
 from sagd_jax.run.config import RunConfig
 from sagd_jax.run.restore import CheckpointError
 from sagd_jax.system import schema
@@ -256,7 +256,9 @@ def test_it_trains_and_goes_on_by_its_config(trained, capfd):
 def test_the_weights_of_another_run_come_by_the_code_that_the_config_names(trained):
     _, workdir = trained
     run = saved.load_run(workdir, allow=ALLOW)
-    into = types.SimpleNamespace(record=run.record, diffusion=run.diffusion, model=run.model)
+    into = types.SimpleNamespace(
+        record=run.record, diffusion=run.diffusion, model=run.model, mesh=layout.whole_mesh()
+    )
     params = run.params
     shapes = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype), params)
     found, _ = start._other_weights(str(workdir), shapes, tuple(ALLOW), into)

@@ -14,6 +14,7 @@ import sagd_jax as sagd
 from sagd_jax.run import integrity, ready
 from sagd_jax.run.checkpoints import Checkpoints
 from sagd_jax.run.config_file import read_config
+from sagd_jax.run.layout import whole_mesh
 from sagd_jax.run.record import read_record
 from sagd_jax.run.restore import NoCheckpointError
 from sagd_jax.run.saved import load_run
@@ -98,7 +99,9 @@ def test_a_training_can_start_from_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = load_run("digits")
     shapes = jax.eval_shape(lambda: run.params)
-    prepared = types.SimpleNamespace(record=run.record, diffusion=run.diffusion, model=run.model)
+    prepared = types.SimpleNamespace(
+        record=run.record, diffusion=run.diffusion, model=run.model, mesh=whole_mesh()
+    )
     params, words = start._other_weights("digits", shapes, (), prepared)
     assert words == "the EMA weights of digits at step 2800"
     assert jax.tree.all(jax.tree.map(np.array_equal, params, run.params))
