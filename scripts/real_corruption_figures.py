@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -152,7 +151,7 @@ def _pictures(result: Mapping[str, Any], path: Path) -> None:
     from PIL import Image
 
     shown = {
-        key: np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
+        key: np.asarray(Image.open(io.BytesIO(bytes.fromhex(text))))
         for key, text in result["shown"].items()
     }
     keys = [key for key in COLOURS if key in shown]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -217,7 +216,7 @@ def beats(files: Mapping[str, np.ndarray]) -> dict[str, Any]:
 def picture(
     window: Sequence[int], files: Mapping[str, np.ndarray], samples: np.ndarray
 ) -> dict[str, Any]:
-    """What is shown: of pictures a crop of each file and samples, as PNG files in base64; of signals windows."""
+    """What is shown: of pictures a crop of each file and samples, as PNG files in hexadecimal digits; of signals windows."""
     if len(window) == 1:
         return {"samples": np.round(samples[:6, :, 0], 4).tolist()}
     height, width = next(iter(files.values())).shape[:2]
@@ -234,4 +233,4 @@ def _png(x: np.ndarray) -> str:
 
     buffer = io.BytesIO()
     Image.fromarray(x).save(buffer, format="PNG")
-    return base64.b64encode(buffer.getvalue()).decode()
+    return buffer.getvalue().hex()
