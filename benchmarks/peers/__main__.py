@@ -23,6 +23,7 @@ from typing import Any
 
 from benchmarks.peers import cases, own, schedules, starts, tables
 from benchmarks.peers.turns import WorkerError, compare
+from sagd_jax.system import cores
 
 
 def commands(case: cases.Case, python: str) -> dict[str, list[str]]:
@@ -53,6 +54,8 @@ def main() -> None:
     flags = parser.parse_args()
     if flags.cores:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: flags.cores])
+    if flags.device == "cpu":
+        cores.as_devices(16)  # before `provenance` asks for the devices
     result = json.loads(flags.json.read_text()) if flags.json.exists() else {"measured": {}}
     measured: dict[str, Any] = result["measured"]
 

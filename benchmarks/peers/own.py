@@ -30,10 +30,8 @@ def shares(rounds: int) -> dict[str, Any]:
     import sagd_jax as sagd
     from benchmarks.peers import cases, ours
     from sagd_jax.run.layout import batch_sharding
-    from sagd_jax.system import cores
 
     case = cases.by_name("step paper 16x32x32x3")
-    cores.as_devices(case.batch)
     run = ours.prepared(case)
     state = ours.state_of(run, case)
     step = ours.step_of(case, run, jax.tree.map(jnp.copy, state))
