@@ -72,12 +72,12 @@ def test_tables_are_drawn_between_their_marks(tmp_path):
     )
     own = {"cpu": 0.01, "wall": 0.01, "peak MiB": 700.0}
     row = {"ours": own, "theirs": {**own, "cpu": 0.02, "peak MiB": 500.0}, "cpu ratio": 0.5}
-    row |= {"cpu ratios": [0.4, 0.6], "wall ratio": 0.55, "bar": 0.7}
+    row |= {"wall ratios": [0.4, 0.6], "wall ratio": 0.55, "bar": 0.7}
     costs = {"schedules": {"blurring": {"cpu": 0.1, "cpu ratio": 1.04}}}
     tables.write({"step x": row, "cost of a schedule": costs}, document)
     text = document.read_text()
     assert (
-        "| step x | 10 | 20 | 0.50 (0.40 to 0.60) | 0.55 | 0.7 | 700 / 500 |\n<!-- end -->\nb"
+        "| step x | 10 | 10 | 0.55 (0.40 to 0.60) | 0.7 | 0.50 | 700 / 500 |\n<!-- end -->\nb"
         in text
     )
     assert "| blurring | 100.0 | 1.040 |" in text and "old" not in text

@@ -76,6 +76,7 @@ FIELDS = {
 # Fields that move lines to copy and no picture, or nothing on pictures of images, and why.
 NO_PICTURE = {
     ("noise", "notch", "hertz"): "sounds have Hz, images are refused; moved on a page of sounds",
+    ("schedule", "capped", "data_spectrum"): "how the network's input is scaled, not the path",
     ("schedule", "capped", "restoring_share"): "the share of a batch that takes another path",
     (
         "schedule",
