@@ -7,7 +7,6 @@ Student's t of these differences (95 %): what the seeds share does not widen it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
@@ -18,14 +17,14 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
+from sagd_jax.evaluation.done import MADE_BY, TRAINED, evaluation_name, folder, noted, settings
 from sagd_jax.run.config import RunConfig
-from sagd_jax.run.experiment import Experiment, slug
+from sagd_jax.run.experiment import Experiment
 from sagd_jax.run.provenance import provenance
 from sagd_jax.run.rounds import of_last_round
 from sagd_jax.system import schema
 from sagd_jax.system.files import write_whole
 
-TRAINED = "trained.json"
 COVERAGE = 0.95
 # What says how fast a program was, and so differs from one run to the next.
 _OF_THE_MACHINE = (
@@ -33,17 +32,6 @@ _OF_THE_MACHINE = (
 )  # fmt: skip
 # What is the same in all arms, and so has no mean worth writing.
 _OF_THE_SETTING = ("edges", "num_samples", "num_reference", "num_floor", "num_held_out", "step")
-
-
-def folder(out: Path, arm: str, seed: int) -> Path:
-    """Where an arm and seed of an experiment are, below its folder."""
-    return out / slug(arm) / str(seed)
-
-
-def evaluation_name(experiment: Experiment, arm: str) -> str:
-    """What an arm's evaluation is called in its folder: of its flags, so that an arm can have several."""
-    words = json.dumps(experiment.evaluation(arm), sort_keys=True, default=list)
-    return f"evaluation_{hashlib.blake2b(words.encode(), digest_size=4).hexdigest()}"
 
 
 def mark_trained(place: Path, config: RunConfig) -> None:
@@ -82,13 +70,20 @@ def collect(experiment: Experiment, out: Path, command: Sequence[str]) -> dict[s
     for name, arm in experiment.arms.items():
         seeds = {}
         for seed in experiment.seeds:
+            earlier = noted(experiment, out, name, seed)
+            if earlier is not None:
+                seeds[str(seed)], own = earlier["figures"], earlier["provenance"]
+                commits.update(own["commit"].split(", "))
+                devices.update(own["device"].split(", "))
+                continue
             trained = folder(out, experiment.trained_as(name), seed) / TRAINED
             evaluated = folder(out, name, seed) / f"{evaluation_name(experiment, name)}.json"
             wanted = [trained] if experiment.evaluate is None else [trained, evaluated]
             if not all(file.exists() for file in wanted):
                 continue
             training = json.loads(trained.read_text())
-            seeds[str(seed)] = {"training": training["figures"]}
+            used = schema.build(RunConfig, training["config"], refuse_unused=False)
+            seeds[str(seed)] = {"settings": settings(used), "training": training["figures"]}
             made = [training["provenance"]]
             if evaluated in wanted:
                 evaluation = json.loads(evaluated.read_text())
@@ -105,7 +100,7 @@ def collect(experiment: Experiment, out: Path, command: Sequence[str]) -> dict[s
         **provenance(command),
         "commit": ", ".join(sorted(commits)),
         "device": ", ".join(sorted(devices - {""})),
-        **{key: own[key] for key in ("uncommitted changes", "python", "jax") if key in own},
+        **{key: own[key] for key in MADE_BY[2:] if key in own},
         "about": experiment.about,
         "config": Path(experiment.config).name,
         "fields": dict(experiment.fields),

@@ -53,7 +53,8 @@ def _train(
     stop: StopRequest,
 ) -> None:
     """Trains what is missing, arms that others begin from first."""
-    from sagd_jax.evaluation.experiments import TRAINED, folder, mark_trained
+    from sagd_jax.evaluation.done import TRAINED, folder
+    from sagd_jax.evaluation.experiments import mark_trained
     from sagd_jax.run.experiment import config_of
     from sagd_jax.training import together
 
@@ -107,7 +108,7 @@ def _in_order(experiment: Experiment, units: Sequence[Unit]) -> list[list[Unit]]
 
 def _draw(experiment: Experiment, out: Path, units: Sequence[Unit], stop: StopRequest) -> None:
     """Draws the samples that are missing."""
-    from sagd_jax.evaluation.experiments import TRAINED, evaluation_name, folder
+    from sagd_jax.evaluation.done import TRAINED, evaluation_name, folder
     from sagd_jax.programs import evaluated_samples
     from sagd_jax.run import draw_together
     from sagd_jax.run.layout import local_mesh
@@ -146,7 +147,7 @@ def _wanted(workdir: Path, flags: dict[str, Any], mesh: Any) -> list[Drawn]:
     from sagd_jax.diffusion.time_grids import GRIDS
     from sagd_jax.programs.chosen_sampler import asked_sampler, sampler_of
     from sagd_jax.programs.evaluation_flags import evaluation_parser
-    from sagd_jax.programs.experiment import flag
+    from sagd_jax.programs.experiment_runner import flag
     from sagd_jax.run.draw import is_bounded
     from sagd_jax.run.draw_together import Drawn
     from sagd_jax.run.saved import load_run

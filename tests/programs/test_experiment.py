@@ -12,6 +12,7 @@ import pytest
 
 from sagd_jax.evaluation import experiments
 from sagd_jax.programs import experiment as program
+from sagd_jax.programs import experiment_runner
 
 CONFIG = """
 import sagd_jax as sagd
@@ -132,6 +133,39 @@ def test_an_experiment_that_changed_is_not_mixed_with_the_old(folder, monkeypatc
     assert status == 2 and "has changed since" in capsys.readouterr().err
 
 
+def test_figures_go_on_without_their_folder(folder, monkeypatch, capsys):
+    programs = Programs(monkeypatch)
+    whole = run(folder)[1]
+    half = json.loads(json.dumps(whole))
+    del half["arms"]["white"]["seeds"]["1"], half["arms"]["few steps"]["seeds"]["0"]
+    (folder / "half.json").write_text(json.dumps(half))
+    known, calls = f"--known={folder}/half.json", len(programs.calls)
+
+    def again(*flags):
+        (folder / "runs").rename(folder / f"runs{len(list(folder.iterdir()))}")
+        return run(folder, *flags)
+
+    status, result = again(known)
+    # "few steps" of seed 0 shares the training of a "white" whose weights are gone: it is made again.
+    assert status == 0 and programs.calls[calls:] == [
+        ("train", "white/0"), ("evaluate", "few_steps/0"),
+        ("train", "white/1"), ("evaluate", "white/1"),
+    ]  # fmt: skip
+    assert "has 4 arms and seeds with" in capsys.readouterr().out
+    differs = {name for name in whole if result[name] != whole[name]}
+    assert differs <= {"time"} and set(result) == set(whole)
+    # Other settings, another evaluation: nothing of the file is used; no such file: one line.
+    calls = len(programs.calls)
+    assert again(known, "--config.optimizer.learning_rate=0.01")[0] == 0
+    assert len(programs.calls) == calls + 10
+    (folder / "tilts.py").write_text(EXPERIMENT.replace('"num_samples": 16', '"num_samples": 32'))
+    calls = len(programs.calls)
+    assert again(known)[0] == 0 and len(programs.calls) == calls + 10
+    with pytest.raises(SystemExit):
+        run(folder, f"--known={folder}/none.json")
+    assert "not the figures of an experiment" in capsys.readouterr().err
+
+
 def test_another_evaluation_shares_the_trainings(folder, monkeypatch):
     programs = Programs(monkeypatch)
     first = run(folder)[1]
@@ -145,9 +179,12 @@ def test_another_evaluation_shares_the_trainings(folder, monkeypatch):
 
 
 def test_flags_of_an_evaluation():
-    assert program.flag("num_steps", (2, 4)) == "--num_steps=2,4"
-    assert program.flag("remove_band", "0.4:0.6") == "--remove_band=0.4:0.6"
-    assert program.flag("clip", True) == "--clip" and program.flag("clip", False) == "--no-clip"
+    assert experiment_runner.flag("num_steps", (2, 4)) == "--num_steps=2,4"
+    assert experiment_runner.flag("remove_band", "0.4:0.6") == "--remove_band=0.4:0.6"
+    assert (
+        experiment_runner.flag("clip", True) == "--clip"
+        and experiment_runner.flag("clip", False) == "--no-clip"
+    )
 
 
 def test_flags_that_are_wrong_are_one_line(folder, capsys):
