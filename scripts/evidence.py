@@ -158,6 +158,7 @@ def sweep(results: Results) -> None:
 _ABOUT: Mapping[str, Callable[[Results], str]] = {
     "digits_family": distances,
     "mnist16_family": distances,
+    "cifar10_16_family": distances,
     "mnist16_alpha": distances,
     "mnist16_two_band": distances,
     "mnist16_low_frequency": distances,
