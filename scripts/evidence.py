@@ -197,7 +197,7 @@ def sweep(results: Results) -> None:
 _ABOUT: Mapping[str, Callable[[Results], str]] = {
     "digits_family": distances,
     "mnist16_family": distances,
-    "cifar10_16_family": distances,
+    "cifar16_family": distances,
     "mnist16_alpha": beside_paper,
     "mnist16_two_band": beside_paper,
     "mnist16_low_frequency": distances,

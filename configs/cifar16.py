@@ -1,6 +1,6 @@
 """CIFAR-10 at 16x16 with the network of configs/mnist16.py: colour, in minutes on one CPU core.
 
-    python train.py --config=configs/cifar10_16.py --workdir=runs/cifar10_16
+    python train.py --config=configs/cifar16.py --workdir=runs/cifar16
 
 Half of its sides (averages of 2x2), 1,200 steps of 32: enough for the order of arms that differ in their
 noise, not for pictures that anybody would show.

@@ -1,6 +1,6 @@
 """The family of processes in colour, on CIFAR-10 at 16x16: the arms of experiments/digits_family.py.
 
-python -m sagd_jax.experiment experiments/cifar10_16_family.py --jobs=2
+python -m sagd_jax.experiment experiments/cifar16_family.py --jobs=2
 """
 
 import runpy
@@ -14,7 +14,7 @@ def get_experiment():
     # The widest blur is as wide for the picture as with digits.
     arms = {**digits["ARMS"], "blurring": {"schedule.kind": "blurring", "schedule.blur_max": 8.0}}
     return sagd.Experiment(
-        config="../configs/cifar10_16.py",
+        config="../configs/cifar16.py",
         arms=arms,
         evaluate={"num_steps": digits["STEPS"], "num_samples": 512},
         about="the family of processes on CIFAR-10 at 16x16, 1,200 steps of 32",
