@@ -95,7 +95,7 @@ def read_array(
             raise DataError(
                 f"{where}: data.array_window cuts one array; it holds {', '.join(extras)} too"
             )
-        x = _windows(x, window, step or window, where)
+        x = _windows(x, window, step or window, where, config.memory_limit_mb)
     elif step:
         raise DataError(
             f"data.array_step={step}: only with data.array_window, whose windows it sets apart"
@@ -171,7 +171,7 @@ def array_source(
 
 
 def _windows(
-    x: np.ndarray, window: tuple[int, ...], step: tuple[int, ...], where: str
+    x: np.ndarray, window: tuple[int, ...], step: tuple[int, ...], where: str, limit: int
 ) -> np.ndarray:
     """Windows `(n, *window, channels)` at every `step`; what is left at the ends is not used."""
     axes = len(window)
@@ -194,6 +194,11 @@ def _windows(
     chosen = every[(slice(None), *(slice(None, None, apart) for apart in step))]
     # Channels, which the view leaves before the window, go behind it.
     chosen = np.moveaxis(chosen, axes + 1, -1)
+    if chosen.nbytes > max(x.nbytes, limit << 20):  # windows that overlap are copied
+        raise DataError(
+            f"data.array_step={step}: windows that overlap so much are {chosen.nbytes >> 20} MiB; expected at "
+            f"most data.memory_limit_mb={limit}; give a larger step, or a higher limit"
+        )
     return np.ascontiguousarray(chosen).reshape(-1, *window, whole.shape[-1])
 
 

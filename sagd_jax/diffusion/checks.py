@@ -21,6 +21,7 @@ _METHODS = (
     "alpha", "sigma", "log_snr", "time", "alpha_prime", "sigma_prime", "num_steps", "timestep"
 )  # fmt: skip
 _OWN = (LinearBeta, Cosine, RectifiedFlow, Edm)  # checked by their builders
+_BETWEEN = np.linspace(0, 1, 257, dtype=np.float32)[1:-1]
 _PROBES = np.array([0, 0.25, 0.5, 0.75, 1], np.float32)
 
 
@@ -85,6 +86,49 @@ def check_times(t: ArrayLike) -> None:
     times = arguments.numbers("t", t)
     if not np.all((times >= 0) & (times <= 1 + 1e-6)):
         raise ValueError(f"t={arguments.quoted(t)}: expected times in [0, 1], 0 data and 1 noise")
+
+
+def check_velocity(name: str, schedule: Schedule, t: ArrayLike) -> None:
+    """Raises ValueError unless a velocity is finite at these times, and no coordinate ever stands still.
+
+    With one coefficient for all coordinates it only has to be finite.
+    """
+    slopes = {"sigma'": known(schedule.sigma_prime, t)}
+    if schedule.basis is not None:
+        slopes["alpha'"] = known(schedule.alpha_prime, t)
+    for slope, values in slopes.items():
+        infinite = ~np.all(np.isfinite(values), axis=-1)
+        if np.any(infinite):
+            instead = "use t > 0" if slope == "sigma'" else "use a network that predicts v or x0"
+            raise ValueError(
+                f"{name}='velocity': {slope} is infinite at t = {first(t, infinite)}; {instead}"
+            )
+    if schedule.basis is None:
+        return
+    # Whatever times are asked for, so that no grid is accepted where another one is not.
+    times = np.concatenate([np.ravel(t), _BETWEEN])
+    alpha, sigma, alpha_prime, sigma_prime = (
+        known(getattr(schedule, part), times)
+        for part in ("alpha", "sigma", "alpha_prime", "sigma_prime")
+    )
+    still = ~np.all(alpha_prime * sigma - sigma_prime * alpha < 0, axis=-1)
+    if np.any(still):
+        raise ValueError(
+            f"{name}='velocity': under {type(schedule).__name__} a coordinate stands still at t = "
+            f"{first(times, still)}, where a velocity says nothing; use a network that predicts v or x0"
+        )
+
+
+def known(function: Any, t: ArrayLike) -> np.ndarray:
+    """Values of a schedule's function at known times, `(*t.shape, coordinates)`."""
+    with jax.ensure_compile_time_eval():
+        values = np.asarray(function(t))
+    return values.reshape(*np.shape(t), -1)
+
+
+def first(t: ArrayLike, where: np.ndarray) -> float:
+    """The first of these times at which something is so."""
+    return float(np.broadcast_to(np.asarray(t), where.shape)[where].flat[0])
 
 
 def _is_placeholder(value: Any) -> bool:

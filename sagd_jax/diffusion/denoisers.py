@@ -27,8 +27,10 @@ def of_kind(denoiser: Function, prediction: str | None) -> Function:
     return denoiser
 
 
-def kind_of(denoiser: Callable[..., Any], prediction: str | None = None) -> str:
-    """The kind of a denoiser's prediction: what is given, else its own, else "epsilon".
+def kind_of(
+    denoiser: Callable[..., Any], prediction: str | None = None, otherwise: str = "epsilon"
+) -> str:
+    """The kind of a denoiser's prediction: what is given, else its own, else `otherwise`.
 
     Raises:
       ValueError: the denoiser makes another kind than the one that is given.
@@ -41,7 +43,7 @@ def kind_of(denoiser: Callable[..., Any], prediction: str | None = None) -> str:
         raise ValueError(
             f"prediction={prediction!r}: this denoiser predicts {own!r}; leave prediction out"
         )
-    return prediction or own or "epsilon"
+    return prediction or own or otherwise
 
 
 def noted(*denoisers: Any) -> str | None:

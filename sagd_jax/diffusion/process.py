@@ -47,7 +47,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from sagd_jax.diffusion.checks import check_covariance, check_schedule, check_times
+from sagd_jax.diffusion.checks import (
+    check_covariance,
+    check_schedule,
+    check_times,
+    check_velocity,
+    first,
+    known,
+)
 from sagd_jax.diffusion.schedules import Capped, Schedule
 from sagd_jax.spectral import arguments, bases
 from sagd_jax.spectral.covariance import Covariance
@@ -94,7 +101,14 @@ class Diffusion:
         check_schedule(schedule)
         if not isinstance(given, CovarianceStack):
             check_covariance(given)
-        if not isinstance(schedule, Schedule) or schedule.basis is None:
+        if not isinstance(schedule, Schedule):
+            return
+        if schedule.basis is None:
+            if given is None:
+                raise ValueError(
+                    f"covariance: {schedule!r} does not say of what shape its noise is; expected a "
+                    "covariance, such as sagd.white((32, 32))"
+                )
             return
         if given is None:
             object.__setattr__(self, "covariance", identity(schedule.basis))
@@ -435,7 +449,7 @@ class Diffusion:
             return False
         if self._is_mixed:
             return any(one.finishes_early for one in self._alone)
-        sigma = self._known(self.schedule.sigma, np.linspace(0, 1, 257, dtype=np.float32)[1:])
+        sigma = known(self.schedule.sigma, np.linspace(0, 1, 257, dtype=np.float32)[1:])
         return bool(np.any((sigma == 0) & (sigma[-1] > 0)))
 
     def check_prior(self) -> None:
@@ -443,7 +457,7 @@ class Diffusion:
         schedule = self.schedule
         if not self.is_spectral or schedule.prior() is not None or _is_traced(schedule):  # type: ignore[attr-defined]
             return
-        alpha, noise = self._known(schedule.alpha, 1.0), self._known(schedule.sigma, 1.0)
+        alpha, noise = known(schedule.alpha, 1.0), known(schedule.sigma, 1.0)
         if np.any((alpha > noise) & (noise > 0)):
             raise ValueError(
                 f"schedule: {type(schedule).__name__} does not end in noise (at t = 1 the data "
@@ -479,10 +493,10 @@ class Diffusion:
     def _prior(self) -> tuple[Any, jax.Array]:
         """Mean of x_1, and what a draw from N(0, Sigma) is multiplied by, as states."""
         schedule = self.schedule
-        known = schedule.prior()  # type: ignore[attr-defined]
+        told = schedule.prior()  # type: ignore[attr-defined]
         sigma = schedule.sigma(1.0)
-        if known is not None:
-            mean, variance = known
+        if told is not None:
+            mean, variance = told
             support = self.covariance.variance > 0
             noise = jnp.where(support, self.covariance.variance, 1)
             return mean, jnp.sqrt(jnp.where(support, variance / noise, 0) + sigma**2)
@@ -500,35 +514,22 @@ class Diffusion:
             for one in self._alone:
                 one._check_kind(name, kind, t)
             return
-        alpha, sigma = self._known(self.schedule.alpha, t), self._known(self.schedule.sigma, t)
+        alpha, sigma = known(self.schedule.alpha, t), known(self.schedule.sigma, t)
         source = name == "source"
         # One coordinate without data is enough to leave x_0 unknown; one without noise is guarded.
         gone, clean = np.any(alpha == 0, axis=-1), np.all(sigma == 0, axis=-1)
         if source and kind in NEEDS_ALPHA and np.any(gone):
             raise ValueError(
-                f"{name}={kind!r}: at alpha = 0 (t = {_first(t, gone)}) it does not determine "
+                f"{name}={kind!r}: at alpha = 0 (t = {first(t, gone)}) it does not determine "
                 "x_0; use a network that predicts x0, v or velocity"
             )
         needs_noise = NEEDS_SIGMA if source else ("score",)
         if kind in needs_noise and np.any(clean) and not (source and self.is_spectral):
             raise ValueError(
-                f"{name}={kind!r}: it does not exist at sigma = 0 (t = {_first(t, clean)}); use t > 0"
+                f"{name}={kind!r}: it does not exist at sigma = 0 (t = {first(t, clean)}); use t > 0"
             )
         if kind == "velocity":
-            slope = self._known(self.schedule.sigma_prime, t)
-            infinite = ~np.all(np.isfinite(slope), axis=-1)
-            if np.any(infinite):
-                raise ValueError(
-                    f"{name}={kind!r}: sigma' is infinite at t = {_first(t, infinite)}; use t > 0"
-                )
-            if self.is_spectral:
-                determinant = self._known(self.schedule.alpha_prime, t) * sigma - slope * alpha
-                if not np.all(determinant < 0):
-                    raise ValueError(
-                        f"{name}={kind!r}: under {type(self.schedule).__name__} a coordinate stands "
-                        f"still at t = {_first(t, ~np.all(determinant < 0, axis=-1))}, where a velocity "
-                        "says nothing; use a network that predicts v or x0"
-                    )
+            check_velocity(name, self.schedule, t)
 
     @property
     def _is_mixed(self) -> bool:
@@ -539,12 +540,6 @@ class Diffusion:
     def _alone(self) -> list[Diffusion]:
         """The process of each kind that there is, for many times."""
         return [self.at(int(kind)) for kind in np.unique(np.asarray(self.schedule.kind))]  # type: ignore[attr-defined]
-
-    def _known(self, function: Any, t: ArrayLike) -> np.ndarray:
-        """Values at known times, `(*t.shape, coordinates)`."""
-        with jax.ensure_compile_time_eval():
-            values = np.asarray(function(t))
-        return values.reshape(*np.shape(t), -1)
 
 
 def fold_in_range(key: jax.Array, start: int | jax.Array, count: int) -> jax.Array:
@@ -566,10 +561,6 @@ def _broadcast(coefficient: ArrayLike, x: jax.Array) -> jax.Array:
             )
         coefficient = coefficient.reshape(-1, *(1,) * (x.ndim - 1))
     return coefficient.astype(dtype)
-
-
-def _first(t: ArrayLike, where: np.ndarray) -> float:
-    return float(np.broadcast_to(np.asarray(t), where.shape)[where].flat[0])
 
 
 def _is_traced(tree: Any) -> bool:

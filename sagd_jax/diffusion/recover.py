@@ -72,7 +72,7 @@ def finish(
       diffusion: with a `Capped` schedule.
       x: what `sample(..., diffusion.at(kind), ...)` gave, `(batch, *spatial, channels)`.
       kind: 0 to K, one or `(batch,)`; samples of kind 0 stay as they are.
-      prediction: as of `sample`.
+      prediction: the kind of the denoiser's output; by default what it says of itself, else "v".
 
     Returns:
       x with x0_hat in its capped coordinates, and 0 in those where the kind is of no use (N = inf).
@@ -120,10 +120,10 @@ def restore(
       diffusion: with a `Capped` schedule.
       y: `(batch, *spatial, channels)`.
       kind: 1 to K, one or `(batch,)`; or K + 1 to 2 K, their restoring paths.
-      prediction: as of `sample`.
+      prediction: the kind of the denoiser's output; by default what it says of itself, else "v".
       num_steps: 0: the posterior mean by one evaluation, on the restoring path if `kind` says so, else at
         the cap. More: a draw from p(x_0 | y) in so many steps along the restoring path.
-      times: of these steps, as of `sample`; by default from where the path leaves y.
+      times: of these steps, as of `sample`, in place of their number; by default from where the path leaves y.
       offset: index of the first example.
 
     Raises:
@@ -141,6 +141,11 @@ def restore(
     >>> restore(jax.random.key(1), denoiser, diffusion, y, 1, prediction="v", num_steps=20).shape
     (4, 8, 1)
     """
+    prediction = kind_of(denoiser, prediction, otherwise="v")
+    if times is not None:
+        num_steps = np.size(times) - 1
+        if num_steps < 1:
+            raise ValueError(f"times={arguments.quoted(times)}: expected at least two times")
     own = process_of(diffusion, kind, num_steps)
     schedule = _capped(own)
     on_path = _on_path(schedule)
@@ -198,7 +203,7 @@ def _predicted(
     denoiser: Denoiser, diffusion: Diffusion, state: jax.Array, t: float, prediction: str | None
 ) -> jax.Array:
     """x0_hat, as a state."""
-    kind = kind_of(denoiser, prediction)
+    kind = kind_of(denoiser, prediction, otherwise="v")
     diffusion.check_readable(kind, np.asarray(t, np.float32))
     return predictor(denoiser, diffusion, kind)(state, t)[0]
 

@@ -34,65 +34,103 @@ def evaluation_name(experiment: Experiment, arm: str) -> str:
     return f"evaluation_{_digest(words)}"
 
 
-def settings(config: RunConfig) -> str:
+def settings(config: RunConfig, start: str | None = None) -> str:
     """A digest of the fields that differ from their defaults: new fields leave it as it was.
+
+    Args:
+      config: of a training.
+      start: the digest of the training whose weights it starts from, if it does.
 
     >>> settings(RunConfig()) == settings(RunConfig(seed=0)) != settings(RunConfig(seed=1))
     True
     """
     usual = dict(_leaves(schema.as_dict(RunConfig())))
     own = [(name, x) for name, x in _leaves(schema.as_dict(config)) if usual.get(name, ...) != x]
-    return _digest(json.dumps(own))
+    return _digest(json.dumps([own, start] if start else own))
 
 
-def noted(experiment: Experiment, out: Path, arm: str, seed: int) -> dict[str, Any] | None:
-    """What `take` has noted of an arm and seed: "figures" and "provenance"; None without."""
+def settings_of(experiment: Experiment, arm: str, seed: int, overrides: Sequence[str] = ()) -> str:
+    """`settings` of the training of an arm and seed."""
+    start = experiment.arms[arm].init_from
+    before = None if start is None else settings_of(experiment, start, seed, overrides)
+    return settings(config_of(experiment, arm, seed, overrides), before)
+
+
+def is_here(experiment: Experiment, out: Path, arm: str, seed: int) -> bool:
+    """Whether a folder has the training and the evaluation of an arm and seed themselves."""
+    files = [folder(out, experiment.trained_as(arm), seed) / TRAINED]
+    if experiment.evaluate is not None:
+        files.append(folder(out, arm, seed) / f"{evaluation_name(experiment, arm)}.json")
+    return all(file.exists() for file in files)
+
+
+def noted(
+    experiment: Experiment, out: Path, arm: str, seed: int, overrides: Sequence[str] = ()
+) -> dict[str, Any] | None:
+    """What `take` has noted of an arm and seed: "figures" and "provenance".
+
+    None without, for other settings than those of today, and where the folder has it all itself.
+    """
     note = folder(out, arm, seed) / _taken_name(experiment, arm)
-    return json.loads(note.read_text()) if note.exists() else None
+    if not note.exists() or is_here(experiment, out, arm, seed):
+        return None
+    content = json.loads(note.read_text())
+    same = content["figures"]["settings"] == settings_of(experiment, arm, seed, overrides)
+    return content if same else None
+
+
+def known(
+    experiment: Experiment, file: Path, overrides: Sequence[str] = ()
+) -> dict[tuple[str, int], dict[str, Any]]:
+    """What a file of figures has of an experiment, by arm and seed: as `noted`.
+
+    Args:
+      experiment: of which.
+      file: as `experiments.collect` makes it. Arms whose fields or evaluation have changed since, and those that
+        it does not know, are left out.
+      overrides: `--config.field=value` flags for all arms.
+
+    Raises:
+      ExperimentError: for a file that is no such file, or of a version that did not write "settings".
+    """
+    try:
+        content = json.loads(file.read_text())
+        source = {name: content[name] for name in MADE_BY}
+        arms, told = dict(content["arms"]), content["evaluate"]
+        rows = {arm: dict(own["seeds"]) for arm, own in arms.items()}
+        own_flags = {arm: own.get("evaluate", {}) for arm, own in arms.items()}
+        flags = {arm: None if told is None else dict(told) | own for arm, own in own_flags.items()}
+        say = [row.get("settings") for own in rows.values() for row in own.values()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ExperimentError(
+            f"{file}: not the figures of an experiment: {one_line(error)}"
+        ) from error
+    if say and not any(say):
+        raise ExperimentError(
+            f"{file}: it does not say with which settings its arms were trained (versions before this one "
+            "did not write that)"
+        )
+    found = {}
+    for arm in experiment.arms:
+        if flags.get(arm, ...) != json.loads(json.dumps(experiment.evaluation(arm))):
+            continue
+        for seed in experiment.seeds:
+            figures = rows[arm].get(str(seed), {})
+            if figures.get("settings") == settings_of(experiment, arm, seed, overrides):
+                found[arm, seed] = {"figures": figures, "provenance": source}
+    return found
 
 
 def take(
     experiment: Experiment, out: Path, file: Path, overrides: Sequence[str] = ()
 ) -> list[tuple[str, int]]:
-    """Notes in an experiment's folder what a file of figures has of it, as done.
-
-    Args:
-      experiment: of which.
-      out: its folder.
-      file: as `experiments.collect` makes it. Arms whose fields or evaluation have changed since, and those that
-        it does not know, are left for the runner.
-      overrides: `--config.field=value` flags for all arms.
-
-    Returns:
-      The arms and seeds that were taken.
-
-    Raises:
-      ExperimentError: for a file that is no such file.
-    """
-    try:
-        content = json.loads(file.read_text())
-        arms = content["arms"]
-        source = {name: content[name] for name in MADE_BY}
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
-        raise ExperimentError(
-            f"{file}: not the figures of an experiment: {one_line(error)}"
-        ) from error
-    taken = []
-    for arm in experiment.arms:
-        found, told = arms.get(arm, {}), content["evaluate"]
-        flags = None if told is None else told | found.get("evaluate", {})
-        if flags != json.loads(json.dumps(experiment.evaluation(arm))):
-            continue
-        for seed in experiment.seeds:
-            figures = found.get("seeds", {}).get(str(seed), {})
-            if figures.get("settings") != settings(config_of(experiment, arm, seed, overrides)):
-                continue
-            note = folder(out, arm, seed) / _taken_name(experiment, arm)
-            note.parent.mkdir(parents=True, exist_ok=True)
-            text = json.dumps({"figures": figures, "provenance": source}, indent=1)
-            write_whole(note, text + "\n")
-            taken.append((arm, seed))
-    return taken
+    """Notes in an experiment's folder what `known` finds in a file, as done; returns the arms and seeds."""
+    found = known(experiment, file, overrides)
+    for (arm, seed), content in found.items():
+        note = folder(out, arm, seed) / _taken_name(experiment, arm)
+        note.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(note, json.dumps(content, indent=1) + "\n")
+    return list(found)
 
 
 def _taken_name(experiment: Experiment, arm: str) -> str:

@@ -50,13 +50,16 @@ def last_figures(workdir: Path) -> dict[str, Any]:
     return _of_the_run(json.loads(lines[-1])) if lines else {}
 
 
-def collect(experiment: Experiment, out: Path, command: Sequence[str]) -> dict[str, Any]:
+def collect(
+    experiment: Experiment, out: Path, command: Sequence[str], overrides: Sequence[str] = ()
+) -> dict[str, Any]:
     """The figures of all arms and seeds that are done.
 
     Args:
       experiment: of which.
       out: its folder.
       command: the words that ran it.
+      overrides: `--config.field=value` flags that it ran with.
 
     Returns:
       What goes into a file of `results/`: "arms" by name, each with its "fields", its figures by "seeds",
@@ -70,7 +73,7 @@ def collect(experiment: Experiment, out: Path, command: Sequence[str]) -> dict[s
     for name, arm in experiment.arms.items():
         seeds = {}
         for seed in experiment.seeds:
-            earlier = noted(experiment, out, name, seed)
+            earlier = noted(experiment, out, name, seed, overrides)
             if earlier is not None:
                 seeds[str(seed)], own = earlier["figures"], earlier["provenance"]
                 commits.update(own["commit"].split(", "))
@@ -82,8 +85,8 @@ def collect(experiment: Experiment, out: Path, command: Sequence[str]) -> dict[s
             if not all(file.exists() for file in wanted):
                 continue
             training = json.loads(trained.read_text())
-            used = schema.build(RunConfig, training["config"], refuse_unused=False)
-            seeds[str(seed)] = {"settings": settings(used), "training": training["figures"]}
+            as_trained = _settings(experiment, out, experiment.trained_as(name), seed)
+            seeds[str(seed)] = {"settings": as_trained, "training": training["figures"]}
             made = [training["provenance"]]
             if evaluated in wanted:
                 evaluation = json.loads(evaluated.read_text())
@@ -163,6 +166,16 @@ def flat(values: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
         return
     for name, value in inner:
         yield from flat(value, f"{prefix}/{name}" if prefix else str(name))
+
+
+def _settings(experiment: Experiment, out: Path, arm: str, seed: int) -> str:
+    """`settings` as they were when an arm was trained."""
+    content = json.loads((folder(out, arm, seed) / TRAINED).read_text())
+    used = schema.build(RunConfig, content["config"], refuse_unused=False)
+    start = experiment.arms[arm].init_from
+    if start is None:
+        return settings(used)
+    return settings(used, _settings(experiment, out, experiment.trained_as(start), seed))
 
 
 def _summarise(arms: dict[str, Any], baseline: str) -> None:

@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     with started(parser, argv, several=False) as program:
         # Imported late: a misspelt flag should not wait for the libraries.
-        from sagd_jax.evaluation.done import noted, take
+        from sagd_jax.evaluation.done import known, noted, take
         from sagd_jax.run.experiment import read_experiment
 
         flags, stop = program.flags, program.stop
@@ -49,7 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_place("--json", file.parent)
         arms = _chosen(parser, flags.arms, experiment)
         if flags.dry_run:
-            _plan(experiment, arms, out)
+            if flags.known is not None:
+                own = known(experiment, Path(flags.known).expanduser(), program.overrides)
+                print(f"{flags.known} has {len(own)} arms and seeds with these settings")
+            _plan(experiment, arms, out, program.overrides)
             return 0
         out.mkdir(parents=True, exist_ok=True)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -64,8 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             units = [(arm, seed) for seed in experiment.seeds for arm in arms]
             command = ["-m", "sagd_jax.experiment", *_told(argv)]
             if flags.together is not None:
-                new = [unit for unit in units if noted(experiment, out, *unit) is None]
-                runner.together(new, flags.config, flags.together)
+                new = [u for u in units if noted(experiment, out, *u, program.overrides) is None]
+                if new:
+                    runner.together(new, flags.config, flags.together)
             failed = runner.run(units, flags.jobs, lambda: runner.write(file, command))
         if stop.exit_status is not None:
             print("stopped; the same command goes on", flush=True)
@@ -124,8 +128,8 @@ def _chosen(parser: Parser, text: str | None, experiment: Experiment) -> list[st
     return [known[name] for name in chosen]
 
 
-def _plan(experiment: Experiment, arms: Sequence[str], out: Path) -> None:
-    from sagd_jax.evaluation.done import TRAINED, evaluation_name, folder
+def _plan(experiment: Experiment, arms: Sequence[str], out: Path, overrides: Sequence[str]) -> None:
+    from sagd_jax.evaluation.done import TRAINED, evaluation_name, folder, noted
 
     for arm in arms:
         as_arm = experiment.trained_as(arm)
@@ -133,13 +137,25 @@ def _plan(experiment: Experiment, arms: Sequence[str], out: Path) -> None:
         marker = f"{evaluation_name(experiment, arm)}.json"
         evaluated = sum((folder(out, arm, s) / marker).exists() for s in experiment.seeds)
         shared = "" if as_arm == arm else f", with {as_arm}"
-        print(f"{arm}: {trained} of {len(experiment.seeds)} trained{shared}, {evaluated} evaluated")
+        before = sum(
+            noted(experiment, out, arm, s, overrides) is not None for s in experiment.seeds
+        )
+        known = f", {before} known from a file" if before else ""
+        count = len(experiment.seeds)
+        print(f"{arm}: {trained} of {count} trained{shared}, {evaluated} evaluated{known}")
 
 
 def _told(argv: Sequence[str] | None) -> list[str]:
     """The flags that say what was run, without those that say where or how many at once."""
-    words = sys.argv[1:] if argv is None else argv
-    return [word for word in words if not word.startswith(("--out", "--json", "--jobs", "--known"))]
+    told, where = [], False
+    for word in sys.argv[1:] if argv is None else argv:
+        if where:  # what belongs to the flag before
+            where = False
+        elif word.partition("=")[0] in ("--out", "--json", "--jobs", "--known"):
+            where = "=" not in word
+        else:
+            told.append(word)
+    return told
 
 
 def _parser() -> Parser:
@@ -158,8 +174,8 @@ def _parser() -> Parser:
     parser.add_argument(
         "--known",
         metavar="JSON",
-        help="the figures of an earlier run, such as those in results: arms and seeds that it has, with the "
-        "settings of this experiment, are not run again; without it, everything that --out does not have is",
+        help="a file of figures of an earlier run: arms and seeds that it has, with the settings of this "
+        "experiment, are not run again; without it, everything that --out does not have is",
     )
     parser.add_argument("--arms", help="only these, with semicolons between; default: all")
     parser.add_argument(

@@ -107,13 +107,14 @@ class Runner:
         """Writes the figures of all that is done."""
         from sagd_jax.evaluation.experiments import as_text, collect
 
-        write_whole(file, as_text(collect(self._experiment, self._out, command)))
+        figures = collect(self._experiment, self._out, command, self._overrides)
+        write_whole(file, as_text(figures))
 
     def _unit(self, arm: str, seed: int, cores: Sequence[int]) -> tuple[str, bool]:
         from sagd_jax.evaluation.done import noted
 
         begun = time.monotonic()
-        if noted(self._experiment, self._out, arm, seed):
+        if noted(self._experiment, self._out, arm, seed, self._overrides):
             return "known", False
         trained = self._train(self._experiment.trained_as(arm), seed, cores)
         evaluated = self._evaluate(arm, seed, cores)

@@ -1,8 +1,10 @@
 """What the program `spectrum` writes for capped levels: N(f) of each kind of example, and who is of which.
 
 `corruption.npz` has N and its standard error on the whole grid of the basis, `(kinds, *grid, channels)`, absolute,
-as `config.schedule.corruption` reads it. Which example is of which kind is told in full only where all of them were
-analysed: then the lines name `kinds.npy`, unless all are of kind 1.
+as `config.schedule.corruption` reads it. Where the config says already which example is of which kind, N is that of
+its kinds: each has what most of its examples were found to have. Else kinds are what occurs together, and which
+example is of which is told in full only where all of them were analysed: then the lines name `kinds.npy`, unless
+all are of kind 1.
 
 A tone, whose amplitude is fixed, is not Gaussian noise of variance N, for which alone a capped example teaches the
 data. With noise of variance margin N beside it the difference shows the less the larger the margin: of data of
@@ -37,23 +39,32 @@ def write_capped(analysis: Analysis, source: Source, out: Path, indices: np.ndar
     if variance is None:
         return ""
     own = np.arange(len(analysis.kinds)) if indices is None else indices
+    error, found = np.asarray(analysis.corruption_error()), analysis.kinds
+    has = [tuple(numbers) for numbers in analysis.combinations]
+    told = _told(source, own)
+    if told is not None and source.kinds is not None:
+        most = [_most(found[told == kind]) for kind in range(1, int(source.kinds.max()) + 1)]
+        nothing = np.zeros_like(variance[:1])
+        variance = np.concatenate([nothing, variance])[most]
+        error = np.concatenate([nothing, error])[most]
+        has, found = [((), *has)[k] for k in most], told
     basis = analysis.spectrum.basis
     np.savez(
         out / LEVELS,
         variance=variance,
-        error=np.asarray(analysis.corruption_error()),
-        kind=analysis.kinds,
+        error=error,
+        kind=found,
         index=own,
         basis=basis,
     )
     lines = [
-        f"# N of {_names(analysis)}: capped levels learn what the data hold there too",
+        f"# N of {_names(has)}: capped levels learn what the data hold there too",
         'config.schedule.kind = "capped"',
         f"config.schedule.corruption = ({str(out / LEVELS)!r},)",
     ]
     if basis != "fourier":
         lines.append(f"config.schedule.basis = {basis!r}")
-    if any(analysis.findings[n - 1].kind in _TONES for kind in analysis.combinations for n in kind):
+    if any(analysis.findings[n - 1].kind in _TONES for numbers in has for n in numbers):
         lines += [
             "# a tone keeps its amplitude, as Gaussian noise does not: noise of a small margin shows that to the",
             "# network, and what it takes for the data is then louder than the tone",
@@ -62,7 +73,7 @@ def write_capped(analysis: Analysis, source: Source, out: Path, indices: np.ndar
     lines += [
         'config.schedule.data_spectrum = "data"',
         'config.model.prediction = "v"',
-        *_who(analysis, source, out, own),
+        *(_who(analysis, source, out, own) if told is None else []),
     ]
     text = "\n".join(lines) + "\n"
     (out / LINES).write_text(text)
@@ -70,9 +81,7 @@ def write_capped(analysis: Analysis, source: Source, out: Path, indices: np.ndar
 
 
 def _who(analysis: Analysis, source: Source, out: Path, own: np.ndarray) -> list[str]:
-    """The lines that say which examples are of which kind; none where the config did so before."""
-    if source.kinds is not None:
-        return []
+    """The lines that say which examples are of which kind."""
     if len(source) == 1 and len(analysis.kinds) > 1:
         sizes = analysis.spectrum.spatial_shape
         return [
@@ -93,9 +102,23 @@ def _who(analysis: Analysis, source: Source, out: Path, own: np.ndarray) -> list
     return [f"config.data.corrupted_flags = {str(out / KINDS)!r}"]
 
 
-def _names(analysis: Analysis) -> str:
-    names = [
-        f"kind {kind}, finding{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
-        for kind, numbers in enumerate(analysis.combinations, 1)
+def _told(source: Source, own: np.ndarray) -> np.ndarray | None:
+    """The kinds of the analysed examples by the config; None where it names none."""
+    kinds = source.kinds
+    return kinds[own] if kinds is not None and kinds.any() and len(kinds) > own.max() else None
+
+
+def _most(kinds: np.ndarray) -> int:
+    """What occurs most often; 0 among no examples."""
+    return int(np.bincount(kinds).argmax()) if len(kinds) else 0
+
+
+def _names(has: list[tuple[int, ...]]) -> str:
+    """What findings each kind has, by number."""
+    words = [
+        f"finding{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+        if numbers
+        else "nothing that was found"
+        for numbers in has
     ]
-    return "; ".join(names)
+    return "; ".join(f"kind {kind}, {own}" for kind, own in enumerate(words, 1))

@@ -65,7 +65,7 @@ def _where(finding: Finding, source: Source, spatial_shape: tuple[int, ...]) -> 
         )
     if finding.kind == kinds.ENLARGED:
         return f"by {details['factor']:.3g}, nothing above {details['frequency']:.3f} cycles/sample"
-    if finding.kind == kinds.STRIPES:
+    if "of" in details:  # stripes, and dead rows or columns among what is fixed
         return f"of {details['of']}"
     if finding.kind in (kinds.LINE, kinds.HUM, kinds.MOSAIC):
         if rate:

@@ -16,7 +16,7 @@ import numpy as np
 from sagd_jax.data.source import Source
 from sagd_jax.diffusion.checks import check_schedule
 from sagd_jax.diffusion.process import Diffusion
-from sagd_jax.diffusion.schedules import Capped, Schedule
+from sagd_jax.diffusion.schedules import Capped, Schedule, SpectralSchedule
 from sagd_jax.models import DiT, UNet
 from sagd_jax.run import noise
 from sagd_jax.run import schedule as run_schedule
@@ -196,6 +196,9 @@ def num_kinds(diffusion: Diffusion) -> int:
 def check_kinds(config: RunConfig, schedule: Schedule) -> None:
     """Raises ConfigError for what does not go with examples of different kinds; one line."""
     if not isinstance(schedule, Capped):
+        if isinstance(schedule, SpectralSchedule) and config.model.prediction == "velocity":
+            with as_config_error("config.model.prediction='velocity'"):
+                Diffusion(schedule).check_readable("velocity", np.ones(1, np.float32))
         return
     for name, value, expected in (
         ("train.norm", config.train.norm, "l2"),

@@ -21,6 +21,7 @@ import numpy as np
 from sagd_jax.data.files import Unreadable, read_npy, reading
 from sagd_jax.data.source import Source
 from sagd_jax.diffusion.schedules import Capped
+from sagd_jax.run.estimates import LIMIT, channel_means_of, spectrum_of
 from sagd_jax.run.noise import MAKE_ANEW, Signals, from_text
 from sagd_jax.spectral import bases
 from sagd_jax.spectral.bases import Basis
@@ -35,6 +36,7 @@ _PIECE = 256
 _NOTHING = 1e-6  # of the largest variance of a planted one
 _MOSTLY = 0.5  # of the data's energy, and N leaves no estimate of theirs
 _NEAR = 16  # coordinates of like radius that stand in
+_ENOUGH = 256  # clean examples
 _LEAST = 1e-6  # of the largest, of coordinates in which the data never change
 
 
@@ -79,35 +81,58 @@ def variances(
 
 
 def clean_spectrum(signals: Signals, basis: Basis, corruption: np.ndarray) -> np.ndarray:
-    """The mean square of the clean data per coordinate, `(*spatial, channels)`, > 0: of the data, less the mean N.
+    """The mean square of the clean data per coordinate, `(*spatial, channels)`, > 0.
 
-    Where N is most of it, or no kind is of use, it is what coordinates of like radius have.
+    It is that of the clean examples, where there are enough; else that of all of them, less the mean N, and where
+    that is most of it, or no kind is of use, what coordinates of like radius have.
 
     Args:
       signals: their source.
       basis: of the corruption.
       corruption: N of kinds 1 to K, as `variances` gives it.
+
+    Raises:
+      ConfigError: nothing is left of the data.
     """
     source = signals.source
     assert source is not None
-    found = np.array(signals.spectrum(basis))
-    zero = (0,) * len(basis.spatial_shape)
-    # The constant of a Fourier or cosine basis holds the mean, which `spectrum` leaves out.
-    found[zero] += np.square(signals.means()) * np.prod(basis.spatial_shape)
-    own = np.zeros(1, np.int64) if source.kinds is None else source.kinds
+    kinds = np.zeros(len(source), np.int64) if source.kinds is None else source.kinds
+    clean = np.flatnonzero(kinds == 0)
+    used = (clean if len(clean) >= _ENOUGH else np.arange(len(source)))[:LIMIT]
+    own = kinds[used]
+    found = spectrum_of(source, basis, indices=used)
+    # What is about the mean of each channel, and that: a constant signal, in this basis.
+    mean = np.broadcast_to(channel_means_of(source, indices=used), found.shape)
+    found = (
+        found + np.square(np.asarray(basis.forward(mean[None].astype(np.float32)), np.float64))[0]
+    )
     share = np.bincount(own, minlength=len(corruption) + 1)[1 : len(corruption) + 1] / len(own)
     with np.errstate(invalid="ignore"):
         added = np.where(share.reshape(-1, *(1,) * found.ndim) > 0, corruption, 0)
         added = np.tensordot(share, added, axes=1) + np.zeros_like(found)
     unsure = ~(added < _MOSTLY * found)
     values = np.where(unsure, 0, found - np.where(unsure, 0, added))
-    radius = np.asarray(basis.radius).reshape(-1)
+    radius = np.broadcast_to(basis.radius, (*basis.spatial_shape, 1)).reshape(-1)
     flat, masked = values.reshape(-1, values.shape[-1]), unsure.reshape(-1, values.shape[-1])
     for channel in range(flat.shape[1]):
         known = np.flatnonzero(~masked[:, channel])
-        for place in np.flatnonzero(masked[:, channel]) if len(known) else ():
-            near = known[np.argsort(np.abs(radius[known] - radius[place]), kind="stable")[:_NEAR]]
-            flat[place, channel] = np.exp(np.log(flat[near, channel] + 1e-30).mean())
+        places = np.flatnonzero(masked[:, channel])
+        if not (len(known) and len(places)):
+            continue
+        known = known[np.argsort(radius[known], kind="stable")]
+        # The nearest ones are among as many on both sides.
+        first = np.searchsorted(radius[known], radius[places]) - _NEAR
+        first = np.clip(first, 0, max(0, len(known) - 2 * _NEAR))
+        window = first[:, None] + np.arange(min(len(known), 2 * _NEAR))
+        apart = np.abs(radius[known[window]] - radius[places][:, None])
+        nearest = np.argsort(apart, axis=1, kind="stable")[:, :_NEAR]
+        near = known[np.take_along_axis(window, nearest, axis=1)]
+        flat[places, channel] = np.exp(np.log(flat[near, channel] + 1e-30).mean(axis=1))
+    if not values.max() > 0:
+        raise ConfigError(
+            f"{signals.where}.data_spectrum: in every coordinate the corruption is more than half of the data, so "
+            "they do not tell the spectrum of clean ones; expected a file of it, or ''"
+        )
     return np.maximum(values, _LEAST * values.max())
 
 

@@ -14,7 +14,9 @@ LIMIT = 4096  # examples
 _PIECE = 256  # read at once
 
 
-def spectrum_of(source: Source, basis: Basis, limit: int = LIMIT) -> np.ndarray:
+def spectrum_of(
+    source: Source, basis: Basis, limit: int = LIMIT, indices: np.ndarray | None = None
+) -> np.ndarray:
     """The variance of the data per orthonormal coordinate, about the mean of each channel.
 
     In absolute units: of data in [-1, 1], as the network sees them. It is a function of the data alone,
@@ -23,6 +25,7 @@ def spectrum_of(source: Source, basis: Basis, limit: int = LIMIT) -> np.ndarray:
     Args:
       source: its first up to `limit` examples are read, corrupted ones as they are.
       basis: of its signals.
+      indices: of the examples that are read in place of the first ones.
 
     Returns:
       Float64 `(*spatial, channels)`, on the basis' whole grid (`covariance.coefficients`); in Fourier
@@ -36,7 +39,8 @@ def spectrum_of(source: Source, basis: Basis, limit: int = LIMIT) -> np.ndarray:
     >>> spectrum_of(source, bases.cosine((8, 8))).shape
     (8, 8, 1)
     """
-    return variance_in(_Examples(source, np.arange(min(len(source), limit))), basis)
+    own = np.arange(min(len(source), limit)) if indices is None else indices
+    return variance_in(_Examples(source, own), basis)
 
 
 def spectra_of_classes(source: Source, basis: Basis, limit: int = LIMIT) -> np.ndarray:
@@ -60,12 +64,14 @@ def spectra_of_classes(source: Source, basis: Basis, limit: int = LIMIT) -> np.n
     return np.stack(spectra)
 
 
-def channel_means_of(source: Source, limit: int = LIMIT) -> np.ndarray:
+def channel_means_of(
+    source: Source, limit: int = LIMIT, indices: np.ndarray | None = None
+) -> np.ndarray:
     """The mean of each channel of the data in [-1, 1], float64 `(channels,)`, as `spectrum_of`."""
-    count, total = min(len(source), limit), 0.0
-    for x in _Examples(source, np.arange(count)):
+    own, total = np.arange(min(len(source), limit)) if indices is None else indices, 0.0
+    for x in _Examples(source, own):
         total = total + x.mean(axis=tuple(range(1, x.ndim - 1))).sum(axis=0)
-    return np.asarray(total) / count
+    return np.asarray(total) / len(own)
 
 
 def _labels(source: Source, limit: int) -> np.ndarray:

@@ -347,6 +347,8 @@ def _read(signals: Signals, name: str, file: str | None, basis: str | None = Non
         raise ConfigError(f"{where}: {error.why}") from None
     if values.dtype.kind not in "fiu":
         raise ConfigError(f"{where}: dtype {values.dtype}; expected real numbers")
+    if not np.isfinite(values).all():
+        raise ConfigError(f"{where}: some of its values are not finite; {MAKE_ANEW}")
     if basis is not None:
         shape = signals.spatial_shape
         grid = half_grid_shape(shape) if basis == "fourier" else shape

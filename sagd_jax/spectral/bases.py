@@ -202,6 +202,9 @@ class Channels(Basis):
     mixing: jax.Array
     basis: Basis
 
+    def __repr__(self) -> str:
+        return f"Channels(channels={len(self.mixing)}, basis={self.basis!r})"
+
     @property
     def spatial_shape(self):  # type: ignore[override]
         """Sizes of the spatial axes, those of the basis over the sites."""
@@ -228,6 +231,9 @@ class Matrix(Basis):
 
     rows: jax.Array
     spatial_shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+    def __repr__(self) -> str:
+        return f"Matrix(rows={len(self.rows)}, spatial_shape={self.spatial_shape})"
 
     def _forward(self, x):
         return self._product(x, jnp.asarray(self.rows))

@@ -40,7 +40,7 @@ def as_devices(rows: int, equal: bool = False) -> None:
     set_already |= "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if set_already or jax.distributed.is_initialized():
         return
-    most = min(available(), MOST, rows, max(1, int(_memory(_CGROUPS) // _MEMORY_EACH)))
+    most = min(available(), MOST, max(1, rows), max(1, int(_memory(_CGROUPS) // _MEMORY_EACH)))
     count = max(n for n in range(1, most + 1) if rows % n == 0 or not equal)
     try:
         jax.config.update("jax_num_cpu_devices", count)
@@ -55,7 +55,9 @@ def _quota(root: Path) -> float:
     except ValueError:  # version 1 has a file for each
         quota = _first(root / "cpu" / "cpu.cfs_quota_us") or "max"
         period = _first(root / "cpu" / "cpu.cfs_period_us") or "1"
-    return math.inf if quota.strip() in ("max", "-1") else float(quota) / float(period)
+    if quota.strip() == "max" or not (float(quota) > 0 and float(period) > 0):
+        return math.inf
+    return float(quota) / float(period)
 
 
 def _memory(root: Path) -> float:

@@ -202,6 +202,7 @@ def test_windows_may_overlap(tmp_path):
         np.testing.assert_array_equal(got, x[n, i : i + 3, j : j + 4])
     for fields, words in (
         ({"array_window": (3, 4), "array_step": (2,)}, "one per axis"),
+        ({"array_window": (6, 6), "array_step": (1, 1), "memory_limit_mb": 0}, "larger step"),
         ({"array_step": (2, 2)}, "only with data.array_window"),
     ):
         with pytest.raises(DataError, match=words) as raised:

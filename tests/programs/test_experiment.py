@@ -161,9 +161,67 @@ def test_figures_go_on_without_their_folder(folder, monkeypatch, capsys):
     (folder / "tilts.py").write_text(EXPERIMENT.replace('"num_samples": 16', '"num_samples": 32'))
     calls = len(programs.calls)
     assert again(known)[0] == 0 and len(programs.calls) == calls + 10
+    for content in (None, "[]", '{"arms": {}}', json.dumps({**half, "arms": [1]})):
+        if content:
+            (folder / "none.json").write_text(content)
+        with pytest.raises(SystemExit):
+            run(folder, f"--known={folder}/none.json")
+        assert "not the figures of an experiment" in capsys.readouterr().err
+    for own in half["arms"].values():
+        for figures in own["seeds"].values():
+            figures.pop("settings")
+    (folder / "none.json").write_text(json.dumps(half))
     with pytest.raises(SystemExit):
         run(folder, f"--known={folder}/none.json")
-    assert "not the figures of an experiment" in capsys.readouterr().err
+    assert "does not say with which settings" in capsys.readouterr().err
+
+
+def test_known_figures_are_those_of_today_and_yield_to_the_folders_own(folder, monkeypatch, capsys):
+    programs = Programs(monkeypatch)
+    run(folder)
+    whole = (folder / "tilts.json").read_text()
+    (folder / "whole.json").write_text(whole.replace('"loss": 0.5', '"loss": 0.25'))
+    known = f"--known={folder}/whole.json"
+    # The folder has all of it: its own figures stand.
+    assert run(folder, known)[1] == json.loads(whole)
+    (folder / "runs").rename(folder / "before")
+    calls = len(programs.calls)
+    assert run(folder, known)[1]["arms"]["white"]["seeds"]["0"]["training"]["loss"] == 0.25
+    assert len(programs.calls) == calls
+    capsys.readouterr()
+    program.main([str(folder / "tilts.py"), f"--out={folder}/runs", known, "--dry_run"])
+    said = capsys.readouterr().out
+    assert "has 6 arms" in said and "0 evaluated, 2 known from a file" in said
+    # Nothing is left for a device; notes of other settings are none, with the flag and without.
+    assert run(folder, known, "--together=cpu")[0] == 0
+    (folder / "tilts.py").write_text(EXPERIMENT.replace("-0.3", "-0.4"))
+    assert run(folder)[0] == 0
+    assert programs.calls[calls:] == [
+        ("train", "tilt/0"), ("evaluate", "tilt/0"), ("train", "tilt/1"), ("evaluate", "tilt/1"),
+    ]  # fmt: skip
+
+
+def test_an_arm_is_not_known_whose_start_has_changed(folder, monkeypatch):
+    started = EXPERIMENT.replace(
+        "sagd.Arm(evaluate=", 'sagd.Arm({"train.num_steps": 50}, init_from="tilt", evaluate='
+    )
+    (folder / "tilts.py").write_text(started)
+    programs = Programs(monkeypatch)
+    run(folder)
+    (folder / "before.json").write_bytes((folder / "tilts.json").read_bytes())
+    calls = len(programs.calls)
+    (folder / "runs").rename(folder / "before")
+    (folder / "tilts.py").write_text(started.replace("-0.3", "-0.4"))
+    assert run(folder, f"--known={folder}/before.json")[0] == 0
+    again = {where for name, where in programs.calls[calls:] if name == "train"}
+    assert again == {"tilt/0", "few_steps/0", "tilt/1", "few_steps/1"}
+
+
+@pytest.mark.parametrize(
+    "flags", [["--out=o", "--json=j", "--jobs=2"], ["--out", "o", "--known", "k", "--json", "j"]]
+)
+def test_a_result_says_what_was_run_and_not_where(flags):
+    assert program._told(["e.py", *flags, "--arms=a"]) == ["e.py", "--arms=a"]
 
 
 def test_another_evaluation_shares_the_trainings(folder, monkeypatch):

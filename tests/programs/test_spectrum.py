@@ -168,6 +168,32 @@ def test_the_lines_for_capped_levels_are_a_config(tmp_path, capsys, share):
         assert "--num_examples=150 a line" in (out / "capped_config.py").read_text()
 
 
+def test_the_lines_for_capped_levels_keep_the_kinds_that_the_config_has(tmp_path, capsys):
+    """The rarer corruption is kind 1 there, where the detector counts the more frequent one first."""
+    rng = np.random.default_rng(0)
+    x = 0.05 * rng.normal(size=(300, 64, 1))
+    kinds = np.repeat([1, 2, 0, 3], [60, 140, 90, 10]).astype(np.uint8)
+    for kind, place in ((1, 10), (2, 22)):
+        phase = 2 * np.pi * (place / 64 * np.arange(64) + rng.random((300, 1)))
+        x[..., 0] += 0.2 * (kinds == kind)[:, None] * np.sin(phase)
+    np.save(tmp_path / "x.npy", x.astype(np.float32))
+    np.save(tmp_path / "flags.npy", kinds)
+    flags = {"corrupted_flags": str(tmp_path / "flags.npy")}
+    config = config_file(tmp_path, name="array", dir=str(tmp_path / "x.npy"), **flags)
+    out = tmp_path / "out"
+    spectrum.main([f"--config={config}", f"--out={out}", "--findings=1,2"])
+    text = (out / "capped_config.py").read_text()
+    assert "corrupted_flags" not in text and "kind 3, nothing that was found" in text
+    read = used(config, out, "capped_config.py")
+    source = data.open_source(read.data)
+    corruption = build.process(read, source)[0].schedule.corruption[..., 0]
+    np.testing.assert_allclose(corruption[0, 10], 0.04 / 4 * 64, rtol=0.15)
+    np.testing.assert_allclose(corruption[1, 22], 0.04 / 4 * 64, rtol=0.15)
+    assert corruption[0, 22] == corruption[1, 10] == 0 and not np.any(corruption[2])
+    written = np.load(out / "corruption.npz")
+    np.testing.assert_array_equal(written["kind"], kinds[written["index"]])
+
+
 def normalised(x, value_range):
     return np.asarray(data.normalise(x, value_range))
 

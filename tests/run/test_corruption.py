@@ -224,6 +224,50 @@ def test_a_network_is_told_the_label_and_gives_v_in_units_of_the_level():
         np.testing.assert_allclose(x0, own.decode(scale * own.encode(x)) + told, atol=1e-5)
 
 
+@pytest.mark.parametrize("basis", ["fourier", "cosine", "haar", "sites"])
+@pytest.mark.parametrize("clean_first", [True, False])
+@pytest.mark.parametrize("clean", [0, 100, 1000])
+def test_the_clean_spectrum_of_data_in_any_order(basis, clean_first, clean):
+    """Data of variance 0.01 about 0.5, N = 0.005 per site: S is 0.01 and the mean's energy, not N's share of it."""
+    from sagd_jax.data.source import ArraySource
+    from sagd_jax.run.corruption import clean_spectrum
+    from sagd_jax.run.noise import Signals
+
+    rng, count = np.random.default_rng(0), 5000
+    kinds = np.where(np.arange(count) < clean, 0, 1)[:: 1 if clean_first else -1]
+    x = 0.5 + 0.1 * rng.normal(size=(count, 8, 8, 1))
+    x += np.sqrt(0.005) * kinds[:, None, None, None] * rng.normal(size=x.shape)
+    source = ArraySource(x.astype(np.float32), value_range=(-1, 1))
+    source.kinds = kinds
+    own = getattr(sagd.bases, basis)((8, 8))
+    signals = Signals((8, 8), source=source, where="config.schedule")
+    found = clean_spectrum(signals, own, np.full((1, 8, 8, 1), 0.005))
+    mean = np.asarray(own.forward(np.full((1, 8, 8, 1), 0.5, np.float32)))[0]
+    noise = 0.5 if clean < 1000 else 0.2  # N is known to some percent of S from few examples
+    np.testing.assert_allclose(found, 0.01 + mean**2, rtol=0.25 * noise + 0.1)
+
+
+def test_coordinates_that_the_corruption_hides_have_what_their_neighbours_have():
+    from sagd_jax.data.source import ArraySource
+    from sagd_jax.run.corruption import clean_spectrum
+    from sagd_jax.run.noise import Signals
+
+    rng, basis = np.random.default_rng(0), sagd.bases.cosine((96, 96))
+    power = 1e-3 / (0.05 + np.asarray(basis.radius))  # falls slowly
+    hidden = rng.random((96, 96, 1)) < 0.5
+    state = rng.normal(size=(400, 96, 96, 1)) * np.sqrt(power + hidden)
+    source = ArraySource(np.asarray(basis.inverse(state), np.float32), value_range=(-9, 9))
+    source.kinds = np.ones(400, np.int64)
+    signals = Signals((96, 96), source=source, where="config.schedule")
+    scaled = 1 / 81  # of data in [-9, 9] to [-1, 1]
+    found = clean_spectrum(signals, basis, scaled * hidden[None].astype(float))
+    inner = np.asarray(basis.radius) > 0.05
+    ratio = np.log(found / (scaled * power))[inner]
+    assert np.sqrt(np.mean(ratio**2)) < 0.15 and np.abs(ratio).max() < 0.5
+    with pytest.raises(ConfigError, match=r"config.schedule.data_spectrum: in every coordinate"):
+        clean_spectrum(signals, basis, np.ones((1, 96, 96, 1)))
+
+
 def test_with_the_data_spectrum_a_network_of_zeros_is_the_wiener_filter():
     """(28b), and what S is estimated to be: of band-passed noise on data of one variance, that variance."""
     import flax.linen as nn

@@ -43,6 +43,14 @@ def test_clean_fields_raise_no_alarm(shape, alpha):
     assert bad(analyse(scenes(shape, 100, alpha=alpha))) == []
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused(value):
+    x = np.random.default_rng(0).normal(size=(64, 8, 8, 1))
+    x[3, 2, 1] = value
+    with pytest.raises(ValueError, match="not finite"):
+        analyse(x)
+
+
 def test_clean_digits_raise_no_alarm():
     analysis = analyse(digits())
     assert bad(analysis) == []

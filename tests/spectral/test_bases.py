@@ -103,6 +103,15 @@ def test_principal_components_diagonalise_the_data():
     assert np.abs(covariance - np.diag(variances)).max() < 1e-3 * variances[0]
 
 
+@pytest.mark.parametrize("basis", [bases.matrix(rotation(24), (4, 3)),
+                                   bases.channels(rotation(3), bases.sites((4,)))])  # fmt: skip
+def test_what_holds_a_matrix_is_shown_in_a_line(basis):
+    noise = sagd.from_coefficients(np.ones((*basis.spatial_shape, 1)), basis)
+    shifted = sagd.schedules.shifted(sagd.schedules.cosine(), np.ones(basis.spatial_shape), basis)
+    for shown in (basis, noise, sagd.Diffusion(shifted, noise)):
+        assert "\n" not in repr(shown) and len(repr(shown)) < 400
+
+
 def test_equality_and_hash():
     assert bases.cosine((8, 8)) == bases.cosine([8, 8])
     assert hash(bases.haar((4,))) == hash(bases.haar((4,)))

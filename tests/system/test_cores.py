@@ -18,8 +18,9 @@ from sagd_jax.system import cores
         ({"cpu.max": "150000 100000\n"}, 1.5),
         ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, math.inf),
         ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
+        ({"cpu/cpu.cfs_quota_us": "0\n", "cpu/cpu.cfs_period_us": "0\n"}, math.inf),
     ],
-    ids=["none", "v2 without", "v2", "v1 without", "v1"],
+    ids=["none", "v2 without", "v2", "v1 without", "v1", "v1 of nothing"],
 )
 def test_quota_of_a_container(tmp_path, files, expected):
     (tmp_path / "cpu").mkdir()

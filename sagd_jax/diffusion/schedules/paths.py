@@ -19,6 +19,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from sagd_jax.diffusion.schedules.base import Schedule
+from sagd_jax.diffusion.schedules.scalar import RectifiedFlow
 from sagd_jax.diffusion.schedules.spectral import (
     SpectralSchedule,
     check_scalar,
@@ -84,7 +85,9 @@ class Moving(SpectralSchedule):
         return jnp.broadcast_to(alpha, (*jnp.shape(t), *jnp.shape(self.start)))
 
     def sigma(self, t):
-        w = on_grid(self.base.time(self.base.log_snr(t)), self.basis)
+        # Of a straight path w is t, also where no derivative passes through an infinite log-SNR.
+        straight = isinstance(self.base, RectifiedFlow)
+        w = on_grid(t if straight else self.base.time(self.base.log_snr(t)), self.basis)
         variance = (1 - w) * jnp.asarray(self.start) + w * jnp.asarray(self.end)
         positive = variance > 0
         root = jnp.where(positive, jnp.sqrt(jnp.where(positive, variance, 1)), 0)
@@ -122,7 +125,7 @@ class Hierarchical(SpectralSchedule):
 def shortest_path(spectrum: ArrayLike, basis: Basis) -> ShortestPath:
     """The path on which the power of x_t is S^(1 - t), (24d).
 
-    At t = 1 alpha is 0: the network must predict v, x0 or velocity.
+    At t = 1 alpha is 0: the network must predict v or x0 (a velocity is infinite there).
 
     Args:
       spectrum: S > 0 on the grid of the basis, absolute.

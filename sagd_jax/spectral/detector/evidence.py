@@ -116,8 +116,16 @@ class Evidence:
         return [chosen == number for number in range(count)]
 
     def add(self, x: np.ndarray) -> None:
-        """Counts examples `(n, *spatial, channels)` in; those without any variation are left out."""
+        """Counts examples `(n, *spatial, channels)` in; those without any variation are left out.
+
+        Raises:
+          ValueError: for values that are not finite.
+        """
         spectrum = self.coefficients(x)
+        if not np.isfinite(spectrum).all():
+            raise ValueError(
+                "examples: some of their values are not finite, or too large to square"
+            )
         power = np.square(np.abs(spectrum))
         blank = power.mean(axis=tuple(range(1, power.ndim))) < _BLANK
         self.blank.append(blank)
