@@ -36,6 +36,7 @@ DECIBEL = 10 / math.log(10)  # per nat
 _EDGE = 4.5  # lowest score of an edge of a run
 _TINY = 1e-13
 _BEYOND = 3.0  # times the score of most bins of a run, and a line is none of them
+_ABOVE = 0.25  # nats of the mean: a line of 6 dB in a tenth of the examples
 _LEAST_CONTRAST, _LEAST_OF_SOME, _SCORE_OF_SOME = 7.0, 3.0, 8.0  # decibels, of stripes; their score
 _BESIDE = (3, 4, 5)  # bins beside an axis that its own are compared with
 
@@ -139,9 +140,12 @@ def _part_of_a_run(
         edge = run.family.mask(max(run.run.first - 1, 0), run.run.last + 1)
         if not edge[place] or run.kind != kinds.BAND:
             continue
-        if mixed is not None and mixed[1][place] > _BEYOND * np.quantile(mixed[1][run.core], 0.95):
-            continue
         heights = [v[place] - np.median(v[run.core]) for v in (values, means)]
+        beyond = mixed is not None and (
+            mixed[1][place] > _BEYOND * np.quantile(mixed[1][run.core], 0.95)
+        )
+        if beyond and heights[-1] > _ABOVE:
+            continue
         if max(heights) < 1.5:
             return True
     return False

@@ -136,8 +136,10 @@ def _of_run(axes: int, candidate: Candidate, response: Response, rounding: float
         return UNKNOWN
     score = run.score
     if run.narrow:
-        # Without edges of its own it has to be the same in loud and in quiet examples.
-        even = candidate.seen_in == MEAN and candidate.quiet_score > 0.7 * candidate.excess
+        # Without edges of its own it has to be the same in loud and in quiet examples; of one stationary process
+        # it may stand out the most in any part of them.
+        seen = candidate.seen_in == MEAN or (response.even and response.share > 0.9)
+        even = seen and candidate.quiet_score > 0.7 * candidate.excess
         even &= response.share > 0.5 and not response.slope >= _FOLLOWS
         sure = even and score >= 10 and candidate.excess * DECIBEL > 1.5
         return CORRUPTION if sure else _otherwise(response)
