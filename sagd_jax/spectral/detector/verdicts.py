@@ -28,6 +28,7 @@ _FEWEST_SHARE = 0.08
 _MOST_OF_SOME, _SEEN = 0.6, 6.5  # share, score
 _QUIET_ERRORS = 5.0
 _EVEN_EXCESS, _EVEN_SCORE = 0.5, 6.0  # decibels, of a band
+_PLAIN_SLOPE, _PLAIN_SPREAD, _PLAIN_EXCESS = 0.15, 0.1, 5.0
 _SURE_SCORE = 5.5  # of the mean, where its chance is known
 # Breadth of what is no tone: Hann's taper leaves 1e-4 of a tone three bins away, no taper 0.01.
 _BROAD = {True: 0.003, False: 0.03}
@@ -141,14 +142,18 @@ def _of_run(axes: int, candidate: Candidate, response: Response, rounding: float
         seen = candidate.seen_in == MEAN or (response.even and response.share > 0.9)
         even = seen and candidate.quiet_score > 0.7 * candidate.excess
         even &= response.share > 0.5 and not response.slope >= _FOLLOWS
-        sure = even and score >= 10 and candidate.excess * DECIBEL > 1.5
-        return CORRUPTION if sure else _otherwise(response)
+        sure = score >= 10 and candidate.excess * DECIBEL > 1.5
+        some = axes > 1 and candidate.kind == kinds.BAND and not run.open_ended
+        some &= _floor_of_some(response, _SPREAD_OF_BAND)
+        return CORRUPTION if sure and (even or some) else _otherwise(response)
     assert candidate.family is not None
     if axes == 1 and candidate.family.low[run.first] < _LOWEST_BAND:
         return _otherwise(response)
     needed = 10.0 if axes == 1 else 7.0
     if run.open_ended:
         needed = 2 * needed
+    if _plain_floor(response) and candidate.excess * DECIBEL > _PLAIN_EXCESS:
+        needed = min(needed, _EVEN_SCORE)
     large = candidate.excess * DECIBEL > (6.0 if axes == 1 or run.open_ended else 2.0)
     if candidate.kind == kinds.WEDGE:
         large = candidate.excess * DECIBEL > 6.0
@@ -177,6 +182,13 @@ def _floor_of_some(response: Response, most: float) -> bool:
     unmoved = abs(response.slope) <= _FLAT or math.isnan(response.slope)
     some = _FEWEST_SHARE <= response.share < 0.9
     return some and unmoved and response.spread < most and response.quiet_score >= 15
+
+
+def _plain_floor(response: Response) -> bool:
+    """Whether all examples have one power of it, as exactly as tells it from anything that data do."""
+    unmoved = abs(response.slope) + 2 * response.slope_error < _PLAIN_SLOPE
+    alike = response.spread + 2 * response.spread_error < _PLAIN_SPREAD
+    return response.share > 0.9 and unmoved and alike and response.quiet_score >= 15
 
 
 def _as_high(response: Response) -> bool:
