@@ -69,7 +69,7 @@ HEARD: dict[str, Treatment] = {
     "hum, 0.05": t.hum(0.025),
     "hum, 0.05 in a fifth": t.hum(0.025, 0.2),
     "hum, 0.02 in a fifth": t.hum(0.01, 0.2),
-    "hum with drift, 0.02": t.hum(0.01, 1.0, 0.00371, 0.002),
+    "hum with drift, 0.02": t.hum(0.01, 1.0, 59.36, 0.002),
     "whine, 0.003": t.line(0.0015, at=(0.48828,)),
     "band, 0.002": t.band(0.001, low=0.6, high=0.7),
     "white noise, 0.002": t.white_noise(0.001),

@@ -134,13 +134,13 @@ def line_above(decibels: float, share: float = 1.0) -> Treatment:
     return apply
 
 
-def hum(
-    amplitude: float, share: float = 1.0, fundamental: float = 50 / 16000, drift: float = 0.0
-) -> Treatment:
-    """A hum with harmonics along the last axis; `drift`: its frequency differs so much, relatively."""
+def hum(amplitude: float, share: float = 1.0, hertz: float = 50.0, drift: float = 0.0) -> Treatment:
+    """A hum with harmonics along the last axis, 16 kHz where no rate is known; `drift`: its frequency differs so much,
+    relatively."""
 
     def apply(examples: Examples, rng: Rng) -> Treated:
         waves = []
+        fundamental = hertz / (examples.rate or 16_000)
         ahead = (0.0,) * (len(examples.spatial) - 1)
         for k, weight in ((1, 1.0), (2, 0.5), (3, 0.7), (4, 0.2), (5, 0.3)):
             if k * fundamental < 0.5:
