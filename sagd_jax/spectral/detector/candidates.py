@@ -141,12 +141,9 @@ def _part_of_a_run(
         if not edge[place] or run.kind != kinds.BAND:
             continue
         heights = [v[place] - np.median(v[run.core]) for v in (values, means)]
-        beyond = mixed is not None and (
-            mixed[1][place] > _BEYOND * np.quantile(mixed[1][run.core], 0.95)
-        )
-        if beyond and heights[-1] > _ABOVE:
-            continue
-        if max(heights) < 1.5:
+        scores = np.zeros(means.shape) if mixed is None else mixed[1]
+        beyond = scores[place] > _BEYOND * np.quantile(scores[run.core], 0.95)
+        if max(heights) < 1.5 and not (beyond and heights[-1] > _ABOVE):
             return True
     return False
 
