@@ -174,7 +174,8 @@ def sweep(results: Results) -> None:
         return float(found[1]) if found else None
 
     arms = sorted((a, arm) for arm in results["arms"] if (a := alpha(arm)) is not None)
-    figure, axes = plt.subplots(1, len(STEPS), figsize=(11, 2.8), layout="constrained")
+    figure, axes = plt.subplots(1, len(STEPS), figsize=(11, 2.8), layout="constrained", sharey=True)
+    baseline = results["arms"][results["baseline"]]["mean"]
     for axis, steps in zip(axes, STEPS, strict=True):
         path = f"evaluation/{steps}/{DISTANCE}/value"
         values = [results["arms"][arm]["mean"][path] for _, arm in arms]
@@ -186,12 +187,15 @@ def sweep(results: Results) -> None:
             own = [(a, p[DISTANCE]["value"]) for (a, _), p in zip(arms, points, strict=True) if p]
             axis.plot(*zip(*own, strict=True), "o", color="0.7", markersize=3)
         axis.plot([a for a, _ in arms], [v[0] for v in values], "o-", color="C0", markersize=4)
+        floor = baseline[f"evaluation/{steps}/{DISTANCE}/floor/value"][0]
+        axis.axhline(floor, color="0.5", linestyle="--", linewidth=1)
         axis.set_title(f"{steps} sampling steps", fontsize=9)
         axis.set_xlabel("alpha (0: white noise)")
         axis.set_xscale("symlog", linthresh=0.05)
         axis.set_xticks([-0.3, -0.04, 0, 0.04, 0.3], ["-0.3", "-0.04", "0", "0.04", "0.3"])
-        axis.set_ylim(bottom=0)
+    axes[0].set_ylim(bottom=0)
     axes[0].set_ylabel("Frechet distance,\nclassifier features")
+    axes[0].text(-0.3, floor, "held-out data", color="0.5", fontsize=8, va="bottom")
     figure.savefig(IMAGES / "alpha_sweep.png", dpi=130)
     plt.close(figure)
 
