@@ -35,7 +35,8 @@ from sagd_jax.spectral.half_grid import dilate, opposite, to_full_grid, to_half_
 DECIBEL = 10 / math.log(10)  # per nat
 _EDGE = 4.5  # lowest score of an edge of a run
 _TINY = 1e-13
-_BEYOND = 3.0  # times the score of most bins of a run, and a line is none of them
+# Times the score of most bins of a run, and a line is none of them: the less, if the mean shows it too.
+_BEYOND, _FAR_BEYOND = 3.0, 10.0
 _ABOVE = 0.25  # nats of the mean: a line of 6 dB in a tenth of the examples
 _LEAST_CONTRAST, _LEAST_OF_SOME, _SCORE_OF_SOME = 7.0, 3.0, 8.0  # decibels, of stripes; their score
 _BESIDE = (3, 4, 5)  # bins beside an axis that its own are compared with
@@ -142,8 +143,8 @@ def _part_of_a_run(
             continue
         heights = [v[place] - np.median(v[run.core]) for v in (values, means)]
         scores = np.zeros(means.shape) if mixed is None else mixed[1]
-        beyond = scores[place] > _BEYOND * np.quantile(scores[run.core], 0.95)
-        if max(heights) < 1.5 and not (beyond and heights[-1] > _ABOVE):
+        above = scores[place] / max(np.quantile(scores[run.core], 0.95), _TINY)
+        if max(heights) < 1.5 and above <= (_BEYOND if heights[-1] > _ABOVE else _FAR_BEYOND):
             return True
     return False
 
