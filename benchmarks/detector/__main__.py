@@ -66,10 +66,11 @@ def main() -> None:
         # An hour's work is not lost with its last set; what is not asked now stays as it was.
         done = {_key(case) for case in cases}
         rest = [case for key, case in kept.items() if key not in done]
-        flags.out.write_text(json.dumps({**result, "cases": cases + rest}, indent=1) + "\n")
+        everything = {**result, "cases": cases + rest}
+        flags.out.write_text(json.dumps(everything, indent=1) + "\n")
     if landed:
         landed.close()
-    _tables(flags.docs, result)
+    _tables(flags.docs, json.loads(flags.out.read_text()))
 
 
 def _drawn(rows: list[dict[str, Any]], draws: int, result: dict[str, Any]) -> bool:
