@@ -61,7 +61,7 @@ class Bench:
         self._cache, self._say, self._seed, self._torch = cache, say, seed, torch or TorchFidelity()
         self._features: dict[str, Features] = {}
         self._sets: dict[tuple[str, str], Set] = {}
-        self._floors: dict[tuple[str, int], dict[str, Any]] = {}
+        self._known: dict[str, dict[Any, Any]] = {}
         self._given = dict(given or {})
 
     @property
@@ -170,13 +170,17 @@ class Bench:
         if name not in samples:
             samples[name] = sets.of_array(raw, self.features(name), {"data": "samples"})
         compared = Compared(
-            samples[name], self.reference(name), self.held_out(name), self._record.shape
+            samples[name],
+            self.reference(name),
+            self.held_out(name),
+            self._record.shape,
+            known=self._known.setdefault(name, {}),
         )
         if asked.metric.needs == "corruption":
             assert self._data.corrupted is not None
             own = self._set("corrupted", self._data.corrupted, name)
             compared = dataclasses.replace(compared, corrupted=own, band=self._data.band)
-        return judge(asked, compared, self._floors)
+        return judge(asked, compared)
 
     def denoising(self, run: Run, seed: int = 0) -> dict[str, Any]:
         """The error of a run's network per band and time, on held-out examples, without a class."""

@@ -59,6 +59,20 @@ def _root(covariance: np.ndarray, name: str) -> np.ndarray:
 
 
 @dataclasses.dataclass(frozen=True)
+class Pairs:
+    """What all pairs of two sets have under a kernel, a set's own without those of one with itself.
+
+    Attributes:
+      rows, columns: means of the kernel matrix, `(n,)` and `(m,)`.
+      spread: of its values that rows and columns do not explain.
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    spread: float
+
+
+@dataclasses.dataclass(frozen=True)
 class KernelDistance:
     """An unbiased estimate of a squared maximum mean discrepancy; it can be negative.
 
@@ -78,6 +92,7 @@ def kernel_distance(
     degree: int = 3,
     scale: float | None = None,
     offset: float = 1.0,
+    known: Pairs | None = None,
 ) -> KernelDistance:
     """The squared maximum mean discrepancy with the kernel k(x, y) = (scale x.y + offset)^degree.
 
@@ -92,6 +107,7 @@ def kernel_distance(
       degree: of the polynomial.
       scale: 1 / D by default.
       offset: of the polynomial.
+      known: `own_pairs` of the second set by this kernel, where several are compared with it.
 
     Raises:
       ValueError: for other shapes, or values that are not finite.
@@ -104,37 +120,49 @@ def kernel_distance(
     """
     x, y = check_features(features1, features2, least=2)
     scale = 1 / x.shape[1] if scale is None else scale
-
-    def sums(a: np.ndarray, b: np.ndarray, same: bool) -> tuple[np.ndarray, np.ndarray, float]:
-        """Row and column means of the kernel matrix, without its diagonal if `same`, and the mean of
-        its squares when both are taken from it."""
-        rows, columns, squares = np.zeros(len(a)), np.zeros(len(b)), 0.0
-        for first in range(0, len(a), _ROWS):
-            k = (scale * (a[first : first + _ROWS] @ b.T) + offset) ** degree
-            if same:
-                k[np.arange(len(k)), np.arange(first, first + len(k))] = 0
-            rows[first : first + _ROWS] = k.sum(axis=1)
-            columns += k.sum(axis=0)
-            squares += float(np.square(k).sum())
-        n, m = len(a), len(b)
-        rows, columns = rows / (m - same), columns / (n - same)
-        pairs = n * m - n * same
-        centred = squares / pairs - np.square(rows).mean() - np.square(columns).mean()
-        return rows, columns, max(centred + rows.mean() ** 2, 0.0)
-
+    kernel = (degree, scale, offset)
     n, m = len(x), len(y)
-    of_x, _, spread_x = sums(x, x, True)
-    of_y, _, spread_y = sums(y, y, True)
-    x_to_y, y_to_x, spread_xy = sums(x, y, False)
-    value = of_x.mean() + of_y.mean() - 2 * x_to_y.mean()
+    of_x, of_y = _pairs(x, None, kernel), known or _pairs(y, None, kernel)
+    both = _pairs(x, y, kernel)
+    value = of_x.rows.mean() + of_y.rows.mean() - 2 * both.rows.mean()
     # What one example contributes, less what of its spread comes from the finite number of others.
-    own_x = np.var(of_x - x_to_y, ddof=1) - spread_x / (n - 1) - spread_xy / m
-    own_y = np.var(of_y - y_to_x, ddof=1) - spread_y / (m - 1) - spread_xy / n
+    own_x = np.var(of_x.rows - both.rows, ddof=1) - of_x.spread / (n - 1) - both.spread / m
+    own_y = np.var(of_y.rows - both.columns, ddof=1) - of_y.spread / (m - 1) - both.spread / n
     variance = 4 * max(own_x, 0) / n + 4 * max(own_y, 0) / m
     variance += (
-        2 * spread_x / (n * (n - 1)) + 2 * spread_y / (m * (m - 1)) + 4 * spread_xy / (n * m)
+        2 * of_x.spread / (n * (n - 1))
+        + 2 * of_y.spread / (m * (m - 1))
+        + 4 * both.spread / (n * m)
     )
     return KernelDistance(float(value), float(np.sqrt(variance)))
+
+
+def own_pairs(
+    features: ArrayLike, *, degree: int = 3, scale: float | None = None, offset: float = 1.0
+) -> Pairs:
+    """The pairs of one set `(n, D)`; arguments as `kernel_distance`."""
+    x = check_features(features, features, least=2)[0]
+    return _pairs(x, None, (degree, 1 / x.shape[1] if scale is None else scale, offset))
+
+
+def _pairs(a: np.ndarray, other: np.ndarray | None, kernel: tuple[int, float, float]) -> Pairs:
+    """With another set, or of one set alone."""
+    degree, scale, offset = kernel
+    same = other is None
+    b = a if other is None else other
+    rows, columns, squares = np.zeros(len(a)), np.zeros(len(b)), 0.0
+    for first in range(0, len(a), _ROWS):
+        k = (scale * (a[first : first + _ROWS] @ b.T) + offset) ** degree
+        if same:
+            k[np.arange(len(k)), np.arange(first, first + len(k))] = 0
+        rows[first : first + _ROWS] = k.sum(axis=1)
+        columns += k.sum(axis=0)
+        squares += float(np.square(k).sum())
+    n, m = len(a), len(b)
+    rows, columns = rows / (m - same), columns / (n - same)
+    pairs = n * m - n * same
+    centred = squares / pairs - np.square(rows).mean() - np.square(columns).mean()
+    return Pairs(rows, columns, max(centred + rows.mean() ** 2, 0.0))
 
 
 def check_features(

@@ -33,6 +33,7 @@ class Compared:
       shape: `(*spatial, channels)` of the signals, which pixels are reshaped to.
       corrupted: the reference's data as corrupted as those of the run, if they are.
       band: where the corruption is, bool on the half grid.
+      known: what was computed of the reference and the held-out data alone, by name.
     """
 
     samples: Set
@@ -41,6 +42,13 @@ class Compared:
     shape: tuple[int, ...]
     corrupted: Set | None = None
     band: np.ndarray | None = None
+    known: dict[Any, Any] = dataclasses.field(default_factory=dict)
+
+    def once(self, name: Any, compute: Callable[[], Any]) -> Any:
+        """What is known by a name that says nothing of the samples; else it is computed."""
+        if name not in self.known:
+            self.known[name] = compute()
+        return self.known[name]
 
     def first(self, count: int) -> Compared:
         """The same with the first samples alone."""
@@ -66,18 +74,24 @@ def _frechet(sets: Compared) -> Result:
 
 def _kernel(sets: Compared) -> Result:
     a, b = (s.features[:MOST] for s in (sets.samples, sets.reference))
-    found = distances.kernel_distance(a, b)
+    known = sets.once("pairs", lambda: distances.own_pairs(b))
+    found = distances.kernel_distance(a, b, known=known)
     return {"value": found.value, "standard_error": found.standard_error}
 
 
 def _precision_recall(sets: Compared) -> Result:
     a, b = (s.features[:MOST] for s in (sets.samples, sets.reference))
-    return dataclasses.asdict(neighbours.precision_recall(b, a))
+    return dataclasses.asdict(neighbours.precision_recall(b, a, known=_radii(sets, b)))
 
 
 def _density_coverage(sets: Compared) -> Result:
     a, b = (s.features[:MOST] for s in (sets.samples, sets.reference))
-    return dataclasses.asdict(neighbours.density_coverage(b, a))
+    return dataclasses.asdict(neighbours.density_coverage(b, a, known=_radii(sets, b)))
+
+
+def _radii(sets: Compared, features: np.ndarray) -> dict[int, np.ndarray]:
+    """Of the reference, for both metrics of neighbours: one look at all pairs."""
+    return sets.once("radii", lambda: neighbours.radii(features, (3, 5)))
 
 
 def _signals(sets: Compared, most: int = MOST) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +122,8 @@ def _nearest(sets: Compared) -> Result:
     train, samples, other = (
         s.features[:MOST] for s in (sets.reference, sets.samples, sets.held_out)
     )
-    return dataclasses.asdict(neighbours.nearest(train, samples, other))
+    known = sets.once("two nearest", lambda: neighbours.two_nearest(train, other))
+    return dataclasses.asdict(neighbours.nearest(train, samples, other, known=known))
 
 
 def _corruption(sets: Compared) -> Result:
@@ -273,15 +288,8 @@ def check(asked: Asked, count: int, size: int) -> None:
         )
 
 
-def judge(
-    asked: Asked, sets: Compared, floors: dict[tuple[str, int], Result] | None = None
-) -> Result:
-    """A metric of the samples, with its floor.
-
-    Args:
-      floors: keeps the floor from one set of samples to the next, since it is of other data than they.
-    """
-    floors = {} if floors is None else floors
+def judge(asked: Asked, sets: Compared) -> Result:
+    """A metric of the samples, with its floor."""
     compute = asked.metric.compute
     assert compute is not None
     count = sets.samples.count
@@ -291,9 +299,8 @@ def judge(
     common = min(count, len(sets.held_out.features))
     if asked.name == "frechet" and common <= sets.samples.features.shape[1]:
         return {**result, "floor": None, "num_floor": common}
-    if (str(asked), common) not in floors:
-        floors[str(asked), common] = compute(sets.floor(common))
-    result |= {"floor": floors[str(asked), common], "num_floor": common}
+    floor = sets.once((str(asked), common), lambda: compute(sets.floor(common)))
+    result |= {"floor": floor, "num_floor": common}
     if common < count and asked.name in ("frechet", "precision_recall", "density_coverage"):
         # These depend on the number of samples: what stands beside the floor has as many.
         result["at_num_floor"] = compute(sets.first(common))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -29,7 +29,13 @@ class DensityCoverage:
     coverage: float
 
 
-def precision_recall(data: ArrayLike, samples: ArrayLike, *, k: int = 3) -> PrecisionRecall:
+def precision_recall(
+    data: ArrayLike,
+    samples: ArrayLike,
+    *,
+    k: int = 3,
+    known: Mapping[int, np.ndarray] | None = None,
+) -> PrecisionRecall:
     """Precision and recall by balls to the k-th neighbour (Kynkaanniemi et al. 2019, equations 1, 2).
 
     A sample counts where it lies in the ball around any example whose radius is the distance to that
@@ -39,6 +45,7 @@ def precision_recall(data: ArrayLike, samples: ArrayLike, *, k: int = 3) -> Prec
       data: features `(n, D)`, n > k.
       samples: features `(m, D)`, m > k.
       k: neighbours.
+      known: `radii` of the data, where they are compared with several sets of samples.
 
     Raises:
       ValueError: for other shapes, too few, or values that are not finite.
@@ -48,7 +55,8 @@ def precision_recall(data: ArrayLike, samples: ArrayLike, *, k: int = 3) -> Prec
     PrecisionRecall(precision=1.0, recall=1.0)
     """
     x, y = check_features(data, samples, least=k + 1)
-    radius_x, radius_y = _radii(x, k), _radii(y, k)
+    radius_x = (radii(x, [k]) if known is None else known)[k]
+    radius_y = radii(y, [k])[k]
     inside_x, inside_y = np.zeros(len(y), bool), np.zeros(len(x), bool)
     for first, distance in _blocks(x, y):
         rows = slice(first, first + len(distance))
@@ -57,7 +65,13 @@ def precision_recall(data: ArrayLike, samples: ArrayLike, *, k: int = 3) -> Prec
     return PrecisionRecall(float(inside_x.mean()), float(inside_y.mean()))
 
 
-def density_coverage(data: ArrayLike, samples: ArrayLike, *, k: int = 5) -> DensityCoverage:
+def density_coverage(
+    data: ArrayLike,
+    samples: ArrayLike,
+    *,
+    k: int = 5,
+    known: Mapping[int, np.ndarray] | None = None,
+) -> DensityCoverage:
     """Density and coverage (Naeem et al. 2020, equations 2 and 3); arguments as `precision_recall`.
 
     >>> x = np.random.default_rng(0).normal(size=(200, 2))
@@ -65,7 +79,7 @@ def density_coverage(data: ArrayLike, samples: ArrayLike, *, k: int = 5) -> Dens
     DensityCoverage(density=0.0, coverage=0.0)
     """
     x, y = check_features(data, samples, least=k + 1)
-    radius = _radii(x, k)
+    radius = (radii(x, [k]) if known is None else known)[k]
     inside, reached = 0, np.zeros(len(x), bool)
     for first, distance in _blocks(x, y):
         rows = slice(first, first + len(distance))
@@ -92,15 +106,25 @@ class Nearest:
     copies_of_held_out: float
 
 
-def nearest(train: ArrayLike, samples: ArrayLike, held_out: ArrayLike) -> Nearest:
+def nearest(
+    train: ArrayLike,
+    samples: ArrayLike,
+    held_out: ArrayLike,
+    *,
+    known: np.ndarray | None = None,
+) -> Nearest:
     """Memorisation: distances of samples to training examples; each `(n, D)`, at least two.
+
+    Args:
+      known: `two_nearest` of the held-out data, where they stand beside several sets of samples.
 
     >>> rng = np.random.default_rng(0)
     >>> train, other, test = rng.normal(size=(3, 100, 5))
     >>> nearest(train, train[:50], test).ratio, 0.8 < nearest(train, other, test).ratio < 1.25
     (0.0, True)
     """
-    of_samples, of_held_out = (_two_nearest(train, x) for x in (samples, held_out))
+    of_samples = two_nearest(train, samples)
+    of_held_out = two_nearest(train, held_out) if known is None else known
     typical = float(np.median(of_held_out[:, 0]))
     return Nearest(
         float(np.median(of_samples[:, 0])) / typical if typical else float("nan"),
@@ -108,7 +132,7 @@ def nearest(train: ArrayLike, samples: ArrayLike, held_out: ArrayLike) -> Neares
     )
 
 
-def _two_nearest(train: ArrayLike, others: ArrayLike) -> np.ndarray:
+def two_nearest(train: ArrayLike, others: ArrayLike) -> np.ndarray:
     """Distances `(n, 2)` from each of `others` to its two nearest of `train`."""
     x, y = check_features(train, others, least=2)
     result = np.empty((len(y), 2))
@@ -117,13 +141,16 @@ def _two_nearest(train: ArrayLike, others: ArrayLike) -> np.ndarray:
     return result
 
 
-def _radii(x: np.ndarray, k: int) -> np.ndarray:
-    """Distance of each to its k-th nearest other."""
-    result = np.empty(len(x))
+def radii(x: ArrayLike, ks: Sequence[int]) -> dict[int, np.ndarray]:
+    """Distances `(n,)` of each of `(n, D)` to its k-th nearest other, by k."""
+    x = np.asarray(x, np.float64)
+    places = [k - 1 for k in ks]
+    found = np.empty((len(ks), len(x)))
     for first, distance in _blocks(x, x):
         distance[np.arange(len(distance)), np.arange(first, first + len(distance))] = np.inf
-        result[first : first + len(distance)] = np.partition(distance, k - 1)[:, k - 1]
-    return result
+        rows = slice(first, first + len(distance))
+        found[:, rows] = np.partition(distance, places)[:, places].T
+    return dict(zip(ks, found, strict=True))
 
 
 def _blocks(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

@@ -78,6 +78,17 @@ def test_a_distance_and_its_floor():
     assert few["floor"] is None and "only 40 held-out" in judge.line(asked, few)
 
 
+@pytest.mark.parametrize(
+    "name", ["kernel:pixels", "precision_recall:pixels", "density_coverage:pixels", "nearest"]
+)
+def test_a_bench_that_has_judged_judges_as_a_fresh_one(name):
+    (asked,) = judge.parse([name], True, ())
+    raw = data.open_source(DataConfig(name="digits", split="test")).fetch(np.arange(360))["x"]
+    used = of_digits()
+    first = used.judge(asked, raw // 2, {})
+    assert used.judge(asked, raw, {}) == of_digits().judge(asked, raw, {}) != first
+
+
 OWN = """
 def some(x):
     assert x.dtype == "float32" and x.min() == -1

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from torch_fidelity_numbers import CASES, FILE, features, of_torch_fidelity
 
-from sagd_jax.evaluation.distances import frechet_distance, kernel_distance
+from sagd_jax.evaluation.distances import frechet_distance, kernel_distance, own_pairs
 from sagd_jax.evaluation.moments import Moments
 from sagd_jax.evaluation.neighbours import precision_recall
 
@@ -78,6 +78,9 @@ def test_the_kernel_distance_by_all_pairs():
 
     expected = mean(x, x, True) + mean(y, y, True) - 2 * mean(x, y, False)
     assert kernel_distance(x, y).value == pytest.approx(expected, rel=1e-12)
+    assert kernel_distance(x, y, known=own_pairs(y)) == kernel_distance(x, y)
+    # One array given twice is two sets: pairs of one example with itself count between them.
+    assert kernel_distance(x, x).value == kernel_distance(x, x.copy()).value
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.2])

@@ -50,6 +50,19 @@ def test_copies_are_found():
     assert new.ratio == pytest.approx(1, abs=0.1) and new.copies < 0.05
 
 
+def test_what_is_known_of_the_data_changes_nothing():
+    data, samples = sets()
+    known = neighbours.radii(data, (3, 5))
+    np.testing.assert_allclose(known[3], radii(data, 3), rtol=1e-12)
+    np.testing.assert_allclose(known[5], radii(data, 5), rtol=1e-12)
+    for compare in (neighbours.precision_recall, neighbours.density_coverage):
+        assert compare(data, samples, known=known) == compare(data, samples)
+    held_out = data[::2] + 0.1
+    of_held_out = neighbours.two_nearest(data, held_out)
+    found = neighbours.nearest(data, samples, held_out)
+    assert found == neighbours.nearest(data, samples, held_out, known=of_held_out)
+
+
 def test_too_few():
     data, samples = sets()
     with pytest.raises(
