@@ -457,8 +457,7 @@ class Diffusion:
         schedule = self.schedule
         if not self.is_spectral or schedule.prior() is not None or _is_traced(schedule):  # type: ignore[attr-defined]
             return
-        alpha, noise = known(schedule.alpha, 1.0), known(schedule.sigma, 1.0)
-        if np.any((alpha > noise) & (noise > 0)):
+        if not schedule.ends_in_noise():  # type: ignore[attr-defined]
             raise ValueError(
                 f"schedule: {type(schedule).__name__} does not end in noise (at t = 1 the data "
                 "outweigh it in a coordinate); give start=, or the data's spectrum to the schedule"

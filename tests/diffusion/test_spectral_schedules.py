@@ -13,6 +13,7 @@ from spectral_cases import COSINE, FOURIER, HAAR, SHAPE, spectrum
 
 import sagd_jax as sagd
 from sagd_jax.diffusion.schedules import Schedule
+from sagd_jax.diffusion.schedules.scalar import Shifted
 from sagd_jax.diffusion.schedules.spectral import SpectralSchedule, checked, on_grid
 
 CASES = spectral_cases.schedules()
@@ -78,6 +79,24 @@ def test_flipped_gives_the_ratio_of_the_mirrored_rank():
     values = np.array([9.0, 7, 5, 3, 2, 1])
     schedule = sagd.schedules.flipped_snr(COS, values, basis)
     np.testing.assert_allclose(np.exp(schedule.shift[:, 0]) * values, values[::-1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("schedule", [sagd.schedules.equal_snr, sagd.schedules.flipped_snr])
+def test_weak_coordinates_of_steep_data_drown_though_their_coefficients_say_otherwise(schedule):
+    # As photographs: most of the power in the constant, a millionth of it in the finest detail.
+    basis = sagd.bases.cosine((64,))
+    values = 40 / (1 + np.arange(64.0)) ** 4
+    for unit in (1, 255**2):
+        shaped = schedule(COS, unit * values, basis)
+        alpha, sigma = np.asarray(shaped.alpha(1.0)), np.asarray(shaped.sigma(1.0))
+        assert np.any(alpha > sigma)
+        assert np.all(alpha[:, 0] ** 2 * values < 0.05 * sigma[:, 0] ** 2 * max(1, values.mean()))
+        assert shaped.ends_in_noise()
+    # A base that leaves data of the mean power above the noise ends so for the strongest coordinate.
+    early = Shifted(COS, 12.0)
+    assert not schedule(early, values, basis).ends_in_noise()
+    # Nothing is known of the data that are behind any other shift.
+    assert not sagd.schedules.shifted(COS, shaped.shift, basis).ends_in_noise()
 
 
 def test_shortest_path_has_power_s_to_the_tau():

@@ -16,6 +16,7 @@ linear schedule of GUD, Gerdes et al. 2024 (arXiv 2410.02667).
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -42,10 +43,20 @@ class SpectrallyShifted(SpectralSchedule):
     base: Schedule
     shift: ArrayLike
     basis: Basis
+    largest: ArrayLike | None = (
+        None  # SNR of the data's coordinates, in that of data of their mean power
+    )
 
     @property
     def clock(self):
         return self.base
+
+    def ends_in_noise(self):
+        # A coordinate in which the data are weak can have more of them than of noise, and drown all the same.
+        if self.largest is None:
+            return super().ends_in_noise()
+        with jax.ensure_compile_time_eval():
+            return bool(jnp.exp(self.base.log_snr(1.0)) * self.largest <= 1)
 
     def alpha(self, t):
         data, noise = self._parts(t)
@@ -85,11 +96,18 @@ def shifted(base: Schedule, shift: ArrayLike, basis: Basis) -> SpectrallyShifted
     >>> np.round(schedule.log_snr(0.5)[:3, 0] - sagd.schedules.cosine().log_snr(0.5), 4)
     Array([0.  , 1.25, 2.5 ], dtype=float32)
     """
+    return _shifted(base, shift, basis)
+
+
+def _shifted(
+    base: Schedule, shift: ArrayLike, basis: Basis, largest: float | None = None
+) -> SpectrallyShifted:
     check_scalar("base", base)
     values = check_grid("shift", shift, basis)
     if not np.all(np.isfinite(values)):
         raise ValueError("shift: it has non-finite values")
-    return checked(SpectrallyShifted(base=base, shift=values, basis=basis))
+    scalar = None if largest is None else np.float32(largest)
+    return checked(SpectrallyShifted(base=base, shift=values, basis=basis, largest=scalar))
 
 
 def equal_snr(
@@ -123,7 +141,8 @@ def equal_snr(
         counted = counted[1:]
         if not counted.size:
             raise ValueError("include_dc=False: there is nothing besides the constant")
-    return shifted(base, -np.log(values) + np.log(counted.mean()), basis)
+    shift = -np.log(values) + np.log(counted.mean())
+    return _shifted(base, shift, basis, counted.mean() / values.mean())
 
 
 def flipped_snr(base: Schedule, spectrum: ArrayLike, basis: Basis) -> SpectrallyShifted:
@@ -147,4 +166,5 @@ def flipped_snr(base: Schedule, spectrum: ArrayLike, basis: Basis) -> Spectrally
     if isinstance(inner, Fourier):
         other = np.stack([opposite(c) for c in np.moveaxis(mirrored, -1, 0)], axis=-1)
         mirrored = (mirrored + other) / 2
-    return shifted(base, mirrored - log.reshape(values.shape), basis)
+    largest = np.exp(mirrored.max()) / values.mean()
+    return _shifted(base, mirrored - log.reshape(values.shape), basis, largest)

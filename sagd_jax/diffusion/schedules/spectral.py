@@ -103,6 +103,12 @@ class SpectralSchedule(Schedule):
         """
         return None
 
+    def ends_in_noise(self) -> bool:
+        """Whether x_1 is noise in all coordinates that have any, so that sampling can begin with N(0, s_1^2)."""
+        with jax.ensure_compile_time_eval():
+            alpha, noise = np.asarray(self.alpha(1.0)), np.asarray(self.sigma(1.0))
+        return not np.any((alpha > noise) & (noise > 0))
+
     def __repr__(self) -> str:
         shown = [f"{f.name}={getattr(self, f.name)!r}" for f in dataclasses.fields(self)  # type: ignore[arg-type]
                  if f.metadata.get("static") or f.name in ("basis", "base")]  # fmt: skip
