@@ -3,20 +3,23 @@
 Every arm is trained and evaluated by the programs that people use, once per seed, seed after seed. What
 is done is left alone: stopped or killed, the same command goes on, and ends with the file of figures of
 an undisturbed run. That file is written anew after every arm. Where the folder is gone, `--known` goes on from
-the file.
+the file. Several experiments can be given at once: with `--together`, what any two of them have in one program
+is one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sagd_jax.programs.experiment_runner import Runner, RunnerError
+from sagd_jax.programs.experiment_runner import Runner, RunnerError, together
 from sagd_jax.system import exits
 from sagd_jax.system.commandline import Parser, at_least
 from sagd_jax.system.places import check_place
@@ -34,50 +37,125 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs what is missing of an experiment; returns the exit status (0, 2, 75, 130)."""
     parser = _parser()
     with started(parser, argv, several=False) as program:
-        # Imported late: a misspelt flag should not wait for the libraries.
-        from sagd_jax.evaluation.done import known, noted, take
-        from sagd_jax.run.experiment import read_experiment
-
         flags, stop = program.flags, program.stop
         if flags.together is not None:
             _leave_the_device()
-        experiment = read_experiment(flags.config, program.overrides)
-        name = Path(flags.config).stem
-        out = Path(flags.out or Path("runs") / name).expanduser()
-        file = Path(flags.json or Path("results") / f"{name}.json").expanduser()
-        check_place("--out", out)
-        check_place("--json", file.parent)
-        arms = _chosen(parser, flags.arms, experiment)
+        tasks = _tasks(parser, flags, program.overrides)
+        for task in tasks:
+            check_place("--out", task.out)
+            check_place("--json", task.file.parent)
         if flags.dry_run:
-            if flags.known is not None:
-                own = known(experiment, Path(flags.known).expanduser(), program.overrides)
-                print(f"{flags.known} has {len(own)} arms and seeds with these settings")
-            _plan(experiment, arms, out, program.overrides)
+            for task in tasks:
+                task.say_plan()
             return 0
-        out.mkdir(parents=True, exist_ok=True)
-        file.parent.mkdir(parents=True, exist_ok=True)
+        for task in tasks:
+            task.out.mkdir(parents=True, exist_ok=True)
+            task.file.parent.mkdir(parents=True, exist_ok=True)
         stop.nothing_to_save = False
-        with _alone(out, stop) as lock:
-            if flags.known is not None:
-                taken = take(experiment, out, Path(flags.known).expanduser(), program.overrides)
-                print(
-                    f"{flags.known} has {len(taken)} arms and seeds with these settings", flush=True
-                )
-            runner = Runner(experiment, out, program.overrides, stop, lock)
-            units = [(arm, seed) for seed in experiment.seeds for arm in arms]
+        failed: list[str] = []
+        with contextlib.ExitStack() as held:
+            runners = []
+            for task in tasks:
+                lock = held.enter_context(_alone(task.out, stop))
+                task.take_known()
+                runners.append(Runner(task.experiment, task.out, program.overrides, stop, lock))
             command = ["-m", "sagd_jax.experiment", *_told(argv)]
             if flags.together is not None:
-                new = [u for u in units if noted(experiment, out, *u, program.overrides) is None]
-                if new:
-                    runner.together(new, flags.config, flags.together)
-            failed = runner.run(units, flags.jobs, lambda: runner.write(file, command))
-        if stop.exit_status is not None:
-            print("stopped; the same command goes on", flush=True)
-            return stop.exit_status
+                of_all = zip(tasks, runners, strict=True)
+                work = [(task.config, runner, task.new) for task, runner in of_all]
+                together([one for one in work if one[-1]], flags.together)
+            for task, runner in zip(tasks, runners, strict=True):
+                write = functools.partial(runner.write, task.file, command)
+                wrong = runner.run(task.units, flags.jobs, write)
+                if stop.exit_status is not None:
+                    print("stopped; the same command goes on", flush=True)
+                    return stop.exit_status
+                done = len(task.units) - len(wrong)
+                print(f"wrote {task.file}: {done} of {len(task.units)} arms and seeds", flush=True)
+                failed += wrong
         for words in failed:
             print(words, file=sys.stderr)
-        print(f"wrote {file}: {len(units) - len(failed)} of {len(units)} arms and seeds")
         return exits.BAD_INPUT if failed else 0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    """One experiment, and where what is of it lies."""
+
+    config: str
+    experiment: Experiment
+    arms: Sequence[str]
+    out: Path
+    file: Path
+    known: Path | None
+    overrides: Sequence[str]
+
+    @property
+    def units(self) -> list[tuple[str, int]]:
+        """Arms and seeds, in the order in which they are run."""
+        return [(arm, seed) for seed in self.experiment.seeds for arm in self.arms]
+
+    @property
+    def new(self) -> list[tuple[str, int]]:
+        """Those of which no figures of an earlier run are noted."""
+        from sagd_jax.evaluation.done import noted
+
+        of = self.experiment, self.out
+        return [unit for unit in self.units if noted(*of, *unit, self.overrides) is None]
+
+    def take_known(self) -> None:
+        """Notes what the file of an earlier run has."""
+        from sagd_jax.evaluation.done import take
+
+        if self.known is not None:
+            self._say_known(take(self.experiment, self.out, self.known, self.overrides))
+
+    def say_plan(self) -> None:
+        """Prints what there is already."""
+        from sagd_jax.evaluation.done import known
+
+        if self.known is not None:
+            self._say_known(known(self.experiment, self.known, self.overrides))
+        _plan(self.experiment, self.arms, self.out, self.overrides)
+
+    def _say_known(self, found: Sized) -> None:
+        print(f"{self.known} has {len(found)} arms and seeds with these settings", flush=True)
+
+
+def _tasks(parser: Parser, flags: Any, overrides: Sequence[str]) -> list[_Task]:
+    # Imported late: a misspelt flag should not wait for the libraries.
+    from sagd_jax.run.experiment import read_experiment
+
+    names = [Path(config).stem for config in flags.config]
+    several = len(names) > 1
+    if several and flags.arms is not None:
+        parser.error("--arms: of one experiment; there are several here")
+    if len(set(names)) < len(names):
+        parser.error(f"FILE: {', '.join(flags.config)}: expected names that differ")
+
+    def place(flag: str | None, usual: Path, name: str) -> Path:
+        if flag is None:
+            return usual / name
+        return (Path(flag) / name if several else Path(flag)).expanduser()
+
+    tasks = []
+    for config, name in zip(flags.config, names, strict=True):
+        experiment = read_experiment(config, overrides)
+        known = None if flags.known is None else place(flags.known, Path(), f"{name}.json")
+        if several and known is not None and not known.exists():
+            known = None  # a folder need not have a file of each
+        tasks.append(
+            _Task(
+                config,
+                experiment,
+                _chosen(parser, flags.arms, experiment),
+                place(flags.out, Path("runs"), name),
+                place(flags.json, Path("results"), f"{name}.json"),
+                known,
+                overrides,
+            )
+        )
+    return tasks
 
 
 @contextlib.contextmanager
@@ -167,7 +245,11 @@ def _parser() -> Parser:
         "status: 0 finished, 2 bad input or arms that failed, 75 stopped by SIGTERM, 130 by Ctrl-C.",
     )
     parser.add_argument(
-        "config", metavar="FILE", help="an experiment, such as experiments/family.py"
+        "config",
+        metavar="FILE",
+        nargs="+",
+        help="an experiment, such as experiments/family.py; of several, --out, --json and --known are folders "
+        "that have what is of each under its name",
     )
     parser.add_argument("--out", help="folder of its runs (default: of its name, in runs)")
     parser.add_argument("--json", help="file of its figures (default: of its name, in results)")

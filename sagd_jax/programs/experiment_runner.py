@@ -53,16 +53,20 @@ class Runner:
         self._writing = threading.Lock()
         self._work: set[subprocess.Popen] = set()
 
-    def together(self, units: Sequence[tuple[str, int]], file: str, platform: str) -> None:
-        """Trains and draws on one device what can be stacked; what is left, and judging, is for `run`."""
+    @property
+    def out(self) -> Path:
+        """Its folder."""
+        return self._out
+
+    def call_together(self, work: Any, platform: str) -> None:
+        """As the function `together`, with folders in the places of runners; the log is in this one's."""
         threading.Thread(target=self._forward, daemon=True).start()
-        argv = [file, f"--out={self._out}", *self._overrides]
-        argv.append("--units=" + ";".join(f"{arm}:{seed}" for arm, seed in units))
         print(
             f"training and drawing on {platform}, stacked; how far it is says {self._out / 'log.txt'}",
             flush=True,
         )
         try:
+            argv = [f"--work={json.dumps(work)}", *self._overrides]
             self._call("together", argv, self._out, (), platform)
         except RunnerError as error:
             if self._stop.exit_status is None:
@@ -208,6 +212,21 @@ class Runner:
             pass
         for process in list(self._work):
             process.terminate()
+
+
+def together(work: Sequence[tuple[str, Runner, Sequence[tuple[str, int]]]], platform: str) -> None:
+    """Trains and draws on one device what can be stacked; what is left, and judging, is for `Runner.run`.
+
+    Args:
+      work: for each experiment its file, its runner, and the arms and seeds that are wanted.
+      platform: of JAX.
+
+    Raises:
+      RunnerError: it could not be done, unless a signal ended it.
+    """
+    if work:
+        first = work[0][1]
+        first.call_together([(file, str(one.out), list(new)) for file, one, new in work], platform)
 
 
 def flag(name: str, value: Any) -> str:

@@ -1,16 +1,19 @@
-"""What `python -m sagd_jax.experiment --together` starts: all that an accelerator is for, of an experiment.
+"""What `python -m sagd_jax.experiment --together` starts: all that an accelerator is for, of experiments.
 
 Trains the arms and seeds that are not trained, and draws the samples that their evaluations want, those that
-differ in numbers alone as one program (`training/together.py`). What it leaves is what the single programs
-leave, so the experiment goes on as if these had done it.
+differ in numbers alone as one program (`training/together.py`), whichever experiment they are of. What it leaves
+is what the single programs leave, so the experiments go on as if these had done it.
 """
 
 from __future__ import annotations
 
+import argparse
+import itertools
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sagd_jax.system.commandline import Parser
 from sagd_jax.system.startup import started
@@ -23,60 +26,66 @@ if TYPE_CHECKING:
 Unit = tuple[str, int]
 
 
+class Work(NamedTuple):
+    """The arms and seeds that are wanted of an experiment, and its folder."""
+
+    experiment: Experiment
+    out: Path
+    units: Sequence[Unit]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Trains and draws what is missing; returns the exit status (0, 2, 75, 130)."""
     parser = Parser(prog="python -m sagd_jax.experiment --together", description=__doc__)
-    parser.add_argument("config")
-    parser.add_argument("--out", required=True)
-    parser.add_argument("--units", required=True, help="ARM:SEED, with semicolons between")
+    # The parser has `--config.field=value` flags where it has a config.
+    parser.add_argument("--config", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--work", required=True, help="JSON: [FILE, OUT, [[ARM, SEED], ...]] of each"
+    )
     with started(parser, argv, several=False) as program:
         from sagd_jax.run.experiment import read_experiment
 
-        flags, stop = program.flags, program.stop
-        experiment = read_experiment(flags.config, program.overrides)
-        units = [
-            (arm, int(seed)) for arm, seed in (u.rsplit(":", 1) for u in flags.units.split(";"))
+        stop, overrides = program.stop, program.overrides
+        all_work = [
+            Work(read_experiment(file, overrides), Path(out), [(arm, seed) for arm, seed in units])
+            for file, out, units in json.loads(program.flags.work)
         ]
         stop.nothing_to_save = False
-        out = Path(flags.out)
-        _train(experiment, out, units, program.overrides, stop)
+        _train(all_work, overrides, stop)
         if stop.exit_status is None:
-            _draw(experiment, out, units, stop)
+            _draw(all_work, stop)
         return stop.exit_status or 0
 
 
-def _train(
-    experiment: Experiment,
-    out: Path,
-    units: Sequence[Unit],
-    overrides: Sequence[str],
-    stop: StopRequest,
-) -> None:
+def _train(all_work: Sequence[Work], overrides: Sequence[str], stop: StopRequest) -> None:
     """Trains what is missing, arms that others begin from first."""
     from sagd_jax.evaluation.done import TRAINED, folder
     from sagd_jax.evaluation.experiments import mark_trained
     from sagd_jax.run.experiment import config_of
     from sagd_jax.training import together
 
-    for wanted in _in_order(experiment, units):
-        asked, names = [], {}
-        for arm, seed in wanted:
-            place = folder(out, arm, seed)
-            config = config_of(experiment, arm, seed, overrides)
+    orders = [_in_order(work.experiment, work.units) for work in all_work]
+    rounds = itertools.zip_longest(*orders, fillvalue=())
+    for wanted in rounds:
+        asked, places = [], {}
+        of_all = zip(all_work, wanted, strict=True)
+        for work, arm, seed in [(work, *unit) for work, units in of_all for unit in units]:
+            place = folder(work.out, arm, seed)
+            config = config_of(work.experiment, arm, seed, overrides)
             if (place / TRAINED).exists() or config.em.rounds:
                 continue
-            begin = experiment.arms[arm].init_from
+            begin = work.experiment.arms[arm].init_from
             init_from = None
             if begin is not None:
-                init_from = str(folder(out, experiment.trained_as(begin), seed) / "run")
+                start = work.experiment.trained_as(begin)
+                init_from = str(folder(work.out, start, seed) / "run")
             asked.append(together.Asked(config, place / "run", init_from))
-            names[place / "run"] = (arm, seed)
+            places[place / "run"] = place
         for group in together.groups(together.assembled(asked)):
             begun = time.monotonic()
             done = together.train(group, stop, lambda words: print(words, flush=True))
             for member in done:
-                arm, seed = names[member.asked.workdir]
-                mark_trained(folder(out, arm, seed), member.config)
+                mark_trained(places[member.asked.workdir], member.config)
             print(
                 f"trained {len(done)} of {len(group)} runs as one program in "
                 f"{time.monotonic() - begun:.0f} s",
@@ -106,7 +115,7 @@ def _in_order(experiment: Experiment, units: Sequence[Unit]) -> list[list[Unit]]
     ]
 
 
-def _draw(experiment: Experiment, out: Path, units: Sequence[Unit], stop: StopRequest) -> None:
+def _draw(all_work: Sequence[Work], stop: StopRequest) -> None:
     """Draws the samples that are missing."""
     from sagd_jax.evaluation.done import TRAINED, evaluation_name, folder
     from sagd_jax.programs import evaluated_samples
@@ -116,7 +125,7 @@ def _draw(experiment: Experiment, out: Path, units: Sequence[Unit], stop: StopRe
     mesh = local_mesh()
     asked: list[Drawn] = []
     places: list[Path] = []
-    for arm, seed in units:
+    for (experiment, out, _), (arm, seed) in [(w, unit) for w in all_work for unit in w.units]:
         run = folder(out, experiment.trained_as(arm), seed)
         judged = folder(out, arm, seed) / evaluation_name(experiment, arm)
         flags = experiment.evaluation(arm)

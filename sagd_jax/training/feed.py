@@ -64,6 +64,11 @@ class Feed:
         self._thread.join(timeout=_PATIENCE)
         self._source.report()
 
+    @property
+    def empty(self) -> bool:
+        """Whether no stack is there yet."""
+        return self._queue.empty()
+
     def next(self, interrupted: Callable[[], bool] = lambda: False) -> dict[str, jax.Array] | None:
         """The next stack, or None if `interrupted` while waiting; raises what fetching it raised."""
         start = time.monotonic()

@@ -194,6 +194,10 @@ class _Loop:
         status = 0
         with feed:
             while step < self.last and not status:
+                if feed.empty:
+                    # Until the step before is done nobody waits for data. On a CPU they wait for it, since the
+                    # same cores make both.
+                    jax.block_until_ready(pending[-1:])
                 self.watchdog.begin(f"waiting for the data of step {step}")
                 batches = feed.next(lambda: self.alone and self.stop.exit_status is not None)
                 if batches is None:

@@ -224,6 +224,37 @@ def test_a_result_says_what_was_run_and_not_where(flags):
     assert program._told(["e.py", *flags, "--arms=a"]) == ["e.py", "--arms=a"]
 
 
+def test_several_experiments_in_one_call(folder, monkeypatch, capsys):
+    programs = Programs(monkeypatch)
+    (folder / "others.py").write_text(EXPERIMENT.replace("-0.3", "0.3"))
+    files = [str(folder / "tilts.py"), str(folder / "others.py")]
+    flags = [f"--out={folder}/runs", f"--json={folder}/json"]
+    assert program.main([*files, *flags]) == 0
+    tilts, others = (
+        json.loads((folder / f"json/{n}.json").read_text()) for n in ("tilts", "others")
+    )
+    assert len(programs.calls) == 20 and (folder / "runs/others/tilt/1").is_dir()
+    assert tilts["arms"]["tilt"]["fields"] == {"noise.kind": "power_law", "noise.alpha": -0.3}
+    assert others["arms"]["tilt"]["fields"]["noise.alpha"] == 0.3
+    # A folder of figures needs not have those of all.
+    (folder / "runs").rename(folder / "before")
+    (folder / "json/others.json").rename(folder / "json/else.json")
+    calls = len(programs.calls)
+    flags = [f"--out={folder}/runs", f"--json={folder}/again", f"--known={folder}/json"]
+    assert program.main([*files, *flags]) == 0
+    assert len(programs.calls) == calls + 10
+    assert json.loads((folder / "again/tilts.json").read_text())["arms"] == tilts["arms"]
+    capsys.readouterr()
+    for given, words in (
+        ([*files, "--arms=tilt"], "--arms: of one experiment; there are several here"),
+        ([files[0], files[0]], "expected names that differ"),
+    ):
+        with pytest.raises(SystemExit) as leaving:
+            program.main(given)
+        error = capsys.readouterr().err
+        assert leaving.value.code == 2 and words in error and error.count("\n") == 1
+
+
 def test_another_evaluation_shares_the_trainings(folder, monkeypatch):
     programs = Programs(monkeypatch)
     first = run(folder)[1]
@@ -305,6 +336,17 @@ def test_arms_as_one_program_leave_what_single_ones_leave(folder):
     assert one.keys() == other.keys() and any(name.endswith("kernel:pixels/value") for name in one)
     for name, value in one.items():
         assert other[name] == pytest.approx(value, rel=1e-3, abs=1e-4), name
+    # What two experiments have to train is one program too.
+    text = (folder / "tilts.py").read_text()
+    (folder / "others.py").write_text(text.replace("-0.3", "0.3"))
+    flags = ["--together=cpu", f"--out={folder}/both", f"--json={folder}/both"]
+    assert subprocess.run([*command, str(folder / "others.py"), *flags]).returncode == 0
+    log = (folder / "both/tilts/log.txt").read_text()
+    assert "trained 4 of 4 runs as one program" in log
+    assert "drew 16 samples in 2 steps of 6 runs as one program" in log
+    both = json.loads((folder / "both/tilts.json").read_text())["arms"]
+    for name, value in experiments.flat(both):
+        assert one[name] == pytest.approx(value, rel=1e-3, abs=1e-4), name
 
 
 @pytest.mark.slow
