@@ -28,7 +28,7 @@ MOIRE = {
 NUM_STEPS = 1_400
 
 
-def arms_of(name, corruption, band, num_steps=NUM_STEPS):
+def arms_of(name, corruption, band, num_steps=NUM_STEPS, em_steps=50):
     """The arms of one corruption, which lies within a band of radii."""
     low, high = band
     hole = {"noise.kind": "band_pass", "noise.bands": ((0.0, low), (high, 1.0))}
@@ -39,7 +39,12 @@ def arms_of(name, corruption, band, num_steps=NUM_STEPS):
         "data.corrupted_fraction": 0.9,
         "schedule.restoring_share": 0.15,
     }
-    em = {"em.rounds": 2, "em.draws": 1, "train.num_steps": num_steps // 3}
+    em = {
+        "em.rounds": 2,
+        "em.draws": 1,
+        "em.num_steps": em_steps,
+        "train.num_steps": num_steps // 3,
+    }
     arms = {
         "as it is": corruption,
         "filtered data": {**corruption, "data.filtered_bands": (band,)},

@@ -90,3 +90,10 @@ def write_restored(file: Path, x: np.ndarray, index: np.ndarray) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, x=np.asarray(x, np.float32), index=np.asarray(index, np.int64))
     write_whole(file, buffer.getvalue())
+
+
+def write_array(file: Path, x: np.ndarray) -> None:
+    """Writes one array, whole or not at all."""
+    buffer = io.BytesIO()
+    np.save(buffer, x)
+    write_whole(file, buffer.getvalue())

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from sagd_jax.programs import sample_files as files
 from sagd_jax.run.draw import Drawer, is_bounded
 from sagd_jax.run.saved import Run
-from sagd_jax.show.bars import bar_class
+from sagd_jax.show.bars import counted
 from sagd_jax.system.commandline import Parser
 from sagd_jax.system.places import writing
 from sagd_jax.system.schema import as_config_error
@@ -108,7 +108,7 @@ class DrawnSamples:
         me, everyone = jax.process_index(), jax.process_count()
         mine = self._files(name)[me::everyone]
         total = sum(last - first for _, first, last in mine)
-        with bar_class()(total=total, unit="sample", disable=me != 0 or None) as bar:
+        with counted(total=total, unit="sample", shown=me == 0) as bar:
             for path, first, last in mine:
                 if files.is_whole(path, last - first, data, labelled):
                     bar.update(last - first)

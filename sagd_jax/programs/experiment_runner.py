@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sagd_jax.show.bars import duration
 from sagd_jax.system import child
 from sagd_jax.system.errors import ForPeople
 from sagd_jax.system.files import write_whole
@@ -101,7 +102,7 @@ class Runner:
                     continue
                 fresh += new
                 left = (time.monotonic() - begun) / max(fresh, 1) * (len(units) - done)
-                until = f", about {_duration(left)} left" if fresh and left else ""
+                until = f", about {duration(left)} left" if fresh and left else ""
                 print(f"{arm}, seed {seed}: {words} ({done} of {len(units)}{until})", flush=True)
                 with self._writing:
                     after_each()
@@ -125,7 +126,7 @@ class Runner:
         if not (trained or evaluated):
             return "there already", False
         parts = [word for word, new in (("trained", trained), ("evaluated", evaluated)) if new]
-        return f"{' and '.join(parts)} in {_duration(time.monotonic() - begun)}", True
+        return f"{' and '.join(parts)} in {duration(time.monotonic() - begun)}", True
 
     def _train(self, arm: str, seed: int, cores: Sequence[int]) -> bool:
         """Trains, unless it is done; returns whether anything was to do."""
@@ -248,9 +249,3 @@ def _require_same(marker: Path, old: Any, new: Any) -> None:
         f"the experiment has changed since {marker.parent} was made; delete that folder to have it made "
         "anew, or give another --out"
     )
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from sagd_jax.run.layout import whole_mesh
         from sagd_jax.run.ready import is_ready, results_of
         from sagd_jax.run.saved import load_run
-        from sagd_jax.show.bars import bar_class
+        from sagd_jax.show.bars import counted
         from sagd_jax.system.processes import Agreement, broadcast
 
         flags, stop = program.flags, program.stop
@@ -94,9 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(_cost(run, flags, count - begin), flush=True)
             since = time.monotonic()
             bar = stack.enter_context(
-                bar_class()(
-                    total=count, initial=begin, unit="example", disable=not main_process or None
-                )
+                counted(total=count, initial=begin, unit="example", shown=main_process)
             )
             for nats in _evaluations(
                 run,

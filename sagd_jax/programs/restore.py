@@ -85,11 +85,11 @@ def _restore_all(
     out: Path,
     stop: StopRequest,
 ) -> int:
-    from sagd_jax.show.bars import bar_class
+    from sagd_jax.show.bars import counted
 
     start, done = time.monotonic(), 0
     missing = {name: file for name, file in files.items() if not (out / name).exists()}
-    with bar_class()(total=len(missing), unit="file", disable=None) as bar:
+    with counted(total=len(missing), unit="file") as bar:
         for name, file in missing.items():
             with writing(f"--out={flags.out}"):
                 (out / name).parent.mkdir(parents=True, exist_ok=True)

@@ -160,7 +160,7 @@ def _draw_all(
 
     from sagd_jax.programs import sample_files as files
     from sagd_jax.programs import sample_looks as looks
-    from sagd_jax.show.bars import bar_class
+    from sagd_jax.show.bars import counted
 
     start = time.monotonic()
     data, labelled = run.record.data, bool(run.model.num_classes)
@@ -171,7 +171,7 @@ def _draw_all(
     for name, first, last in shards[me::everyone]:
         samples = None
         if not files.is_whole(out / name, last - first, data, labelled):
-            with bar_class()(total=last - first, unit="sample", disable=me != 0 or None) as bar:
+            with counted(total=last - first, unit="sample", shown=me == 0) as bar:
                 samples = _draw(run, drawer, flags, (first, last), stop, bar.update)
             if samples is None:
                 break

@@ -1,8 +1,12 @@
-"""Progress bars, where tqdm is installed; without it there are none."""
+"""How far something is: a bar on a terminal, where tqdm is installed, else a line a minute."""
 
 from __future__ import annotations
 
+import sys
+import time
 from typing import Any, Self
+
+_EVERY = 60.0  # seconds between two lines
 
 
 class NoBar:
@@ -40,3 +44,51 @@ def bar_class() -> Any:
     except ModuleNotFoundError:
         return NoBar
     return tqdm
+
+
+class Lines(NoBar):
+    """Stands in for a bar where no terminal is, as in the log of a batch job: a line a minute."""
+
+    def __init__(self, *, total: int, unit: str, initial: int = 0) -> None:
+        super().__init__(initial=initial)
+        self._total, self._unit, self._first = total, unit, initial
+        self._begun = self._last = time.monotonic()
+
+    def update(self, count: int) -> None:
+        """Counts on, and says so once a minute."""
+        super().update(count)
+        now = time.monotonic()
+        if now - self._last < _EVERY or self.n >= self._total:
+            return
+        self._last = now
+        left = (now - self._begun) / max(self.n - self._first, 1) * (self._total - self.n)
+        print(
+            f"{self.n:,} of {self._total:,} {self._unit}s, about {duration(left)} left", flush=True
+        )
+
+
+def counted(*, total: int, unit: str, initial: int = 0, shown: bool = True) -> Any:
+    """Shows how many of `total` are done: what `update(count)` of the result, a context manager, says.
+
+    Args:
+      total, unit: of how many of what, in the singular.
+      initial: done before.
+      shown: whether anything is; of several processes one shows it.
+    """
+    if not shown:
+        return NoBar(initial=initial)
+    bar = bar_class()
+    if bar is NoBar or not sys.stderr.isatty():
+        return Lines(total=total, unit=unit, initial=initial)
+    return bar(total=total, unit=unit, initial=initial)
+
+
+def duration(seconds: float) -> str:
+    """Such as 1:05 or 2:01:05.
+
+    >>> duration(65), duration(7265)
+    ('1:05', '2:01:05')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -3,7 +3,8 @@
 A round is a run of its own in a folder of the work directory: `round_0` is trained on the data as they are,
 with capped levels; its network restores the corrupted examples, by draws along the restoring path, into
 `restored_1.npz`; `round_1` starts from its weights and is trained with these in place of the corrupted ones,
-and so on. Every part is whole or not there, so the same command goes on where it was stopped.
+and so on. Every part is whole or not there, so the same command goes on where it was stopped. Restored are the
+examples that the round comes to, which are not all where its steps are less than a pass over the data.
 
 Where no example is clean, the first round can have no restoring path. It gives posterior means, and the second
 starts anew, with the path; from then on there are draws, whose fixed point does not depend on the start.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -22,18 +24,20 @@ import numpy as np
 from etils import epath
 
 from sagd_jax import data
-from sagd_jax.data.restored import write_restored
+from sagd_jax.data.order import indices_of_batches
+from sagd_jax.data.restored import write_array, write_restored
 from sagd_jax.data.source import Source, denormalise, normalise
 from sagd_jax.run.config import EMConfig, RunConfig
 from sagd_jax.run.recovery import Restorer
 from sagd_jax.run.rounds import round_folder
 from sagd_jax.run.saved import Run, load_run
-from sagd_jax.show.bars import bar_class
+from sagd_jax.show.bars import counted
 from sagd_jax.system.schema import ConfigError
 from sagd_jax.system.signals import StopRequest
 from sagd_jax.training.loop import TrainingError, train
 
-_PIECE = 1024  # examples read at once
+_PIECE = 1024  # examples read, restored and kept at once
+_STEPS = 1024  # whose batches are looked at at once
 
 
 def train_by_em(
@@ -77,8 +81,10 @@ def train_by_em(
         if status or dry_run or number == config.em.rounds:
             return status
         file = folder / f"restored_{number + 1}.npz"
-        if not file.exists() and not _restore(own, place, source, file, config.em, stop):
-            return stop.exit_status or 0
+        if not file.exists():
+            index = _coming(_of_round(config, folder, number + 1, has_clean), source)
+            if not _restore(own, place, source, index, file, config.em, stop):
+                return stop.exit_status or 0
     return status
 
 
@@ -96,37 +102,62 @@ def _of_round(config: RunConfig, folder: Path, number: int, has_clean: bool) -> 
     )
 
 
+def _coming(config: RunConfig, source: Source) -> np.ndarray:
+    """The corrupted examples that a round is trained on, in order."""
+    corrupted = np.asarray(source.kinds) > 0
+    size, last = config.train.batch_size, config.train.num_steps
+    if size * last >= len(source):  # a whole pass
+        return np.flatnonzero(corrupted)
+    comes = np.zeros(len(source), bool)
+    for first in range(0, last, _STEPS):
+        steps = range(first, min(first + _STEPS, last))
+        comes[indices_of_batches(config.seed, len(source), size, steps)] = True
+    found = np.flatnonzero(comes & corrupted)
+    return found if len(found) else np.flatnonzero(corrupted)
+
+
 def _restore(
     config: RunConfig,
     workdir: epath.Path,
     source: Source,
+    index: np.ndarray,
     file: Path,
     em: EMConfig,
     stop: StopRequest,
 ) -> bool:
-    """Restores all corrupted examples into a file; False if a signal came first."""
+    """Restores examples into a file; False if a signal came first, with what is done kept beside it."""
     start = time.monotonic()
     run = load_run(workdir, allow=(config.model.kind, config.schedule.kind))
     has_path = run.diffusion.schedule.restoring  # type: ignore[attr-defined]
     draws = em.draws if has_path else 1
-    kinds = np.asarray(source.kinds)
-    index = np.flatnonzero(kinds)
+    num_steps = em.num_steps if has_path else 0
+    what = f"{draws} draws each, in {num_steps} steps" if has_path else "posterior means"
+    print(f"restoring {len(index)} examples ({what})", flush=True)
+    kinds = np.asarray(source.kinds)[index]
     x, done = np.empty((draws, len(index), *source.shape), np.float32), 0
-    with bar_class()(total=draws * len(index), unit="example", disable=None) as bar:
-        for kind in np.unique(kinds[index]):
+    parts = file.with_name(f"{file.stem}_{run.identity[:8]}")  # of another network are other parts
+    parts.mkdir(exist_ok=True)
+    with counted(total=draws * len(index), unit="example") as bar:
+        for kind in np.unique(kinds):
             restorer = Restorer(
                 run,
                 kind=int(kind),
-                num_steps=em.num_steps if has_path else 0,
+                num_steps=num_steps,
                 seed=config.seed,
                 batch_size=min(config.train.batch_size, len(index)),
             )
-            for rows in _pieces(np.flatnonzero(kinds[index] == kind)):
-                if not _restore_rows(run, restorer, source, index, rows, done, x, bar, stop):
+            for rows in _pieces(np.flatnonzero(kinds == kind)):
+                part = parts / f"{done}.npy"
+                if part.exists():
+                    x[:, rows] = np.load(part)
+                    bar.update(draws * len(rows))
+                elif _restore_rows(run, restorer, source, index, rows, done, x, bar, stop):
+                    write_array(part, x[:, rows])
+                else:
                     return False
                 done += len(rows)
     write_restored(file, x, index)
-    what = f"{draws} draws each" if has_path else "posterior means"
+    shutil.rmtree(parts, ignore_errors=True)
     print(
         f"restored {len(index)} examples ({what}) in {time.monotonic() - start:.1f} s: {file}",
         flush=True,
