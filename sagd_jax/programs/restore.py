@@ -89,11 +89,12 @@ def _restore_all(
 
     start, done = time.monotonic(), 0
     missing = {name: file for name, file in files.items() if not (out / name).exists()}
-    with counted(total=len(missing), unit="file") as bar:
+    alone = len(missing) == 1  # then what is in it is counted
+    with counted(total=len(missing), unit="file", shown=not alone) as bar:
         for name, file in missing.items():
             with writing(f"--out={flags.out}"):
                 (out / name).parent.mkdir(parents=True, exist_ok=True)
-            if not _restore_one(run, restorer, flags, file, name, out, stop):
+            if not _restore_one(run, restorer, flags, file, name, out, stop, alone):
                 print(
                     f"stopped {stop.seconds_since():.1f} s after the signal; {len(missing) - done} of "
                     f"{len(files)} files are missing, run the same command to go on",
@@ -117,6 +118,7 @@ def _restore_one(
     name: Path,
     out: Path,
     stop: StopRequest,
+    alone: bool,
 ) -> bool:
     """Whether it was restored, before a signal came; what counts as done is written last."""
     from sagd_jax.programs import restore_files
@@ -128,7 +130,7 @@ def _restore_one(
     )  # a file's draws are its own, in any folder of files
     draws = []
     for draw in range(max(flags.draws, 1)):
-        x = _restored(signals, restorer, flags, run, first, draw, stop)
+        x = _restored(signals, restorer, flags, run, first, draw, stop, alone)
         if x is None:
             return False
         draws.append(x)
@@ -155,8 +157,11 @@ def _restored(
     first: int,
     draw: int,
     stop: StopRequest,
+    shown: bool,
 ) -> np.ndarray | None:
     """Signals `(n, *spatial, channels)` restored tile by tile; None if a signal came first."""
+    from sagd_jax.show.bars import counted
+
     tile = run.record.data.shape[:-1]
     spatial = signals.shape[1:-1]
     common = tuple(int(flags.overlap * size) for size in tile)
@@ -164,9 +169,15 @@ def _restored(
     cut = np.concatenate([tiles.cut(x, tile, at) for x in signals])
     labels = None if flags.label is None else np.full(len(cut), flags.label, np.int32)
     try:
-        done = restorer(
-            cut, labels, draw=draw, first=first, interrupted=lambda: stop.exit_status is not None
-        )
+        with counted(total=len(cut), unit="tile", shown=shown) as bar:
+            done = restorer(
+                cut,
+                labels,
+                draw=draw,
+                first=first,
+                interrupted=lambda: stop.exit_status is not None,
+                advance=bar.update,
+            )
     except FloatingPointError as error:
         raise RestoreError(f"{error}; try another --step or --num_steps") from error
     if done is None:
