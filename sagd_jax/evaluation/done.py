@@ -20,7 +20,8 @@ from sagd_jax.system.files import write_whole
 
 TRAINED = "trained.json"
 # Of a file of figures, what says how its arms were made.
-MADE_BY = ("commit", "device", "uncommitted changes", "python", "jax")
+CHANGED = "uncommitted changes"
+MADE_BY = ("commit", "device", CHANGED, "python", "jax", "hardware")
 
 
 def folder(out: Path, arm: str, seed: int) -> Path:

@@ -17,7 +17,15 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
-from sagd_jax.evaluation.done import MADE_BY, TRAINED, evaluation_name, folder, noted, settings
+from sagd_jax.evaluation.done import (
+    CHANGED,
+    MADE_BY,
+    TRAINED,
+    evaluation_name,
+    folder,
+    noted,
+    settings,
+)
 from sagd_jax.run.config import RunConfig
 from sagd_jax.run.experiment import Experiment
 from sagd_jax.run.provenance import provenance
@@ -67,17 +75,14 @@ def collect(
       interval], a single number with one seed) for every figure.
     """
     arms: dict[str, Any] = {}
-    commits: set[str] = set()
-    devices: set[str] = set()
-    own: dict[str, Any] = {}
+    made: list[dict[str, Any]] = []
     for name, arm in experiment.arms.items():
         seeds = {}
         for seed in experiment.seeds:
             earlier = noted(experiment, out, name, seed, overrides)
             if earlier is not None:
-                seeds[str(seed)], own = earlier["figures"], earlier["provenance"]
-                commits.update(own["commit"].split(", "))
-                devices.update(own["device"].split(", "))
+                seeds[str(seed)] = earlier["figures"]
+                made.append(earlier["provenance"])
                 continue
             trained = folder(out, experiment.trained_as(name), seed) / TRAINED
             evaluated = folder(out, name, seed) / f"{evaluation_name(experiment, name)}.json"
@@ -87,23 +92,18 @@ def collect(
             training = json.loads(trained.read_text())
             as_trained = _settings(experiment, out, experiment.trained_as(name), seed)
             seeds[str(seed)] = {"settings": as_trained, "training": training["figures"]}
-            made = [training["provenance"]]
+            made.append(training["provenance"])
             if evaluated in wanted:
                 evaluation = json.loads(evaluated.read_text())
                 seeds[str(seed)]["evaluation"] = _of_the_run(evaluation["figures"])
                 made.append(evaluation["provenance"])
-            for own in made:
-                commits.add(own["commit"] + (" (changed)" if own["uncommitted changes"] else ""))
-                devices.add(own.get("device", ""))
         if seeds:
             told = {"fields": dict(arm.fields), "evaluate": dict(arm.evaluate)}
             arms[name] = {key: value for key, value in told.items() if value} | {"seeds": seeds}
     _summarise(arms, str(experiment.baseline))
     return {
         **provenance(command),
-        "commit": ", ".join(sorted(commits)),
-        "device": ", ".join(sorted(devices - {""})),
-        **{key: own[key] for key in MADE_BY[2:] if key in own},
+        **_made_by(made),
         "about": experiment.about,
         "config": Path(experiment.config).name,
         "fields": dict(experiment.fields),
@@ -111,6 +111,23 @@ def collect(
         "baseline": experiment.baseline,
         "arms": arms,
     }
+
+
+def _made_by(made: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What is in any of several provenances, by name."""
+
+    def words(of: Mapping[str, Any], name: str) -> list[str]:
+        told = str(of.get(name) or "")
+        changed = name == "commit" and of[CHANGED] and "(changed)" not in told
+        return [f"{word} (changed)" if changed else word for word in told.split(", ") if word]
+
+    told = {
+        name: ", ".join(sorted({word for of in made for word in words(of, name)}))
+        for name in MADE_BY
+        if name != CHANGED
+    }
+    changed = any(of[CHANGED] for of in made)
+    return {name: value for name, value in told.items() if value} | {CHANGED: changed}
 
 
 def as_text(result: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """The runner of experiments: what it calls, what it leaves alone, and that kills do not show."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -182,6 +183,24 @@ def test_known_figures_are_those_of_today_and_yield_to_the_folders_own(folder, m
     whole = (folder / "tilts.json").read_text()
     (folder / "whole.json").write_text(whole.replace('"loss": 0.5', '"loss": 0.25'))
     known = f"--known={folder}/whole.json"
+    # What was made elsewhere is told.
+    elsewhere = json.loads(whole) | {
+        "hardware": "64 x Other",
+        "jax": "0.1.0",
+        "commit": "1, 2 (changed)",
+    }
+    (folder / "elsewhere.json").write_text(json.dumps(elsewhere | {"uncommitted changes": True}))
+    (folder / "runs/white").rename(folder / "white")
+    mixed = run(folder, f"--known={folder}/elsewhere.json")[1]
+    own = json.loads(whole)
+    assert mixed["hardware"].split(", ") == sorted([own["hardware"], "64 x Other"])
+    assert (
+        mixed["jax"].split(", ") == sorted([own["jax"], "0.1.0"]) and mixed["uncommitted changes"]
+    )
+    assert {"1", "2 (changed)"} <= set(mixed["commit"].split(", "))
+    assert not any("white" in where for _, where in programs.calls[10:])
+    shutil.rmtree(folder / "runs/white")
+    (folder / "white").rename(folder / "runs/white")
     # The folder has all of it: its own figures stand.
     assert run(folder, known)[1] == json.loads(whole)
     (folder / "runs").rename(folder / "before")
