@@ -12,6 +12,9 @@ digits. Nothing is clipped, since corrupted data have no bounds.
 * capped, 10 % clean;
 * EM: the same, and two rounds of restoring and training, a third of the updates each.
 
+A tone is not Gaussian: next to its N there has to be more noise than itself, a margin of 10, as
+`sagd spectrum` says of tones. "Small margin" is what happens without.
+
 Filling the band of filtered samples by spectral inpainting needs a network that has seen clean bands, hence
 the clean examples with which capped levels need no filling.
 """
@@ -28,11 +31,12 @@ MOIRE = {
 NUM_STEPS = 1_400
 
 
-def arms_of(name, corruption, band, num_steps=NUM_STEPS, em_steps=50):
+def arms_of(name, corruption, band, num_steps=NUM_STEPS, em_steps=50, margin=None):
     """The arms of one corruption, which lies within a band of radii."""
     low, high = band
     hole = {"noise.kind": "band_pass", "noise.bands": ((0.0, low), (high, 1.0))}
-    capped = {"schedule.kind": "capped", "schedule.corruption": ("planted",)}
+    small = {"schedule.kind": "capped", "schedule.corruption": ("planted",)}
+    capped = {**small, "schedule.margin": margin} if margin else small
     some = {
         **corruption,
         **capped,
@@ -54,6 +58,9 @@ def arms_of(name, corruption, band, num_steps=NUM_STEPS, em_steps=50):
         "capped, 10 % clean": some,
         "EM, 10 % clean": {**some, **em},
     }
+    if margin:
+        only_one = {**corruption, **small, "schedule.restoring_share": 0.0}
+        arms["capped, small margin"] = only_one
     return {f"{name}, {arm}": fields for arm, fields in arms.items()}
 
 
@@ -63,7 +70,7 @@ def get_experiment():
         arms={
             "clean": {},
             **arms_of("band", BAND, (0.4, 0.6)),
-            **arms_of("moire", MOIRE, (0.45, 0.55)),
+            **arms_of("moire", MOIRE, (0.45, 0.55), margin=10.0),
         },
         fields={"preview.every": None, "train.num_steps": NUM_STEPS},
         evaluate={"num_steps": (16, 50), "num_samples": 1437, "clip": False},

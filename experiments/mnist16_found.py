@@ -17,6 +17,7 @@ import sagd_jax as sagd
 from sagd_jax.data import normalise, open_source
 from sagd_jax.data.config import DataConfig
 from sagd_jax.spectral.analysis import analyse
+from sagd_jax.spectral.detector.finding import HUM, LINE
 
 LEAST_DB = 10.0
 FOUND = Path("runs/mnist16_found")
@@ -37,7 +38,7 @@ CORRUPTIONS = {
 
 
 def found(name, corruption, count=4_096):
-    """The files of the hole and of the variance that the detector finds."""
+    """The files of the hole and of the variance that the detector finds, and the margin that `sagd spectrum` writes."""
     options = {field.removeprefix("data."): value for field, value in corruption.items()}
     source = open_source(DataConfig(name="mnist", image_size=16, **options))
     raw = source.fetch(np.arange(count))["x"]
@@ -54,12 +55,13 @@ def found(name, corruption, count=4_096):
     files = [FOUND / f"{name}_{what}.npy" for what in ("hole", "variance")]
     np.save(files[0], analysis.kept.astype(np.float32))
     np.save(files[1], np.max(variance, axis=0))  # all examples are taken to have all of it
-    return map(str, files)
+    tones = any(analysis.findings[number - 1].kind in (LINE, HUM) for number in chosen)
+    return *map(str, files), 10.0 if tones else 0.1
 
 
 def arms_of(name, corruption):
     """The arms of one corruption."""
-    hole, variance = found(name, corruption)
+    hole, variance, margin = found(name, corruption)
     return {
         f"{name}, as it is": corruption,
         f"{name}, hole": {**corruption, "noise.kind": "file", "noise.file": hole},
@@ -67,6 +69,7 @@ def arms_of(name, corruption):
             **corruption,
             "schedule.kind": "capped",
             "schedule.corruption": (variance,),
+            "schedule.margin": margin,
             "schedule.restoring_share": 0.0,
         },
     }

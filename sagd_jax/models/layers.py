@@ -15,6 +15,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+# Pairs of tokens: below, all heads at once; above, as many at a time. 64 MB of float32 for four examples.
+_SHORT, _LONG = 128**2, 2**22
+
 Dtype = Any
 
 _BY_PATCHES = contextvars.ContextVar("by_patches", default=False)
@@ -184,18 +187,42 @@ class GroupNorm(nn.Module):
 def dot_product_attention(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
     """Softmax attention, all of shape `(batch, tokens, heads, head_dim)`.
 
+    Of many tokens one head is computed after the other, in pieces of its queries, and once more in the backward
+    pass: all weights at once are the largest array of a network by far. A CPU, whose caches hold one head, is
+    faster so from fewer tokens on.
+    """
+    q = q / math.sqrt(q.shape[-1])
+    rows, size = q.shape[1], q.shape[1] * k.shape[1]
+    if size < (_SHORT if jax.default_backend() == "cpu" else _LONG):
+        return jnp.swapaxes(_attention(*(jnp.swapaxes(a, 1, 2) for a in (q, k, v))), 1, 2)
+    pieces = next((p for p in range(1, rows + 1) if rows % p == 0 and size <= p * _LONG), rows)
+    attention = jax.checkpoint(_attention)
+
+    def of_head(qkv: tuple[jax.Array, ...]) -> jax.Array:
+        q, k, v = qkv
+        if pieces == 1:
+            return attention(q, k, v)
+        parts = jnp.moveaxis(q.reshape(q.shape[0], pieces, -1, q.shape[-1]), 1, 0)
+        done = lax.map(lambda part: attention(part, k, v), parts)
+        return jnp.moveaxis(done, 0, 1).reshape(q.shape)
+
+    return jnp.moveaxis(lax.map(of_head, tuple(jnp.moveaxis(a, 2, 0) for a in (q, k, v))), 0, 2)
+
+
+def _attention(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+    """Of `(..., tokens, head_dim)`, q scaled.
+
     The sums of the softmax divide the output, not the weights: with many small heads the weights
     are by far the largest array, and each pass over them counts.
     """
-    q, k, v = (jnp.swapaxes(a, 1, 2) for a in (q / math.sqrt(q.shape[-1]), k, v))
-    scores = jnp.einsum("bhqd,bhkd->bhqk", q, k, preferred_element_type=jnp.float32)
+    scores = jnp.einsum("...qd,...kd->...qk", q, k, preferred_element_type=jnp.float32)
     # The output does not depend on the shift, so neither does the gradient.
     weights = jnp.exp(scores - lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
     total = weights.sum(axis=-1, keepdims=True)
     h = jnp.einsum(
-        "bhqk,bhkd->bhqd", weights.astype(v.dtype), v, preferred_element_type=jnp.float32
+        "...qk,...kd->...qd", weights.astype(v.dtype), v, preferred_element_type=jnp.float32
     )
-    return jnp.swapaxes((h / total).astype(v.dtype), 1, 2)
+    return (h / total).astype(v.dtype)
 
 
 def sinusoidal_embedding(

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sagd_jax.models import UNet
+from sagd_jax.models import UNet, layers
 from sagd_jax.models.layers import (
     GroupNorm,
     convolve,
@@ -124,7 +124,10 @@ def direct_attention(q, k, v):
 
 
 @pytest.mark.parametrize("magnitude", [1.0, 30.0])
-def test_attention_is_the_formula(magnitude):
+@pytest.mark.parametrize("most", [1000, 60, 25, 1])  # one head has 100 pairs of tokens
+def test_attention_is_the_formula(monkeypatch, magnitude, most):
+    monkeypatch.setattr(layers, "_SHORT", most)
+    monkeypatch.setattr(layers, "_LONG", most)
     q, k, v, g = jax.random.normal(jax.random.key(0), (4, 2, 10, 3, 8))
     q = magnitude * q
     output, pullback = jax.vjp(dot_product_attention, q, k, v)
@@ -132,6 +135,29 @@ def test_attention_is_the_formula(magnitude):
     _, reference = jax.vjp(jax.nn.dot_product_attention, q, k, v)
     for got, want in zip(pullback(g), reference(g), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-3, atol=2e-5 * magnitude)
+
+
+def test_attention_of_many_tokens_keeps_no_weights():
+    q, k, v = jax.random.normal(jax.random.key(0), (3, 1, 4096, 4, 8))
+
+    def largest(function):
+        shapes = [1]
+
+        def look(jaxpr):
+            for equation in jaxpr.eqns:
+                shapes.extend(np.prod(out.aval.shape) for out in equation.outvars)
+                for inner in jax.core.jaxprs_in_params(equation.params):
+                    look(inner)
+
+        look(jax.make_jaxpr(function)(q, k, v).jaxpr)
+        return max(shapes)
+
+    gradient = jax.grad(lambda q, k, v: dot_product_attention(q, k, v).sum(), (0, 1, 2))
+    assert largest(dot_product_attention) <= layers._LONG < 4096**2
+    assert largest(gradient) <= layers._LONG
+    # Rows of queries that have their own keys give the same, whatever the pieces.
+    few = dot_product_attention(q[:, :2], k, v)
+    np.testing.assert_allclose(dot_product_attention(q, k, v)[:, :2], few, rtol=1e-4, atol=1e-6)
 
 
 def test_statistics_are_float32_in_bfloat16():
