@@ -149,7 +149,7 @@ def _restore(
             for rows in _pieces(np.flatnonzero(kinds == kind)):
                 part = parts / f"{done}.npy"
                 if part.exists():
-                    x[:, rows] = np.load(part)
+                    x[:, rows] = np.load(part, allow_pickle=False)
                     bar.update(draws * len(rows))
                 elif _restore_rows(run, restorer, source, index, rows, done, x, bar, stop):
                     write_array(part, x[:, rows])
