@@ -20,6 +20,8 @@ from sagd_jax.training.optimizer import learning_rate
 
 _EXAMPLES = 1024
 _MEBI = 2**20
+# A corruption as a tone's: in so many of the coordinates at most, up to this share of its largest variance.
+_TONE_SHARE, _TONE_LEVEL, _TONE_MARGIN = 0.05, 0.01, 10
 
 
 def summarise(
@@ -81,6 +83,13 @@ def corruption_lines(config: RunConfig, source: Source, diffusion: Diffusion) ->
             f"{finite.mean() if finite.size else 0:.3g}, at most {finite.max(initial=0):.3g}"
             + (f"; {useless} coordinates are of no use" if useless else "")
         )
+        few = np.mean(own > _TONE_LEVEL * finite.max(initial=0)) <= _TONE_SHARE
+        if few and not useless and schedule.margin < _TONE_MARGIN:
+            lines.append(
+                f"kind {kind}    its N is in few coordinates, as that of a tone: where the amplitude hardly varies, "
+                f"samples need config.schedule.margin={_TONE_MARGIN} (docs/corrupted_data.md), here it is "
+                f"{schedule.margin:g}"
+            )
     return lines
 
 

@@ -2,10 +2,13 @@
 
 import dataclasses
 
+import pytest
+
 from sagd_jax import data
 from sagd_jax.run.config import OptimizerConfig, RunConfig, TrainConfig, UNetConfig
+from sagd_jax.system import schema
 from sagd_jax.training.prepare import prepare
-from sagd_jax.training.summary import summarise
+from sagd_jax.training.summary import corruption_lines, summarise
 
 NETWORK = UNetConfig(
     block_out_channels=(8,), layers_per_block=1, mid_attention=False, norm_num_groups=4
@@ -28,3 +31,24 @@ def test_a_warm_up_longer_than_the_run_is_said():
         "warm-up   500 steps, more than the run's 250: the learning rate only rises, to 0.0005 of"
     )
     assert said in words(250)
+
+
+@pytest.mark.parametrize(
+    ("corruption", "margin", "said"),
+    [
+        ({"corruption": "moire", "corruption_frequency": (0.25, 0.25)}, 0.1, True),
+        ({"corruption": "moire", "corruption_frequency": (0.25, 0.25)}, 10.0, False),
+        ({"corruption": "band", "corruption_band": (0.4, 0.6)}, 0.1, False),
+    ],
+)
+def test_a_tone_needs_a_margin(corruption, margin, said):
+    values = {
+        "data": {"name": "digits", **corruption},
+        "schedule": {"kind": "capped", "corruption": ("planted",), "margin": margin},
+        "model": {"unet": dataclasses.asdict(NETWORK)},
+    }
+    config = schema.build(RunConfig, values)
+    source = data.open_source(config.data)
+    lines = corruption_lines(config, source, prepare(config, source).diffusion)
+    words = "samples need config.schedule.margin=10 (docs/corrupted_data.md), here it is 0.1"
+    assert any(words in line for line in lines) == said
