@@ -202,6 +202,7 @@ def sweep(results: Results) -> None:
 
 _ABOUT: Mapping[str, Callable[[Results], str]] = {
     "digits_family": distances,
+    "digits_family_tilts": distances,
     "mnist16_family": distances,
     "cifar16_family": distances,
     "mnist16_alpha": beside_paper,
