@@ -3,7 +3,7 @@
     python train.py --config=configs/cifar16.py --workdir=runs/cifar16
 
 Half of its sides (averages of 2x2). For comparing arms that differ in their noise, not for pictures that
-anybody would show; not trained here yet.
+anybody would show.
 """
 
 import runpy
