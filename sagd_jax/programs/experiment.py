@@ -46,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             check_place("--json", task.file.parent)
         if flags.dry_run:
             for task in tasks:
+                if len(tasks) > 1:
+                    print(f"{task.config}:")
                 task.say_plan()
             return 0
         for task in tasks:
@@ -65,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 work = [(task.config, runner, task.new) for task, runner in of_all]
                 together([one for one in work if one[-1]], flags.together)
             for task, runner in zip(tasks, runners, strict=True):
+                if len(tasks) > 1:
+                    print(f"{task.config}:", flush=True)
                 write = functools.partial(runner.write, task.file, command)
                 wrong = runner.run(task.units, flags.jobs, write)
                 if stop.exit_status is not None:
@@ -154,6 +158,10 @@ def _tasks(parser: Parser, flags: Any, overrides: Sequence[str]) -> list[_Task]:
                 known,
                 overrides,
             )
+        )
+    if flags.known is not None and all(task.known is None for task in tasks):
+        parser.error(
+            f"--known={flags.known}: it has no {', '.join(f'{name}.json' for name in names)}"
         )
     return tasks
 

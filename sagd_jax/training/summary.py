@@ -83,7 +83,7 @@ def corruption_lines(config: RunConfig, source: Source, diffusion: Diffusion) ->
             f"{finite.mean() if finite.size else 0:.3g}, at most {finite.max(initial=0):.3g}"
             + (f"; {useless} coordinates are of no use" if useless else "")
         )
-        few = np.mean(own > _TONE_LEVEL * finite.max(initial=0)) <= _TONE_SHARE
+        few = 0 < np.mean(own > _TONE_LEVEL * finite.max(initial=0)) <= _TONE_SHARE
         if few and not useless and schedule.margin < _TONE_MARGIN:
             lines.append(
                 f"kind {kind}    its N is in few coordinates, as that of a tone: where the amplitude hardly varies, "

@@ -267,6 +267,7 @@ def test_several_experiments_in_one_call(folder, monkeypatch, capsys):
     for given, words in (
         ([*files, "--arms=tilt"], "--arms: of one experiment; there are several here"),
         ([files[0], files[0]], "expected names that differ"),
+        ([*files, f"--known={folder}/nowhere"], "it has no tilts.json, others.json"),
     ):
         with pytest.raises(SystemExit) as leaving:
             program.main(given)
