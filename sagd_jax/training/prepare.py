@@ -86,14 +86,32 @@ class Prepared(Assembled):
     """A run that can start.
 
     Attributes:
-      steps: `(state, batches) -> (state, metrics)`, compiled at its first call.
+      steps: `(state, batches) -> (state, metrics)`, compiled at its first call, once for all seeds.
       batches: shapes, dtypes and layout of a stack of batches.
       actions: what is done every so many steps besides.
     """
 
-    steps: Callable[[State, dict[str, jax.Array]], tuple[State, Metrics]]
+    steps: _Seeded
     batches: dict[str, jax.ShapeDtypeStruct]
     actions: list[Action]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Seeded:
+    """`jax.jit` of steps with a seed as their third argument, as one of two."""
+
+    compiled: Any
+    seed: np.uint32
+
+    def __call__(self, state: State, batches: dict[str, jax.Array]) -> tuple[State, Metrics]:
+        result: tuple[State, Metrics] = self.compiled(state, batches, self.seed)
+        return result
+
+    def lower(self, state: Any, batches: Any) -> Any:
+        return self.compiled.lower(state, batches, self.seed)
+
+    def eval_shape(self, state: Any, batches: Any) -> Any:
+        return self.compiled.eval_shape(state, batches, self.seed)
 
 
 def assemble(config: RunConfig, source: Source) -> Assembled:
@@ -148,13 +166,7 @@ def prepare(config: RunConfig, source: Source) -> Prepared:
     run = assemble(config, source)
     batches_layout = layout.batch_sharding(run.mesh, leading=1)
     batches = _batch_shapes(config, run.source, batches_layout)
-    steps = jax.jit(
-        make_steps(config, run.objective, run.optimizer),
-        in_shardings=(run.layout, batches_layout),
-        out_shardings=(run.layout, layout.replicated(run.mesh)),
-        donate_argnums=0,
-        compiler_options=compiler.of_networks(),
-    )
+    steps = _Seeded(_compiled(config, run, batches_layout), np.uint32(config.seed))
     parts = Parts(run.record, run.source, run.model, run.diffusion, run.objective, run.mesh)
     actions = [action(parts) for action in ACTIONS]
     with build.as_config_error("config"), jax.set_mesh(run.mesh):
@@ -166,6 +178,20 @@ def prepare(config: RunConfig, source: Source) -> Prepared:
     # All of the data may have to be looked at: not for a run that is refused.
     run = dataclasses.replace(run, record=identified(run.record, source))
     return Prepared(**vars(run), steps=steps, batches=batches, actions=actions)
+
+
+def _compiled(config: RunConfig, run: Assembled, batches: jax.sharding.Sharding) -> Any:
+    def steps(state: State, batches: Any, seed: jax.Array) -> tuple[State, Metrics]:
+        return make_steps(config, run.objective, run.optimizer, seed)(state, batches)
+
+    everywhere = layout.replicated(run.mesh)
+    return jax.jit(
+        steps,
+        in_shardings=(run.layout, batches, everywhere),
+        out_shardings=(run.layout, everywhere),
+        donate_argnums=0,
+        compiler_options=compiler.of_networks(),
+    )
 
 
 def _batch_shapes(

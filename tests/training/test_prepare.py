@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
@@ -10,6 +11,7 @@ from sagd_jax.data import DataConfig
 from sagd_jax.data.source import ArraySource
 from sagd_jax.run import record
 from sagd_jax.run.config import ModelConfig, RunConfig, TrainConfig
+from sagd_jax.system import schema
 from sagd_jax.system.schema import ConfigError
 from sagd_jax.training import prepare as module
 from sagd_jax.training.prepare import prepare
@@ -57,3 +59,21 @@ def test_a_record_and_spectra_too_large_to_be_read(monkeypatch):
     monkeypatch.setattr(module, "MAX_ARRAYS_BYTES", 100)
     with pytest.raises(ConfigError, match=r"config.noise: .* of spectra for examples of shape \(8"):
         prepare(SMALL, source)
+
+
+def test_one_program_trains_with_all_seeds():
+    source = labelled(np.zeros(32), 10)
+    sections = {
+        "train": {"batch_size": 8},
+        "model": {
+            "unet": {"block_out_channels": (8,), "attention": (False,), "norm_num_groups": 4}
+        },
+        "preview": {"every": None},
+    }
+    configs = [schema.build(RunConfig, {**sections, "seed": seed}) for seed in (0, 7, 2**31 - 1)]
+    runs = [prepare(config, source) for config in configs]
+    programs = set()
+    for run in runs:
+        with jax.set_mesh(run.mesh):
+            programs.add(run.steps.lower(run.state, run.batches).as_text())
+    assert len(programs) == 1
