@@ -40,6 +40,7 @@ class Augmented(Source):
             "kind",
             "num_classes",
             "sample_rate",
+            "scaled",
             "kinds",
             "planted",
         ):

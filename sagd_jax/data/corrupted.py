@@ -58,7 +58,9 @@ class Corrupted(Source):
           frozen: the same draw for an example in every epoch, or a fresh one each time.
         """
         self._source, self._flags, self._frozen = source, flags, frozen
-        for name in ("shape", "dtype", "value_range", "kind", "num_classes", "sample_rate"):
+        for name in (
+            "shape", "dtype", "value_range", "kind", "num_classes", "sample_rate", "scaled"
+        ):  # fmt: skip
             setattr(self, name, getattr(source, name))
         self.in_memory = source.in_memory
         self.identity = source.fingerprint

@@ -35,6 +35,7 @@ class Filtered(Source):
             "kind",
             "num_classes",
             "sample_rate",
+            "scaled",
             "kinds",
         ):
             setattr(self, name, getattr(source, name))

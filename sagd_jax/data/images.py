@@ -59,6 +59,8 @@ def load_folder(config: Options) -> Source:
         on_error=config.on_error,
         what="images",
     )
+    size = config.image_size
+    source.scaled = bool(size) and any(min(header[:2]) != size for _, header in headers)
     source.kinds = kinds_of(paths, config)
     source.identity = lambda: of_files(paths, Path(config.dir).expanduser())
     return source.held(config.memory_limit_mb)

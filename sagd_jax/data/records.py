@@ -131,7 +131,7 @@ class RecordSource(Source):
             kind=self.kind,
             sample_rate=self.sample_rate,
         )
-        source.identity, source.kinds = self.identity, kinds
+        source.identity, source.kinds, source.scaled = self.identity, kinds, self.scaled
         return source
 
     def _decoded(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

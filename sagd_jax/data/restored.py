@@ -27,7 +27,8 @@ class Restored(Source):
         """Wraps `source`; arguments are the arrays of a file."""
         self._source, self._x = source, x
         for name in (
-            "shape", "dtype", "value_range", "kind", "num_classes", "sample_rate", "in_memory", "planted"
+            "shape", "dtype", "value_range", "kind", "num_classes", "sample_rate", "in_memory", "planted",
+            "scaled",
         ):  # fmt: skip
             setattr(self, name, getattr(source, name))
         self.identity = lambda: (*source.fingerprint(), *of_values("restored", x.view(np.int32)))

@@ -41,6 +41,7 @@ class Source(abc.ABC):
       kind: `"image"`, `"audio"`, `"video"`, `"latents"` or `"field"`: how samples are written.
       num_classes: 0 where there are no labels.
       sample_rate: samples per second along the first spatial axis (audio, video), else None.
+      scaled: whether pictures were brought to their size from other ones.
       in_memory: whether `fetch` is a plain memory look-up, which needs no prefetching.
       kinds: of corruption, `(len,)` whole numbers, 0 clean; None: all are clean.
       restored: whether corrupted examples have been restored, and count as clean.
@@ -56,6 +57,7 @@ class Source(abc.ABC):
     kind: str = "image"
     num_classes: int = 0
     sample_rate: float | None = None
+    scaled: bool = False
     in_memory: bool = True
     kinds: np.ndarray | None = None
     restored: bool = False

@@ -6,7 +6,8 @@ p(x_0 | y), and the draws and their standard deviation are written beside it. Fi
 folder, their format and size; what is larger than the run's data is cut into overlapping tiles, which are
 drawn independently, so that in overlaps draws are closer to their mean.
 
-Run again with the same flags, the program makes what is missing.
+Run again with the same flags, the program makes what is missing. What lies in --out and was not made from these
+files, by their contents, is refused and stays (`restored_from.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sagd_jax.programs import tiles
+from sagd_jax.programs import restored_from, tiles
 from sagd_jax.programs.resume import IDENTITY, claim, settings_of
 from sagd_jax.system import cores
 from sagd_jax.system.commandline import Parser, at_least, number
@@ -61,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         run = load_run(flags.workdir, flags.step, ema=not flags.no_ema, allow=flags.allow)
         flags.step, flags.checkpoint = run.step, run.identity
         _settle(parser, flags, run)
-        files = _files(source, run)
+        files = _files(source, run, flags.own_scale)
+        missing = restored_from.missing(out, {name: file.path for name, file in files.items()})
         restorer = Restorer(
             run,
             kind=flags.kind,
@@ -74,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             claim(out / SETTINGS_FILE, settings_of(flags, SETTINGS), {})
         print(_words(flags, restorer, run, len(files)), flush=True)
         stop.nothing_to_save = False
-        return _restore_all(run, restorer, flags, files, out, stop)
+        absent = {name: files[name] for name in missing}
+        return _restore_all(run, restorer, flags, files, absent, out, stop)
 
 
 def _restore_all(
@@ -82,13 +85,13 @@ def _restore_all(
     restorer: Restorer,
     flags: argparse.Namespace,
     files: dict[Path, File],
+    missing: dict[Path, File],
     out: Path,
     stop: StopRequest,
 ) -> int:
     from sagd_jax.show.bars import counted
 
     start, done = time.monotonic(), 0
-    missing = {name: file for name, file in files.items() if not (out / name).exists()}
     alone = len(missing) == 1  # then what is in it is counted
     with counted(total=len(missing), unit="file", shown=not alone) as bar:
         for name, file in missing.items():
@@ -137,6 +140,7 @@ def _restore_one(
     mean = np.mean(draws, axis=0)
     target = out / name
     with writing(f"--out={flags.out}"):
+        restored_from.note(out, name, file.path)
         if flags.draws > 1:
             for number, x in enumerate(draws, start=1):
                 one = target.with_name(f"{name.stem}.draw{number}{name.suffix}")
@@ -186,7 +190,7 @@ def _restored(
     return np.stack([tiles.join(part, spatial, at, common) for part in parts])
 
 
-def _files(source: Path, run: Run) -> dict[Path, File]:
+def _files(source: Path, run: Run, own_scale: bool) -> dict[Path, File]:
     """The files to restore by their names below the folder; all are looked at before anything is done."""
     from sagd_jax.programs.restore_files import look, suffixes
 
@@ -208,7 +212,7 @@ def _files(source: Path, run: Run) -> dict[Path, File]:
         )
     if len(chosen) < len(found):
         print(f"passed over {len(found) - len(chosen)} other files", flush=True)
-    return {path.relative_to(root): look(path, run.record.data) for path in chosen}
+    return {path.relative_to(root): look(path, run.record.data, own_scale) for path in chosen}
 
 
 def _check_places(source: Path, out: Path) -> None:
@@ -286,6 +290,11 @@ def _parser() -> Parser:
         type=number(0, 0.9),
         default=0.25,
         help="of tiles, as a share of their size, for larger signals; default 0.25",
+    )
+    parser.add_argument(
+        "--own_scale",
+        action="store_true",
+        help="take pictures as they are though the run's were scaled: they have its scale already",
     )
     parser.add_argument(
         "--seed", type=at_least(0, LARGEST_SEED), default=0, help="of the draws; default 0"

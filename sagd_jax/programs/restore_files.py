@@ -27,6 +27,7 @@ SOUNDS = (".wav", ".flac")
 ARRAYS = (".npy",)
 _MEGAPIXELS = 178
 _BYTES = (0, 255)
+_FAR = 2.0  # of the network's range [-1, 1]: corruption leads beyond it, but values of another unit farther
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +53,11 @@ def suffixes(data: DataRecord) -> tuple[str, ...]:
     return ARRAYS + (PICTURES if axes == 2 else SOUNDS if axes == 1 else ())
 
 
-def look(path: Path, data: DataRecord) -> File:
+def look(path: Path, data: DataRecord, own_scale: bool = False) -> File:
     """What a file holds, by its header.
+
+    Args:
+      own_scale: whether pictures are taken as they are though the run's were scaled to one size.
 
     Raises:
       Unreadable: it cannot be read, or holds no signals like those of the run; one line.
@@ -62,6 +66,13 @@ def look(path: Path, data: DataRecord) -> File:
     if suffix in PICTURES:
         prepare(_MEGAPIXELS)
         file = File(path, check_image(path, _MEGAPIXELS, Tally()), None, {})
+        if data.scaled and not own_scale and min(file.shape[:2]) != min(data.shape[:2]):
+            raise Unreadable(
+                path,
+                f"size {_sizes(file.shape)}; the run's pictures were scaled to {min(data.shape[:2])} pixels "
+                "(data.image_size), and what it knows of the corruption is per pixel of those; scale the "
+                "files likewise, or give --own_scale if they have that scale already",
+            )
     elif suffix in SOUNDS:
         file = _look_at_sound(path, data)
     else:
@@ -97,6 +108,13 @@ def read(file: File, data: DataRecord) -> np.ndarray:
     x = np.asarray(normalise(raw, _range_of(raw, data)))
     if not np.isfinite(x).all():
         raise Unreadable(file.path, "NaN or infinite values")
+    if np.abs(x).max() > _FAR:
+        low, high = (np.ravel(edge) for edge in data.value_range)
+        raise Unreadable(
+            file.path,
+            f"values {raw.min():g} to {raw.max():g}; those of the run's data lie in {low.min():g} to {high.max():g}: "
+            "bring the file to their unit",
+        )
     return x
 
 

@@ -38,6 +38,7 @@ class DataRecord:
     num_classes: int = field(0, "classes; 0: no labels", low=0, high=2**24)
     num_examples: int = field(1, "examples", low=1)
     sample_rate: float | None = field(None, "samples per second", above=0, high=1e9)
+    scaled: bool = field(False, "whether pictures were scaled to this size from others")
     fingerprint: tuple[str, ...] = field((), "hashes of its parts, in order; none: not known")
 
     @property
@@ -78,6 +79,7 @@ def describe_run(config: RunConfig, source: Source) -> Record:
         num_classes=source.num_classes,
         num_examples=len(source),
         sample_rate=None if rate is None else float(rate),
+        scaled=source.scaled,
     )
     return Record(sagd_jax=__version__, jax=jax.__version__, config=config, data=data)
 

@@ -33,7 +33,7 @@ class Restoring(Source):
         self._source, self._share, self._kinds = source, share, kinds
         for name in (
             "shape", "dtype", "value_range", "kind", "num_classes", "sample_rate", "in_memory", "kinds",
-            "restored", "planted",
+            "restored", "planted", "scaled",
         ):  # fmt: skip
             setattr(self, name, getattr(source, name))
         self.identity = source.fingerprint

@@ -75,6 +75,20 @@ def test_resizing_crops_the_centre_and_antialiases(tmp_path):
     assert np.all(np.abs(x.astype(int) - 127) < 40)
 
 
+@pytest.mark.parametrize("memory_limit_mb", [0, 100])
+def test_a_source_says_whether_its_pictures_were_scaled(folder, memory_limit_mb):
+    planted = {
+        "corruption": "band",
+        "corruption_band": (0.5, 0.9),
+        "flip": True,
+        "filtered_bands": ((0.1, 0.2),),
+    }
+    for size, scaled in ((0, False), (20, False), (16, True), (24, True)):
+        for more in ({}, planted):
+            own = config(folder, image_size=size, memory_limit_mb=memory_limit_mb, **more)
+            assert data.open_source(own).scaled == scaled
+
+
 def test_grey_colour_and_transparency(tmp_path):
     picture(1, channels=1).save(tmp_path / "grey.png")
     picture(2).save(tmp_path / "rgb.png")

@@ -49,7 +49,7 @@ def runs():
     two = capped_run(n=np.stack([N, 2 * N]))
     return {
         "images": capped_run(), "cap": capped_run(restoring=False), "sound": sound, "two": two,
-        "plain": toy_runs.toy_run(),
+        "plain": toy_runs.toy_run(), "scaled": toy_runs.with_data(capped_run(), scaled=True),
     }  # fmt: skip
 
 
@@ -181,6 +181,7 @@ def test_what_is_refused_in_one_line(workdir, more, words, served, tmp_path, cap
         (lambda p: np.save(p / "x.npy", np.zeros((4, 4), int)), "dtype int64"),
         (lambda p: np.save(p / "x.npy", np.zeros(4, np.float32)), "shape (4,)"),
         (lambda p: np.save(p / "x.npy", np.full((4, 4), np.nan, np.float32)), "NaN"),
+        (lambda p: np.save(p / "x.npy", np.full((4, 4), 1300.0)), "lie in 0 to 255"),
     ],
 )  # fmt: skip
 def test_files_that_cannot_be_restored_are_named(make, words, served, tmp_path, capsys):
@@ -190,3 +191,51 @@ def test_files_that_cannot_be_restored_are_named(make, words, served, tmp_path, 
         restore.main(flags("images", tmp_path))
     err = capsys.readouterr().err.strip()
     assert stopped.value.code == 2 and words in err and "x." in err and len(err.splitlines()) == 1
+
+
+def saved(folder, name, value):
+    folder.mkdir(exist_ok=True)
+    Image.fromarray(np.full((4, 4), value, np.uint8)).save(folder / name)
+
+
+def refusal(capsys, *arguments):
+    with pytest.raises(SystemExit) as stopped:
+        restore.main(flags(*arguments))
+    err = capsys.readouterr().err.strip()
+    assert stopped.value.code == 2 and len(err.splitlines()) == 1
+    return err
+
+
+def test_what_others_have_left_in_the_folder_is_no_result(served, tmp_path, capsys):
+    saved(tmp_path / "in", "x.png", 9)
+    saved(tmp_path / "out", "x.png", 200)
+    assert "x.png is there already" in refusal(capsys, "images", tmp_path)
+    assert np.asarray(Image.open(tmp_path / "out" / "x.png"))[0, 0] == 200
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["x.png"]
+
+
+def test_an_input_with_other_contents_is_not_done(served, tmp_path, capsys):
+    saved(tmp_path / "in", "x.png", 9)
+    assert restore.main(flags("images", tmp_path)) == 0
+    before = (tmp_path / "out" / "x.png").read_bytes()
+    # A line that was cut off as the program was killed hides none that is whole.
+    with (tmp_path / "out" / "restored.jsonl").open("a") as stream:
+        stream.write('\n{"file": "y.p')
+    saved(tmp_path / "in", "y.png", 7)
+    assert restore.main(flags("images", tmp_path)) == 0
+    assert (
+        restore.main(flags("images", tmp_path)) == 0 and "nothing to do" in capsys.readouterr().out
+    )
+    saved(tmp_path / "in", "x.png", 10)
+    assert "made from other contents" in refusal(capsys, "images", tmp_path)
+    assert (tmp_path / "out" / "x.png").read_bytes() == before
+    (tmp_path / "out" / "x.png").unlink()
+    assert restore.main(flags("images", tmp_path)) == 0
+
+
+def test_pictures_of_another_scale_than_the_run_s(served, tmp_path, capsys):
+    saved(tmp_path / "in", "x.png", 9)
+    Image.fromarray(np.zeros((8, 12), np.uint8)).save(tmp_path / "in" / "y.png")
+    err = refusal(capsys, "scaled", tmp_path)
+    assert "y.png" in err and "scaled to 4 pixels" in err and not (tmp_path / "out").exists()
+    assert restore.main(flags("scaled", tmp_path, "--own_scale")) == 0
