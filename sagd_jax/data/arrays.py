@@ -111,7 +111,10 @@ def read_array(
             "images without a channel axis need one: x[..., None]"
         )
     if x.dtype != np.uint8 and not np.issubdtype(x.dtype, np.floating):
-        raise DataError(f"{where}: dtype {x.dtype}; expected uint8 or floats")
+        become = (
+            "; whole numbers become them by x.astype('float32')" if x.dtype.kind in "iu" else ""
+        )
+        raise DataError(f"{where}: dtype {x.dtype}; expected uint8 or floats{become}")
     return x, extras
 
 

@@ -142,8 +142,8 @@ def _opened(file: BinaryIO, max_megapixels: int) -> Any:
         raise ValueError(f"{width * height} pixels; {limit}")
     if picture.mode.startswith(("I", "F")) or any(";16" in str(tile[3]) for tile in picture.tile):
         raise ValueError(
-            "16-bit values; expected 8-bit values (16-bit data can come as floats in an .npy, with "
-            "config.data.name=array)"
+            "16-bit values; expected 8-bit values (16-bit data can come as floats in an .npy, by "
+            "--config=array)"
         )
     return picture
 

@@ -27,6 +27,11 @@ def read_samples(place: Path, record: DataRecord, most: int | None = None) -> np
     Raises:
       EvaluationError: one line: nothing there, other shapes or dtype, or values that are not finite.
     """
+    if place.is_file() and place.suffix.lower() != ".npz":
+        raise EvaluationError(
+            f"--samples={place}: expected an .npz with an array named samples (np.savez(FILE, samples=x)), or a "
+            "folder of such files or of images"
+        )
     if place.is_file():
         samples = _read_npz([place], most)
     elif place.is_dir():

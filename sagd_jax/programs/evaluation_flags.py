@@ -114,12 +114,15 @@ def _band(text: str) -> tuple[float, float]:
     low, colon, high = text.partition(":")
     band = number(0, 1)(low), number(0, 1)(high if colon else "")
     if band[0] >= band[1]:
-        raise argparse.ArgumentTypeError(f"{text}: expected LOW:HIGH")
+        raise argparse.ArgumentTypeError(f"{text}: expected LOW:HIGH, LOW below HIGH")
     return band
 
 
 def _whole_numbers(text: str) -> list[int]:
-    values = [at_least(1)(part) for part in text.split(",")]
+    try:
+        values = [at_least(1)(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text}: expected whole numbers, as in 4,8,16") from None
     if len(set(values)) < len(values):
         raise argparse.ArgumentTypeError(f"{text}: one number twice")
     return values

@@ -57,6 +57,9 @@ def test_no_samples(tmp_path):
         (tmp_path / "bad.npz").write_bytes(content)
         with pytest.raises(EvaluationError, match=r"bad\.npz: (cannot be read|is no)"):
             read_samples(tmp_path / "bad.npz", BYTES)
+    np.save(tmp_path / "x.npy", X)
+    with pytest.raises(EvaluationError, match=r"x\.npy: expected an \.npz with an array named"):
+        read_samples(tmp_path / "x.npy", BYTES)
     np.savez(tmp_path / "code.npz", samples=np.array([{}], object))
     with pytest.raises(EvaluationError, match="cannot be read"):
         read_samples(tmp_path / "code.npz", BYTES)

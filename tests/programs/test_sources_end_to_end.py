@@ -125,6 +125,17 @@ def test_latents(tmp_path, rng):
     assert np.all(np.isfinite(samples))
 
 
+@pytest.mark.parametrize("shape", [(8, 6, 1), (16, 2)])
+def test_an_array_in_a_unit_of_its_own(tmp_path, rng, shape):
+    file = tmp_path / "kelvin.npy"
+    np.save(file, rng.uniform(200, 300, (12, *shape)).astype(np.float32))
+    flags = [f"--config.data.dir={file}", "--config.data.value_range=150,350"]
+    network = UNET if len(shape) == 3 else ["--config.model.kind=dit", *DIT]
+    samples, _ = train_and_sample("array", tmp_path, *flags, *network)
+    assert samples.shape == (4, *shape) and samples.dtype == np.float32
+    assert 0 < samples.mean() < 500
+
+
 def test_selective_omission_leaves_the_band_of_the_samples_empty(tmp_path, capsys):
     samples, _ = train_and_sample(
         "omission_mnist",
