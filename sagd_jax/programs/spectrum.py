@@ -99,6 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
             classes = class_powers(examples, analysis, flags.mean) if flags.per_class else None
             removed = removed_energy(analysis, source)
+            analysis = analysis.removing(removed, flags.max_removed)
             omit = _omits(analysis, removed, flags.max_removed, chosen)
             write(
                 analysis,
@@ -252,7 +253,7 @@ def report(analysis: Analysis, source: Source, removed: float, max_removed: floa
     if len(source.shape) == 2 and any(f.kind in ("line", "hum") for f in analysis.findings):
         longer = "longer examples tell"
         if source.sample_rate:
-            longer = f"a longer window, --config.data.window={8 * source.shape[0]}, tells"
+            longer = f"a longer window, --config.data.window={8 * source.shape[0]} where files are that long, tells"
         lines.append(
             f"a held note looks like a hum at this length; {longer} them apart: a hum stays one "
             "line, a note spreads over several bins"
@@ -268,11 +269,15 @@ def _counted(analysis: Analysis, source: Source) -> str:
     else:
         text = f"{analysis.spectrum.num_examples} of {len(source)} examples of shape {source.shape}"
     blank = f", {analysis.blank} of them blank" if analysis.blank else ""
-    return (
-        text
-        + blank
-        + f", mean {np.mean(analysis.spectrum.mean):.4f}, window {analysis.spectrum.window}"
-    )
+    text += blank + f", mean {np.mean(analysis.spectrum.mean):.4f}"
+    text += f", window {analysis.spectrum.window}"
+    if source.scaled:
+        text += (
+            f"\npictures are scaled to {min(source.shape[:2])} pixels (data.image_size), and frequencies are per "
+            "pixel of those; what is above half a cycle there, and JPEG blocks, are lost: pictures of one "
+            "size are taken as they are with --config.data.image_size=0"
+        )
+    return text
 
 
 def write(

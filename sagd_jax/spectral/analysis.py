@@ -73,6 +73,12 @@ class Analysis:
         """What to do, then the reasons."""
         return [self.suggested.suggestion, *self.suggested.lines]
 
+    def removing(self, share: float, most_removed: float = MOST_ENERGY) -> Analysis:
+        """The same with the advice for holes that take this share of the energy, counted in another way."""
+        holes = float((self.kept == 0).mean())
+        suggested = advise(self.findings, share, holes, self.evidence.count, most_removed)
+        return dataclasses.replace(self, removed=share, suggested=suggested)
+
     def kept_without(self, chosen: Sequence[int], margin: float = 1.0) -> np.ndarray:
         """`kept`, had these findings been chosen, by number from 1; float64 on the grid of the power.
 
@@ -149,7 +155,7 @@ def analyse(
     evidence, marks = gather(pieces, mean=mean, window=window)
     findings: list[Finding] = []
     if evidence.count >= _FEWEST:
-        fixed = find_fixed(evidence)
+        fixed = find_fixed(evidence, pieces)
         found = find(evidence, pieces, sample_rate)
         if fixed or any(f.kind == FIXED for f in found):
             # Its lines and bands have its one phase: they are it.

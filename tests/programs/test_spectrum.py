@@ -219,7 +219,7 @@ def test_no_omission_is_suggested_of_what_may_be_the_signal(tmp_path, capsys):
     # Half of a bin of 8000 / 128 Hz.
     assert "1. line at 0.12" in printed and "+- 31 Hz)" in printed
     assert "a held note looks like a hum at this length; a longer window, " in printed
-    assert "--config.data.window=1024, tells them apart" in printed
+    assert "--config.data.window=1024 where files are that long, tells them apart" in printed
     assert not (out / "omission.npy").exists()
     assert "equal_snr.npy" in (out / "noise_config.py").read_text()
 

@@ -75,7 +75,7 @@ def advise(
         )
     for number, finding in bad:
         if finding.kind in _MENDING:
-            lines.append(f"{number} ({finding.kind}): {_MENDING[finding.kind]}")
+            lines.append(f"{number} ({finding.kind}): {_mending(finding)}")
             if suggestion == "leave it alone":
                 suggestion = "mend the data"
     unknown = [n for n, f in numbered if f.verdict == UNKNOWN]
@@ -87,7 +87,7 @@ def advise(
     if examples < _FEW:
         lines.append(
             f"{examples} examples show lines and sharp bands in most of them; what fewer than about "
-            f"{max(8 / max(examples, 1), 0.05):.0%} have, or is weaker than 6 dB, wants more examples"
+            f"{min(max(8 / max(examples, 1), 0.05), 1):.0%} have, or is weaker than 6 dB, wants more examples"
         )
     return Advice(suggestion, tuple(lines))
 
@@ -98,6 +98,18 @@ _MENDING = {
     kinds.ENLARGED: "no noise: bring the examples back to their first size, nothing is lost by it",
     kinds.EMPTY: "no noise: nothing is there to be learnt; equal-SNR noise must not divide by it",
 }
+
+
+_OF_SOME = {
+    kinds.FIXED: "subtract it from those alone, which `has` of the finding tells: the mean example is this share of it",
+    kinds.ENLARGED: "no noise: bring those alone back to their first size; the others would lose by it",
+}
+
+
+def _mending(finding: Finding) -> str:
+    if finding.share < _NEARLY_ALL and finding.kind in _OF_SOME:
+        return f"in about {finding.share:.0%} of the examples; {_OF_SOME[finding.kind]}"
+    return _MENDING[finding.kind]
 
 
 def _left_alone(numbered: Sequence[tuple[int, Finding]]) -> str:

@@ -8,13 +8,15 @@ has some nearly everywhere.
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
 from sagd_jax.spectral.detector import finding as kinds
 from sagd_jax.spectral.detector.evidence import Evidence
-from sagd_jax.spectral.detector.finding import CORRUPTION, Finding
+from sagd_jax.spectral.detector.finding import CORRUPTION, UNKNOWN, Finding
 from sagd_jax.spectral.frequencies import radial_frequency
 from sagd_jax.spectral.half_grid import hermitian_multiplicity, unique_bins
 
@@ -25,14 +27,49 @@ _FEWEST = 24
 _SHARP = 0.25  # of the largest radius: from there on structure is fine
 _CLEAR, _CLEAREST = 5.0, 12.0  # standard errors, of a site and of the clearest one
 _FEW_SITES = 0.15  # share
+_OVERWHELMING = 0.3  # of the data's energy
+_NEARLY_ALL_HAVE = 0.8  # share; strengths that differ by a half of their mean
 _CHANCE = 0.8  # standard errors: the median site, where chance has 0.67 and a taper less
 
 
-def find_fixed(evidence: Evidence) -> list[Finding]:
-    """The pattern, if there is one."""
+def find_fixed(evidence: Evidence, batches: Iterable[np.ndarray]) -> list[Finding]:
+    """The pattern, if there is one; `batches` are gone through once more."""
     if evidence.count < 16:
         return []
-    return _everywhere(evidence) or _laid_over(evidence)
+    found = _everywhere(evidence) or _laid_over(evidence)
+    # What would be a third of the data is what they share: faces or bones that lie alike.
+    return [
+        dataclasses.replace(
+            _of_some(finding, evidence, batches),
+            verdict=CORRUPTION if finding.energy < _OVERWHELMING else UNKNOWN,
+        )
+        for finding in found
+    ]
+
+
+def _of_some(finding: Finding, evidence: Evidence, batches: Iterable[np.ndarray]) -> Finding:
+    """With its share where only some examples have it.
+
+    Of the strengths a_i = Re <F_i, C> / <C, C>, C the mean coefficients at fine frequencies, which are 1 on average,
+    those of a share s are 1 / s and the others 0: var a = 1 / s - 1, beside chance, which the imaginary parts show.
+    """
+    radius = radial_frequency(evidence.shape)
+    fine = (radius > _SHARP * radius.max()) & unique_bins(evidence.shape)
+    mean = evidence.view["all"].coherent[fine] / evidence.count
+    strengths = np.concatenate(
+        [
+            np.einsum("nkc,kc->n", evidence.coefficients(x)[:, fine], mean.conj())
+            / np.square(np.abs(mean)).sum()
+            for x in batches
+        ]
+    )
+    varies = float(strengths.real.var() - strengths.imag.var())
+    share = 1 / (1 + max(varies, 0.0))
+    if share > _NEARLY_ALL_HAVE:
+        return finding
+    return dataclasses.replace(
+        finding, share=share, has=(strengths.real > 0.5 / share).astype(float)
+    )
 
 
 def _everywhere(evidence: Evidence) -> list[Finding]:

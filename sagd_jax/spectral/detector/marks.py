@@ -197,7 +197,8 @@ def _enlarged(marks: Marks, evidence: Evidence, blocks: bool) -> Finding | None:
         alike = min(marks.images(axis, factor) for axis in (0, 1))
         if fallen and alike > (_IMAGES_OF_REPEATED if repeated else _IMAGES):
             details = {"factor": float(factor), "frequency": 0.5 / float(factor)}
-            return _finding(kinds.ENLARGED, evidence, score_, strength, details)
+            found = _finding(kinds.ENLARGED, evidence, score_, strength, details)
+            return dataclasses.replace(found, share=share if share < _MOST_EXAMPLES else 1.0)
     falls = [(_emptiness(evidence, 0.5 / factor), factor) for factor in np.arange(1.2, 4.3, 0.1)]
     fall, factor = max(falls)
     if fall < _FALL_ALONE:

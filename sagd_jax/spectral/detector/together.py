@@ -3,7 +3,9 @@
 Multiples of one frequency in a sound are one finding, the mains' hum where the sample rate says so; in
 pictures they come of rounding and clipping, as sums and differences of strong tones do: the tones alone
 are what was added. Of two waves across each other one that is no tone makes both a weave. Where several
-frequencies of their own sound in part of the examples, they are notes.
+frequencies of their own sound in part of the examples, they are notes. Several lines that have one phase in all
+examples are the pitch of a layout, and a band that would be a third of the data is not called a corruption unless
+quiet examples show it: an animal's stripes and the ridges of a finger are in every example as well.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import numpy as np
 
 from sagd_jax.spectral.detector import finding as kinds
 from sagd_jax.spectral.detector.finding import CORRUPTION, OWN, UNKNOWN, Finding
-from sagd_jax.spectral.detector.lines import SOME, harmonics
+from sagd_jax.spectral.detector.lines import QUIET, SOME, harmonics
 
 _MAINS = (50.0, 60.0)
 _NOTES = 2  # or more lines of different fundamentals in part of the examples are the data's notes
@@ -31,6 +33,8 @@ _MULTIPLES = 15
 _ORDER = 3
 _FEWEST_OF_HUM = 3
 _AS_LIKELY, _SEVERAL = 0.25, 3  # of the score of two kinds; lines
+_ONE_PHASE = 8.0  # coherence; of independent phases one line in 3,000 has more
+_OVERWHELMING = 0.3  # of the data's energy
 
 
 def taken_together(
@@ -39,7 +43,7 @@ def taken_together(
     """The findings with their verdicts and names as they are beside each other; lines of a hum become one."""
     if len(shape) == 1:
         findings = _hums(findings, shape, sample_rate)
-    for doubts in (_woven, _products, _skirts, _outdone, _notes):
+    for doubts in (_woven, _pitched, _products, _skirts, _outdone, _notes, _overwhelming):
         doubted = {id(f) for f in doubts(findings, shape)}
         findings = [
             dataclasses.replace(f, verdict=UNKNOWN)
@@ -154,8 +158,14 @@ def _one(group: list[Finding], n: int, rate: float | None) -> Finding:
         if not called:
             verdict = first.verdict
     details = {**first.details, **_fundamental(distinct, n, rate)}
+    # Who has it is told by the clearest of them; the power of one at Nyquist's frequency goes by its phase.
+    clearest = max(
+        called or group, key=lambda f: (f.frequencies[0][0] < 0.5 - 0.25 / n, f.excess_db)
+    )
     return dataclasses.replace(
         first,
+        share=clearest.share,
+        has=clearest.has,
         kind=kinds.HUM if mains is not None or enough else kinds.LINE,
         verdict=verdict,
         frequencies=tuple(f.frequencies[0] for f in distinct),
@@ -168,19 +178,40 @@ def _one(group: list[Finding], n: int, rate: float | None) -> Finding:
 
 
 def _woven(findings: list[Finding], shape: tuple[int, ...]) -> list[Finding]:
-    """Waves across one that is no tone and as strong: the threads of a weave."""
+    """Waves across one that is as strong, and no tone, or with it a third of the data: the threads of a weave."""
     if len(shape) != 2:
         return []
     lines = _lines(findings)
-    broad = [f for f in lines if not f.details.get("tone", True)]
     return [
         f
         for f in lines
-        for other in broad
+        for other in lines
         if f is not other
         and abs(_size(f) - _size(other)) < _COMPARABLE
         and _across(f.frequencies[0], other.frequencies[0], shape)
+        and (not other.details.get("tone", True) or f.energy + other.energy > _OVERWHELMING)
     ]
+
+
+def _pitched(findings: list[Finding], shape: tuple[int, ...]) -> list[Finding]:
+    """Several lines that have one phase in all examples, and stripes that have: the pitch of a layout."""
+    if len(shape) == 1:
+        return []
+    alike = [f for f in findings if f.coherence > _ONE_PHASE]
+    lines = [f for f in alike if f.kind in (kinds.LINE, kinds.MOSAIC)]
+    return [f for f in alike if f.kind in (kinds.LINE, kinds.STRIPES)] if len(lines) > 1 else []
+
+
+def _overwhelming(findings: list[Finding], shape: tuple[int, ...]) -> list[Finding]:
+    """Bands and wedges that would be a third of the data together and more, not seen where the data are quiet."""
+    del shape
+    called = [
+        f
+        for f in findings
+        if f.verdict == CORRUPTION and f.kind in (kinds.BAND, kinds.WEDGE) and f.seen_in != QUIET
+    ]
+    added = [f.energy * (1 - 10 ** (-max(f.excess_db, 0.0) / 10)) for f in called]
+    return called if sum(added) > _OVERWHELMING else []
 
 
 def _across(a: tuple[float, ...], b: tuple[float, ...], shape: tuple[int, ...]) -> bool:

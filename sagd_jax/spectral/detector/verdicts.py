@@ -164,6 +164,8 @@ def _of_run(axes: int, candidate: Candidate, response: Response, rounding: float
     quiet = candidate.seen_in == QUIET or candidate.quiet_score > 0.7 * candidate.excess
     # Quiet examples that show it have to have it, and one power of it: a floor is as high in all of them.
     floor = response.quiet_score >= _QUIET_ERRORS and _as_high(response)
+    # Noise that is added does not go down where the data are louder.
+    floor &= not response.slope + 2 * response.slope_error < -_FLAT
     if score >= needed and large and quiet and floor:
         return CORRUPTION
     some = candidate.seen_in in (SOME, MEAN) and axes > 1 and score >= 5

@@ -1,0 +1,110 @@
+"""Clean sets whose own pattern is in every example, and corruptions of which only part of the examples, or of a
+tone's harmonics, tell."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from sagd_jax.spectral.analysis import analyse
+from sagd_jax.spectral.detector.finding import CORRUPTION
+
+SITES = np.mgrid[:64, :64]
+
+
+def bad(analysis):
+    return [f for f in analysis.findings if f.verdict == CORRUPTION]
+
+
+def weave(rng):
+    y, x = SITES
+    turn, offset = 0.03 * rng.normal(), rng.uniform(0, 9, 2)
+    u = np.cos(turn) * x - np.sin(turn) * y + offset[0]
+    v = np.sin(turn) * x + np.cos(turn) * y + offset[1]
+    threads = np.sin(2 * np.pi * u / 4.7) * np.sin(2 * np.pi * v / 4.7)
+    return 0.24 * threads + 0.08 * rng.normal(size=u.shape)
+
+
+def ridges(rng):
+    y, x = SITES
+    centre = rng.uniform(16, 48, 2)
+    radius = np.hypot(x - centre[0], 0.8 * (y - centre[1]))
+    bent = 18 * ndimage.gaussian_filter(rng.normal(size=x.shape), 6)
+    own = ndimage.gaussian_filter(np.cos(2 * np.pi * radius / rng.uniform(5.5, 8) + bent), 0.6)
+    inside = np.hypot((x - 32) / 29, (y - 32) / 32) < 1
+    return np.where(inside, 0.6 * own, 0.8) + 0.04 * rng.normal(size=x.shape)
+
+
+def lanes(rng):
+    """Of a gel: bands at random heights in lanes of one pitch."""
+    y, x = SITES
+    image = np.full(x.shape, 0.7)
+    for lane in range(6, 64, 12):
+        for _ in range(rng.integers(2, 7)):
+            band = np.exp(-(((y - rng.uniform(5, 59)) / 1.6) ** 2)) * (np.abs(x - lane) < 4)
+            image = image - rng.uniform(0.2, 1.2) * band
+    return ndimage.gaussian_filter(image, 0.7) + 0.02 * rng.normal(size=x.shape)
+
+
+def hide(rng):
+    """Of a zebra: stripes of many widths, more or less turned."""
+    y, x = SITES
+    turn = 0.5 * rng.normal()
+    bent = 20 * ndimage.gaussian_filter(rng.normal(size=x.shape), 8)
+    along = np.cos(turn) * x + np.sin(turn) * y
+    own = np.sin(2 * np.pi * along / rng.uniform(6, 12) + bent) > 0
+    return ndimage.gaussian_filter(1.2 * own, 0.6) - 0.6 + 0.04 * rng.normal(size=x.shape)
+
+
+def examples(make, n=160, seed=0):
+    rng = np.random.default_rng(seed)
+    return np.clip(np.stack([make(rng) for _ in range(n)]), -1, 1)[..., None]
+
+
+def tone(n, amplitude, frequency=(0.31, 0.17), seed=1):
+    phase = np.random.default_rng(seed).random((n, 1, 1))
+    wave = np.cos(2 * np.pi * (frequency[0] * SITES[0] + frequency[1] * SITES[1] + phase))
+    return amplitude * wave[..., None]
+
+
+@pytest.mark.parametrize("make", [weave, ridges, lanes, hide])
+def test_what_all_examples_are_made_of_is_no_corruption(make):
+    assert not bad(analyse([examples(make)]))
+
+
+@pytest.mark.parametrize("make", [weave, ridges, hide])
+def test_a_tone_beside_it_is_one_and_makes_none_of_it(make):
+    x = examples(make)
+    line, *others = bad(analyse([x + tone(len(x), 0.05)]))
+    assert np.allclose(np.abs(line.frequencies[0]), (0.31, 0.17), atol=0.5 / 64)
+    assert sum(f.energy for f in others) < 1e-3
+
+
+def test_a_pattern_that_a_third_of_the_examples_share():
+    rng = np.random.default_rng(2)
+    n = 160
+    has = np.arange(n) % 3 == 0
+    blobs = ndimage.gaussian_filter(rng.normal(size=(n, 64, 64)), (0, 2, 2)) * 2
+    pattern = 0.08 * rng.normal(size=(64, 64))
+    x = blobs + has[:, None, None] * pattern + 0.03 * rng.normal(size=blobs.shape)
+    result = analyse([x[..., None]])
+    (found,) = bad(result)
+    assert found.kind == "fixed pattern" and found.share == pytest.approx(has.mean(), abs=0.06)
+    assert ((found.has > 0.5) == has).mean() > 0.97
+    assert any("from those alone" in line for line in result.advice)
+    (found,) = bad(analyse([(blobs + pattern)[..., None]]))
+    assert found.kind == "fixed pattern" and found.share == 1 and found.has is None
+
+
+def test_who_has_a_hum_is_not_told_by_its_line_at_the_end_of_the_spectrum():
+    """There the power goes by the phase, and is next to nothing in some examples."""
+    rng = np.random.default_rng(3)
+    n, size = 160, 1000
+    time = np.arange(size)
+    phases = rng.uniform(0, 2 * np.pi, (2, n, 1))
+    hum = np.sin(np.pi / 2 * time + phases[0]) + np.sin(np.pi * time + phases[1]) / 2
+    loud = np.exp(rng.normal(size=(n, 1)))
+    x = 0.02 * loud * rng.normal(size=(n, size)) + 0.06 * hum
+    result = analyse([x[..., None]])
+    (found,) = bad(result)
+    assert [round(f[0], 3) for f in found.frequencies] == [0.25, 0.5]
+    assert found.share == 1 and (result.kinds == 1).all()
