@@ -4,8 +4,7 @@ Multiples of one frequency in a sound are one finding, the mains' hum where the 
 pictures they come of rounding and clipping, as sums and differences of strong tones do: the tones alone
 are what was added. Of two waves across each other one that is no tone makes both a weave. Where several
 frequencies of their own sound in part of the examples, they are notes. Several lines that have one phase in all
-examples are the pitch of a layout, and a band that would be a third of the data is not called a corruption unless
-quiet examples show it: an animal's stripes and the ridges of a finger are in every example as well.
+examples are the pitch of a layout.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import numpy as np
 
 from sagd_jax.spectral.detector import finding as kinds
 from sagd_jax.spectral.detector.finding import CORRUPTION, OWN, UNKNOWN, Finding
-from sagd_jax.spectral.detector.lines import QUIET, SOME, harmonics
+from sagd_jax.spectral.detector.lines import SOME, harmonics
 
 _MAINS = (50.0, 60.0)
 _NOTES = 2  # or more lines of different fundamentals in part of the examples are the data's notes
@@ -34,7 +33,7 @@ _ORDER = 3
 _FEWEST_OF_HUM = 3
 _AS_LIKELY, _SEVERAL = 0.25, 3  # of the score of two kinds; lines
 _ONE_PHASE = 8.0  # coherence; of independent phases one line in 3,000 has more
-_OVERWHELMING = 0.3  # of the data's energy
+_MOST_OF_DATA = 0.3  # of the energy
 
 
 def taken_together(
@@ -43,7 +42,7 @@ def taken_together(
     """The findings with their verdicts and names as they are beside each other; lines of a hum become one."""
     if len(shape) == 1:
         findings = _hums(findings, shape, sample_rate)
-    for doubts in (_woven, _pitched, _products, _skirts, _outdone, _notes, _overwhelming):
+    for doubts in (_woven, _pitched, _products, _skirts, _outdone, _notes):
         doubted = {id(f) for f in doubts(findings, shape)}
         findings = [
             dataclasses.replace(f, verdict=UNKNOWN)
@@ -189,7 +188,7 @@ def _woven(findings: list[Finding], shape: tuple[int, ...]) -> list[Finding]:
         if f is not other
         and abs(_size(f) - _size(other)) < _COMPARABLE
         and _across(f.frequencies[0], other.frequencies[0], shape)
-        and (not other.details.get("tone", True) or f.energy + other.energy > _OVERWHELMING)
+        and (not other.details.get("tone", True) or f.energy + other.energy > _MOST_OF_DATA)
     ]
 
 
@@ -200,18 +199,6 @@ def _pitched(findings: list[Finding], shape: tuple[int, ...]) -> list[Finding]:
     alike = [f for f in findings if f.coherence > _ONE_PHASE]
     lines = [f for f in alike if f.kind in (kinds.LINE, kinds.MOSAIC)]
     return [f for f in alike if f.kind in (kinds.LINE, kinds.STRIPES)] if len(lines) > 1 else []
-
-
-def _overwhelming(findings: list[Finding], shape: tuple[int, ...]) -> list[Finding]:
-    """Bands and wedges that would be a third of the data together and more, not seen where the data are quiet."""
-    del shape
-    called = [
-        f
-        for f in findings
-        if f.verdict == CORRUPTION and f.kind in (kinds.BAND, kinds.WEDGE) and f.seen_in != QUIET
-    ]
-    added = [f.energy * (1 - 10 ** (-max(f.excess_db, 0.0) / 10)) for f in called]
-    return called if sum(added) > _OVERWHELMING else []
 
 
 def _across(a: tuple[float, ...], b: tuple[float, ...], shape: tuple[int, ...]) -> bool:

@@ -35,6 +35,7 @@ _BROAD = {True: 0.003, False: 0.03}
 _ONE_PHASE = 0.1  # coherence over the number of examples
 _ALSO_BESIDE = 4.0  # coherence; of independent phases, one bin in 55 has more
 _ROUNDING = 2e-5  # variance of 8-bit pictures' rounding in [-1, 1], and some more
+_DOMINANT, _FEWEST_BINS, _MOST_RATIO = 6.0, 8, 2.5  # decibels; of a band; of <|F|^4>
 _LOWEST_BAND = 0.05  # cycles per sample: the voice's pitch lies below it
 
 
@@ -50,7 +51,10 @@ def verdict_of(evidence: Evidence, candidate: Candidate, response: Response) -> 
             tells = not math.isnan(response.slope)
             return CORRUPTION if tells and _floor_of_some(response, _SPREAD_OF_STRIPES) else OWN
         return CORRUPTION if candidate.seen_in == QUIET else UNKNOWN
-    return _of_run(len(evidence.shape), candidate, response, _rounding(evidence))
+    verdict = _of_run(len(evidence.shape), candidate, response, _rounding(evidence))
+    return (
+        verdict if verdict != CORRUPTION or _is_gaussian(evidence, candidate, response) else UNKNOWN
+    )
 
 
 def is_tone(evidence: Evidence, candidate: Candidate) -> bool:
@@ -69,6 +73,19 @@ def _of_a_layout(evidence: Evidence, candidate: Candidate) -> bool:
             return own > _ONE_PHASE * evidence.count
     beside = float(np.median(coherence[candidate.around]))
     return own > _ONE_PHASE * evidence.count and beside > _ALSO_BESIDE
+
+
+def _is_gaussian(evidence: Evidence, candidate: Candidate, response: Response) -> bool:
+    """Whether the power goes from example to example as that of Gaussian noise does, where it is almost all there is.
+
+    <|F|^4> is then 2 <|F|^2>^2 in those that have it. The ridges of a finger have another pitch in each example.
+    """
+    core = candidate.core > 0
+    if candidate.excess * DECIBEL < _DOMINANT or core.sum() < _FEWEST_BINS:
+        return True
+    view = evidence.view[candidate.view]
+    ratio = view.squares[core] * evidence.count / np.square(np.maximum(view.total[core], 1e-300))
+    return float(np.median(ratio)) * response.share < _MOST_RATIO
 
 
 def _rounding(evidence: Evidence) -> float:
