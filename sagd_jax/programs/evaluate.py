@@ -27,7 +27,7 @@ from sagd_jax.programs.resume import IDENTITY, settings_of
 from sagd_jax.system import cores, kinds
 from sagd_jax.system.commandline import chosen_kind
 from sagd_jax.system.home_cache import home_cache
-from sagd_jax.system.places import check_place
+from sagd_jax.system.places import check_outside, check_place
 from sagd_jax.system.startup import started
 
 if TYPE_CHECKING:
@@ -87,6 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         out = Path(flags.out or results_of(flags.workdir, "evaluation") / f"step_{run.step:08d}")
         out = out.expanduser()
         check_place("--out", out)
+        # A set of sample.py's has its judgement beside it; a folder of pictures is somebody's data.
+        for place, what in ((run.record.config.data.dir, "data.dir"), (flags.dir or "", "--dir")):
+            check_outside("--out", out, place, what)
         record = run.record.data
         given = None
         if flags.samples is not None:

@@ -31,6 +31,7 @@ from sagd_jax.system.schema import LARGEST_SEED, ConfigError
 from sagd_jax.system.startup import started
 
 if TYPE_CHECKING:
+    from sagd_jax.data.files import Unreadable
     from sagd_jax.programs.restore_files import File
     from sagd_jax.run.recovery import Restorer
     from sagd_jax.run.saved import Run
@@ -40,6 +41,9 @@ SETTINGS_FILE = "restore.json"
 SETTINGS = (
     IDENTITY, "step", "no_ema", "kind", "draws", "num_steps", "seed", "label", "overlap"
 )  # fmt: skip
+
+
+_SKIP = "; --on_error=skip leaves such files out"
 
 
 class RestoreError(ForPeople, RuntimeError):
@@ -62,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run = load_run(flags.workdir, flags.step, ema=not flags.no_ema, allow=flags.allow)
         flags.step, flags.checkpoint = run.step, run.identity
         _settle(parser, flags, run)
-        files = _files(source, run, flags.own_scale)
+        files = _files(source, run, flags)
         missing = restored_from.missing(out, {name: file.path for name, file in files.items()})
         restorer = Restorer(
             run,
@@ -89,15 +93,25 @@ def _restore_all(
     out: Path,
     stop: StopRequest,
 ) -> int:
+    from sagd_jax.data.files import Unreadable
     from sagd_jax.show.bars import counted
 
     start, done = time.monotonic(), 0
+    bad: list[Unreadable] = []
     alone = len(missing) == 1  # then what is in it is counted
     with counted(total=len(missing), unit="file", shown=not alone) as bar:
         for name, file in missing.items():
             with writing(f"--out={flags.out}"):
                 (out / name).parent.mkdir(parents=True, exist_ok=True)
-            if not _restore_one(run, restorer, flags, file, name, out, stop, alone):
+            try:
+                whole = _restore_one(run, restorer, flags, file, name, out, stop, alone)
+            except Unreadable as error:
+                if flags.on_error == "stop":
+                    raise RestoreError(f"{error}{_SKIP}") from error
+                bad.append(error)
+                bar.update(1)
+                continue
+            if not whole:
                 print(
                     f"stopped {stop.seconds_since():.1f} s after the signal; {len(missing) - done} of "
                     f"{len(files)} files are missing, run the same command to go on",
@@ -106,6 +120,8 @@ def _restore_all(
                 return stop.exit_status or 0
             done += 1
             bar.update(1)
+    if bad:
+        print("left out: " + _bad(bad, len(files)), flush=True)
     if not missing:
         print(f"nothing to do: all {len(files)} files are in {out}")
     else:
@@ -190,8 +206,9 @@ def _restored(
     return np.stack([tiles.join(part, spatial, at, common) for part in parts])
 
 
-def _files(source: Path, run: Run, own_scale: bool) -> dict[Path, File]:
+def _files(source: Path, run: Run, flags: argparse.Namespace) -> dict[Path, File]:
     """The files to restore by their names below the folder; all are looked at before anything is done."""
+    from sagd_jax.data.files import Unreadable
     from sagd_jax.programs.restore_files import look, suffixes
 
     allowed = suffixes(run.record.data)
@@ -212,7 +229,21 @@ def _files(source: Path, run: Run, own_scale: bool) -> dict[Path, File]:
         )
     if len(chosen) < len(found):
         print(f"passed over {len(found) - len(chosen)} other files", flush=True)
-    return {path.relative_to(root): look(path, run.record.data, own_scale) for path in chosen}
+    files, errors = {}, []
+    for path in chosen:
+        try:
+            files[path.relative_to(root)] = look(path, run.record.data, flags.own_scale)
+        except Unreadable as error:
+            errors.append(error)
+    if errors and (not files or flags.on_error == "stop"):
+        raise RestoreError(_bad(errors, len(chosen)) + (_SKIP if files else ""))
+    if errors:
+        print("left out: " + _bad(errors, len(chosen)), flush=True)
+    return files
+
+
+def _bad(errors: Sequence[Unreadable], total: int) -> str:
+    return f"{len(errors)} of {total} files cannot be restored; first {errors[0]}"
 
 
 def _check_places(source: Path, out: Path) -> None:
@@ -290,6 +321,12 @@ def _parser() -> Parser:
         type=number(0, 0.9),
         default=0.25,
         help="of tiles, as a share of their size, for larger signals; default 0.25",
+    )
+    parser.add_argument(
+        "--on_error",
+        choices=("stop", "skip"),
+        default="stop",
+        help="what to do about files that cannot be restored; default stop, before anything is written",
     )
     parser.add_argument(
         "--own_scale",

@@ -54,6 +54,7 @@ from sagd_jax.spectral.power_spectrum import MEANS, WINDOWS, estimate, radial_pr
 from sagd_jax.system.commandline import Parser, number
 from sagd_jax.system.files import writable, write_whole
 from sagd_jax.system.late import require
+from sagd_jax.system.places import check_outside
 from sagd_jax.system.schema import field_names
 from sagd_jax.system.startup import started
 from sagd_jax.training.summary import hidden_energy
@@ -78,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         require("matplotlib", "plotting the spectrum")
         section = read_config(flags.config, program.overrides).data
         out = Path(flags.out).expanduser()
-        _refuse_data_folder(out, section.dir)
+        check_outside("--out", out, section.dir, "data.dir")
         writable(flags.out, "--out")
         source = data.open_source(section)
         if flags.per_class and not source.num_classes:
@@ -335,14 +336,6 @@ def write(
         out / "noise_config.py", _snippet(analysis, source, out, removed, suggestion, exponent)
     )
     plot_spectrum(analysis, out / "spectrum.png")
-
-
-def _refuse_data_folder(out: Path, directory: str) -> None:
-    if not directory:
-        return
-    where = Path(directory).expanduser().resolve()
-    if where == out.resolve() or (where.is_dir() and where in out.resolve().parents):
-        raise DataError(f"--out={str(out)!r}: lies in data.dir, where nothing is ever written")
 
 
 def _numbers(number: int, finding: Finding) -> dict[str, Any]:

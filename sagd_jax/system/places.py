@@ -42,6 +42,13 @@ def check_place(name: str, folder: Path) -> None:
             probe.unlink(missing_ok=True)
 
 
+def check_outside(name: str, folder: Path, data: str | Path, what: str) -> None:
+    """Raises PlaceError, one line, where results would lie among data; `what` names those, such as data.dir."""
+    where, out = Path(data).expanduser().resolve(), folder.resolve()
+    if data and (where == out or (where.is_dir() and where in out.parents)):
+        raise PlaceError(f"{name}={str(folder)!r}: lies in {what}, where nothing is ever written")
+
+
 @contextlib.contextmanager
 def writing(place: str) -> Iterator[None]:
     """Turns an error of the system into one line that names the place."""

@@ -239,3 +239,21 @@ def test_pictures_of_another_scale_than_the_run_s(served, tmp_path, capsys):
     err = refusal(capsys, "scaled", tmp_path)
     assert "y.png" in err and "scaled to 4 pixels" in err and not (tmp_path / "out").exists()
     assert restore.main(flags("scaled", tmp_path, "--own_scale")) == 0
+
+
+def test_files_that_cannot_be_restored_are_left_out_when_asked(served, tmp_path, capsys):
+    saved(tmp_path / "in", "x.png", 9)
+    (tmp_path / "in" / "y.png").write_bytes(b"none")
+    np.save(tmp_path / "in" / "z.npy", np.full((4, 4), np.nan, np.float32))  # its header is fine
+    err = refusal(capsys, "images", tmp_path)
+    assert "1 of 3 files cannot be restored; first" in err and "--on_error=skip leaves" in err
+    assert not (tmp_path / "out").exists()
+    assert restore.main(flags("images", tmp_path, "--on_error=skip")) == 0
+    out = capsys.readouterr().out
+    assert out.count("left out: 1 of") == 2 and "y.png" in out and "z.npy" in out
+    assert sorted(path.name for path in (tmp_path / "out").glob("[x-z]*")) == ["x.png"]
+    (tmp_path / "in" / "x.png").unlink()
+    (tmp_path / "in" / "z.npy").unlink()
+    assert "1 of 1 files cannot be restored" in refusal(
+        capsys, "images", tmp_path, "--on_error=skip"
+    )
