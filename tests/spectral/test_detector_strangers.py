@@ -6,7 +6,7 @@ import pytest
 from scipy import ndimage
 
 from sagd_jax.spectral.analysis import analyse
-from sagd_jax.spectral.detector.finding import CORRUPTION
+from sagd_jax.spectral.detector.finding import CORRUPTION, UNKNOWN
 
 SITES = np.mgrid[:64, :64]
 
@@ -108,3 +108,26 @@ def test_who_has_a_hum_is_not_told_by_its_line_at_the_end_of_the_spectrum():
     (found,) = bad(result)
     assert [round(f[0], 3) for f in found.frequencies] == [0.25, 0.5]
     assert found.share == 1 and (result.kinds == 1).all()
+
+
+@pytest.mark.parametrize("share", [1.0, 0.3])
+def test_a_band_with_soft_edges_over_a_steep_spectrum(share):
+    """Its edges take several of the narrow sets of a long signal, and each of them shows a part of one."""
+    rng = np.random.default_rng(4)
+    n, size = 160, 3000
+    frequency = np.fft.rfftfreq(size)
+    own = np.maximum(frequency, 3e-3) ** -2.5
+    soft = 1 / (1 + np.abs((frequency - 0.275) / 0.025) ** 12)
+    has = rng.random(n) < share
+    level = 30 * np.interp(0.275, frequency, own)
+
+    def drawn():
+        return np.fft.rfft(rng.normal(size=(n, size)))
+
+    spectrum = own * drawn() + has[:, None] * level * soft * drawn()
+    x = np.fft.irfft(spectrum, n=size)[..., None]
+    found = analyse([0.3 * x / np.abs(x).max()]).findings
+    (band,) = [f for f in found if f.kind == "band" and f.verdict in (CORRUPTION, UNKNOWN)]
+    assert band.low == pytest.approx(0.25, abs=0.01) and band.high == pytest.approx(0.3, abs=0.01)
+    # Of sounds a band that some have may be a voice's own.
+    assert band.verdict == (CORRUPTION if share == 1 else UNKNOWN)

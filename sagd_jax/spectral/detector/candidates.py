@@ -29,7 +29,7 @@ from sagd_jax.spectral.detector.lines import (
     spread_of_tone,
 )
 from sagd_jax.spectral.detector.places import aside, point, sharp_control
-from sagd_jax.spectral.detector.runs import Run, runs
+from sagd_jax.spectral.detector.runs import Run, background_of_run, beside, is_part, runs
 from sagd_jax.spectral.half_grid import dilate, opposite, to_full_grid, to_half_grid
 
 DECIBEL = 10 / math.log(10)  # per nat
@@ -292,7 +292,8 @@ def _stripes(evidence: Evidence, view: str) -> list[Candidate]:
 
 
 def _of_runs(evidence: Evidence, view: str, lines: np.ndarray) -> list[Candidate]:
-    result: list[Candidate] = []
+    found: list[tuple[int, Run, str, dict[str, np.ndarray]]] = []
+    least = 0.5 / math.sqrt(max(evidence.count, 1))
     for number, family in enumerate(evidence.families):
         powers = evidence.set_powers(view, number)
         logs = np.log(powers + _TINY)
@@ -301,19 +302,20 @@ def _of_runs(evidence: Evidence, view: str, lines: np.ndarray) -> list[Candidate
             QUIET: np.quantile(logs, QUANTILE, axis=0),
             SOME: np.quantile(logs, 0.95, axis=0),
         }
-        least = 0.5 / math.sqrt(max(evidence.count, 1))
-        found = [
-            (run, name)
-            for name, profile in profiles.items()
-            for run in runs(family, profile, least, _EDGE)
-        ]
-        found.sort(key=lambda pair: -pair[0].score)
-        for run, name in found:
-            made = _of_run(evidence, view, number, run, name, profiles, lines)
-            if made is None:
-                continue
-            if not any((made.core & c.core).any() for c in result):
-                result.append(made)
+        for name, profile in profiles.items():
+            found += [(number, run, name, profiles) for run in runs(family, profile, least, _EDGE)]
+    # Of a run whose edges are soft, and seen in wide sets alone, narrow ones show parts.
+    families = evidence.families
+    whole = [(families[number], run) for number, run, _, _ in found if not run.narrow]
+    found = [one for one in found if not is_part(families[one[0]], one[1], whole)]
+    alike = [(family.kind, family.axes) for family in families]
+    first = [alike.index(own) for own in alike]  # the finest of those that differ in width alone
+    found.sort(key=lambda one: (first[one[0]], one[1].narrow, one[0], -one[1].score))
+    result: list[Candidate] = []
+    for number, run, name, profiles in found:
+        made = _of_run(evidence, view, number, run, name, profiles, lines)
+        if made is not None and not any((made.core & c.core).any() for c in result):
+            result.append(made)
     return result
 
 
@@ -361,39 +363,6 @@ def _of_run(
         touched=bool(in_lines.any()),
         quiet_score=float((profiles[QUIET][inside] - quiet).mean()),
     )
-
-
-def beside(family: Family, run: Run, reach: int = 4) -> tuple[list[int], list[int]]:
-    """Numbers of the sets below and above a run, but for those next to it, which a taper fills."""
-    count = len(family.low)
-    if family.circular:
-        reach = 3
-        below = [(run.first - k) % count for k in range(2, 2 + reach)]
-        return below, [(run.last + k) % count for k in range(2, 2 + reach)]
-    below = [run.first - k for k in range(2, 2 + reach) if run.first - k >= 0]
-    return below, [run.last + k for k in range(2, 2 + reach) if run.last + k < count]
-
-
-def background_of_run(profile: np.ndarray, family: Family, run: Run) -> np.ndarray:
-    """Log power of the run's sets, had it the course of the sets beside it: a parabola through these.
-
-    `profile`: `(..., sets)`; the result is `(..., sets of the run)`.
-    """
-    below, above = beside(family, run)
-    width = run.last - run.first
-    places = np.array(
-        [-k for k in range(2, 2 + len(below))] + [width + k for k in range(2, 2 + len(above))]
-    )
-    at = np.arange(width + 1)
-    degree = min(2 if below and above and not family.circular else 1, len(places) - 1)
-    if not family.circular:
-        # The data's own course is smooth in the logarithm of the frequency.
-        places = np.log(np.maximum(places + run.first + 1, 1.0))
-        at = np.log(at + run.first + 1.0)
-    centre = places.mean()
-    powers = np.arange(max(degree, 0) + 1)
-    fitted = np.linalg.pinv((places - centre)[:, None] ** powers)
-    return profile[..., below + above] @ ((at - centre)[:, None] ** powers @ fitted).T
 
 
 def _sets(family: Family, numbers: list[int]) -> np.ndarray:

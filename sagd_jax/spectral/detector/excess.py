@@ -13,12 +13,12 @@ import math
 import numpy as np
 
 from sagd_jax.spectral.detector import finding as kinds
-from sagd_jax.spectral.detector.candidates import Candidate, background_of_run
+from sagd_jax.spectral.detector.candidates import Candidate
 from sagd_jax.spectral.detector.evidence import Evidence
 from sagd_jax.spectral.detector.families import Family
 from sagd_jax.spectral.detector.lines import QUIET, kernel, spread_of_tone
 from sagd_jax.spectral.detector.responses import Response, slope_of
-from sagd_jax.spectral.detector.runs import Run
+from sagd_jax.spectral.detector.runs import Run, background_of_run
 from sagd_jax.spectral.frequencies import radial_frequency
 from sagd_jax.spectral.half_grid import half_grid_shape, to_full_grid, to_half_grid
 

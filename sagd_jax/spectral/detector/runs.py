@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -115,6 +116,57 @@ def runs(family: Family, profile: np.ndarray, least: float, lowest: float) -> li
         if not any(run.first <= other.last + 1 and other.first <= run.last + 1 for other in found)
     ]
     return found
+
+
+def is_part(family: Family, run: Run, others: Sequence[tuple[Family, Run]]) -> bool:
+    """Whether it lies within one of the others that is three times as wide, and scores three times as much."""
+
+    def ends(family: Family, run: Run) -> tuple[float, float]:
+        return float(family.low[run.first]), float(family.high[run.last % len(family.high)])
+
+    low, high = ends(family, run)
+    for other, whole in others:
+        if family.circular or other.circular or other.axes != family.axes:
+            continue
+        below, above = ends(other, whole)
+        step = float(other.high[0] - other.low[0])
+        inside = below - step <= low and high <= above + step
+        if inside and above - below > 3 * (high - low) and whole.score > 3 * run.score:
+            return True
+    return False
+
+
+def beside(family: Family, run: Run, reach: int = 4) -> tuple[list[int], list[int]]:
+    """Numbers of the sets below and above a run, but for those next to it, which a taper fills."""
+    count = len(family.low)
+    if family.circular:
+        reach = 3
+        below = [(run.first - k) % count for k in range(2, 2 + reach)]
+        return below, [(run.last + k) % count for k in range(2, 2 + reach)]
+    below = [run.first - k for k in range(2, 2 + reach) if run.first - k >= 0]
+    return below, [run.last + k for k in range(2, 2 + reach) if run.last + k < count]
+
+
+def background_of_run(profile: np.ndarray, family: Family, run: Run) -> np.ndarray:
+    """Log power of the run's sets, had it the course of the sets beside it: a parabola through these.
+
+    `profile`: `(..., sets)`; the result is `(..., sets of the run)`.
+    """
+    below, above = beside(family, run)
+    width = run.last - run.first
+    places = np.array(
+        [-k for k in range(2, 2 + len(below))] + [width + k for k in range(2, 2 + len(above))]
+    )
+    at = np.arange(width + 1)
+    degree = min(2 if below and above and not family.circular else 1, len(places) - 1)
+    if not family.circular:
+        # The data's own course is smooth in the logarithm of the frequency.
+        places = np.log(np.maximum(places + run.first + 1, 1.0))
+        at = np.log(at + run.first + 1.0)
+    centre = places.mean()
+    powers = np.arange(max(degree, 0) + 1)
+    fitted = np.linalg.pinv((places - centre)[:, None] ** powers)
+    return profile[..., below + above] @ ((at - centre)[:, None] ** powers @ fitted).T
 
 
 def _narrow(profile: np.ndarray, least: float, lowest: float) -> list[Run]:

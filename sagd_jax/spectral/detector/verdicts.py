@@ -81,7 +81,8 @@ def _is_gaussian(evidence: Evidence, candidate: Candidate, response: Response) -
     <|F|^4> is then 2 <|F|^2>^2 in those that have it. The ridges of a finger have another pitch in each example.
     """
     core = candidate.core > 0
-    if candidate.excess * DECIBEL < _DOMINANT or core.sum() < _FEWEST_BINS:
+    dominant = candidate.seen_in == MEAN and candidate.excess * DECIBEL > _DOMINANT
+    if not dominant or core.sum() < _FEWEST_BINS:
         return True
     view = evidence.view[candidate.view]
     ratio = view.squares[core] * evidence.count / np.square(np.maximum(view.total[core], 1e-300))
