@@ -120,15 +120,13 @@ def runs(family: Family, profile: np.ndarray, least: float, lowest: float) -> li
 
 def is_part(family: Family, run: Run, others: Sequence[tuple[Family, Run]]) -> bool:
     """Whether it lies within one of the others that is three times as wide, and scores three times as much."""
-
-    def ends(family: Family, run: Run) -> tuple[float, float]:
-        return float(family.low[run.first]), float(family.high[run.last % len(family.high)])
-
-    low, high = ends(family, run)
+    if family.circular:
+        return False
+    low, high = family.low[run.first], family.high[run.last]
     for other, whole in others:
-        if family.circular or other.circular or other.axes != family.axes:
+        if other.circular or other.axes != family.axes:
             continue
-        below, above = ends(other, whole)
+        below, above = other.low[whole.first], other.high[whole.last]
         step = float(other.high[0] - other.low[0])
         inside = below - step <= low and high <= above + step
         if inside and above - below > 3 * (high - low) and whole.score > 3 * run.score:
