@@ -308,9 +308,7 @@ def _of_runs(evidence: Evidence, view: str, lines: np.ndarray) -> list[Candidate
     families = evidence.families
     whole = [(families[number], run) for number, run, _, _ in found if not run.narrow]
     found = [one for one in found if not is_part(families[one[0]], one[1], whole)]
-    alike = [(family.kind, family.axes) for family in families]
-    first = [alike.index(own) for own in alike]  # the finest of those that differ in width alone
-    found.sort(key=lambda one: (first[one[0]], one[1].narrow, one[0], -one[1].score))
+    found.sort(key=lambda one: (one[0], -one[1].score))
     result: list[Candidate] = []
     for number, run, name, profiles in found:
         made = _of_run(evidence, view, number, run, name, profiles, lines)
