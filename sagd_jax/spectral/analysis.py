@@ -74,7 +74,12 @@ class Analysis:
         return [self.suggested.suggestion, *self.suggested.lines]
 
     def removing(self, share: float, most_removed: float = MOST_ENERGY) -> Analysis:
-        """The same with the advice for holes that take this share of the energy, counted in another way."""
+        """The same with the advice for holes whose energy is counted in another way.
+
+        Args:
+          share: of the energy in the holes.
+          most_removed: no omission that holds more of the energy is suggested.
+        """
         holes = float((self.kept == 0).mean())
         suggested = advise(self.findings, share, holes, self.evidence.count, most_removed)
         return dataclasses.replace(self, removed=share, suggested=suggested)

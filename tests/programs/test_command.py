@@ -60,5 +60,5 @@ def test_a_config_is_found_by_name_and_a_path_comes_first(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "digits").write_text("def get_config():\n    return {'seed': 7}\n")
     assert read_config("digits").seed == 7
-    with pytest.raises(ConfigError, match=r"--config=digit: no such file; there are: audio, cifar"):
+    with pytest.raises(ConfigError, match=r"--config=digit: no such file; there are: array, audio"):
         read_config("digit")
