@@ -98,7 +98,7 @@ class Prepared(Assembled):
 
 @dataclasses.dataclass(frozen=True)
 class _Seeded:
-    """`jax.jit` of steps with a seed as their third argument, as one of two."""
+    """`jax.jit` of steps with a seed as their third argument, as one of two; what is lowered takes all three."""
 
     compiled: Any
     seed: np.uint32

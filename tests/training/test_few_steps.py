@@ -215,7 +215,7 @@ for kind in ("consistency", "learned"):
         text = compiled.as_text()
         for name in ("all-gather", "all-to-all", "collective-permute"):
             assert name + "(" not in text, (kind, name)
-        after, metrics = compiled(there, batch)
+        after, metrics = compiled(there, batch, prepared.steps.seed)
     objective = make_objective(config, prepared.model, prepared.diffusion, prepared.record.data.value_range)
     alone, one = jax.jit(make_steps(config, objective, prepared.optimizer))(state, batch)
     assert prepared.mesh.size == 4

@@ -50,7 +50,7 @@ def run(config):
             result["sampling"], of_noise = collectives(compiled)
             result["of_noise"] += of_noise
         for _ in range(8):
-            state, metrics = steps(state, batch)
+            state, metrics = steps(state, batch, prepared.steps.seed)
             result["losses"].append(float(metrics["loss"][0]))
     result["split"] = sum("fsdp" in str(s.spec) for s in jax.tree.leaves(prepared.layout["params"]))
     result["params"] = float(sum(jnp.abs(p).sum() for p in jax.tree.leaves(state["params"])))
