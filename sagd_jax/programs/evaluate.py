@@ -89,7 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_place("--out", out)
         # A set of sample.py's has its judgement beside it; a folder of pictures is somebody's data.
         for place, what in ((run.record.config.data.dir, "data.dir"), (flags.dir or "", "--dir")):
-            check_outside("--out", out, place, what)
+            if flags.out:  # a run among its data has its own folder
+                check_outside("--out", out, place, what)
         record = run.record.data
         given = None
         if flags.samples is not None:
