@@ -15,7 +15,7 @@ import functools
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Collection, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,9 +118,11 @@ class _Task:
         """Prints what there is already."""
         from sagd_jax.evaluation.done import known
 
+        told: Collection[tuple[str, int]] = ()
         if self.known is not None:
-            self._say_known(known(self.experiment, self.known, self.overrides))
-        _plan(self.experiment, self.arms, self.out, self.overrides)
+            told = known(self.experiment, self.known, self.overrides)
+            self._say_known(told)
+        _plan(self.experiment, self.arms, self.out, self.overrides, told)
 
     def _say_known(self, found: Sized) -> None:
         print(f"{self.known} has {len(found)} arms and seeds with these settings", flush=True)
@@ -214,8 +216,15 @@ def _chosen(parser: Parser, text: str | None, experiment: Experiment) -> list[st
     return [known[name] for name in chosen]
 
 
-def _plan(experiment: Experiment, arms: Sequence[str], out: Path, overrides: Sequence[str]) -> None:
-    from sagd_jax.evaluation.done import TRAINED, evaluation_name, folder, noted
+def _plan(
+    experiment: Experiment,
+    arms: Sequence[str],
+    out: Path,
+    overrides: Sequence[str],
+    told: Collection[tuple[str, int]],
+) -> None:
+    """Prints what there is of each arm; `told` has the arms and seeds that the file of --known has."""
+    from sagd_jax.evaluation.done import TRAINED, evaluation_name, folder, is_here, noted
 
     for arm in arms:
         as_arm = experiment.trained_as(arm)
@@ -224,7 +233,9 @@ def _plan(experiment: Experiment, arms: Sequence[str], out: Path, overrides: Seq
         evaluated = sum((folder(out, arm, s) / marker).exists() for s in experiment.seeds)
         shared = "" if as_arm == arm else f", with {as_arm}"
         before = sum(
-            noted(experiment, out, arm, s, overrides) is not None for s in experiment.seeds
+            ((arm, s) in told and not is_here(experiment, out, arm, s))
+            or noted(experiment, out, arm, s, overrides) is not None
+            for s in experiment.seeds
         )
         known = f", {before} known from a file" if before else ""
         count = len(experiment.seeds)

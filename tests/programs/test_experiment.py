@@ -208,9 +208,11 @@ def test_known_figures_are_those_of_today_and_yield_to_the_folders_own(folder, m
     assert run(folder, known)[1]["arms"]["white"]["seeds"]["0"]["training"]["loss"] == 0.25
     assert len(programs.calls) == calls
     capsys.readouterr()
-    program.main([str(folder / "tilts.py"), f"--out={folder}/runs", known, "--dry_run"])
-    said = capsys.readouterr().out
-    assert "has 6 arms" in said and "0 evaluated, 2 known from a file" in said
+    for out in ("runs", "none_yet"):
+        program.main([str(folder / "tilts.py"), f"--out={folder}/{out}", known, "--dry_run"])
+        said = capsys.readouterr().out
+        assert "has 6 arms" in said and said.count("0 evaluated, 2 known from a file") == 3
+    assert not (folder / "none_yet").exists()
     # Nothing is left for a device; notes of other settings are none, with the flag and without.
     assert run(folder, known, "--together=cpu")[0] == 0
     (folder / "tilts.py").write_text(EXPERIMENT.replace("-0.3", "-0.4"))

@@ -113,16 +113,20 @@ def loud(n, sigma=1.0, seed=0):
     return np.exp(sigma * np.random.default_rng(seed).normal(size=(n, 1, 1)))
 
 
+def fixed_of(x):
+    return find_fixed(gather([x[..., None]])[0], [x[..., None]])
+
+
 def test_what_is_laid_over_all_pictures_is_a_fixed_pattern_and_a_frame_is_none():
     x = loud(60, 0.5) * blurred(np.random.default_rng(6).normal(size=(60, 32, 32)), 2.0)
     mark = np.zeros((32, 32))
     mark[14, 10:16] = mark[14:19, 10] = mark[18, 10:14] = 0.1
-    (found,) = find_fixed(gather([(x + mark)[..., None]])[0])
+    (found,) = fixed_of(x + mark)
     assert found.kind == "fixed pattern" and 0.01 < found.details["sites"] < 0.1
     frame = np.zeros((32, 32))
     frame[6] = frame[25] = frame[:, 6] = frame[:, 25] = 0.1
     for own in (x, x + frame):
-        assert find_fixed(gather([own[..., None]])[0]) == []
+        assert fixed_of(own) == []
 
 
 def test_dead_rows_are_a_fixed_pattern_and_columns_that_some_have_are_noise():
