@@ -46,8 +46,8 @@ from sagd_jax.run.config_file import read_config
 from sagd_jax.show.plots import plot_spectrum
 from sagd_jax.spectral import bases, spectra
 from sagd_jax.spectral.analysis import Analysis, analyse
-from sagd_jax.spectral.detector.advice import MOST_BINS
-from sagd_jax.spectral.detector.finding import Finding
+from sagd_jax.spectral.detector.advice import MOST_BINS, NEARLY_ALL
+from sagd_jax.spectral.detector.finding import OWN, Finding
 from sagd_jax.spectral.diagonal import from_coefficients
 from sagd_jax.spectral.frequencies import BASES
 from sagd_jax.spectral.power_spectrum import MEANS, WINDOWS, estimate, radial_profile
@@ -324,7 +324,7 @@ def write(
         "standard_error": error.tolist(),
         "power_law": dataclasses.asdict(analysis.law),
         "examples_without_variation": analysis.blank,
-        "findings": [_numbers(n, f) for n, f in enumerate(analysis.findings, 1)],
+        "findings": [_numbers(n, f, indices) for n, f in enumerate(analysis.findings, 1)],
         "kinds": [list(numbers) for numbers in analysis.combinations],
         "advice": analysis.advice,
         "half_bin": [0.5 / n for n in spectrum.spatial_shape],
@@ -338,7 +338,7 @@ def write(
     plot_spectrum(analysis, out / "spectrum.png")
 
 
-def _numbers(number: int, finding: Finding) -> dict[str, Any]:
+def _numbers(number: int, finding: Finding, indices: np.ndarray | None) -> dict[str, Any]:
     arrays = ("mask", "variance", "error", "has")
     values = {
         field.name: getattr(finding, field.name)
@@ -356,7 +356,16 @@ def _numbers(number: int, finding: Finding) -> dict[str, Any]:
         "bins": int(finding.mask.sum()),
         "variance_per_channel": mean,
         "error_per_channel": error,
+        "examples": _who_has_it(finding, indices),
     }
+
+
+def _who_has_it(finding: Finding, indices: np.ndarray | None) -> list[int] | None:
+    """The examples, by their numbers in the source, of what only some have and is not the data's own; else None."""
+    if finding.verdict == OWN or finding.share >= NEARLY_ALL or finding.has is None:
+        return None
+    own = np.flatnonzero(finding.has > 0.5)
+    return sorted((own if indices is None else np.asarray(indices)[own]).tolist())
 
 
 def _snippet(

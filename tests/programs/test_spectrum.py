@@ -156,6 +156,8 @@ def test_the_lines_for_capped_levels_are_a_config(tmp_path, capsys, share):
     read = used(config, out, "capped_config.py")
     source = data.open_source(read.data)
     np.testing.assert_array_equal(source.kinds, has)
+    (found,) = json.loads((out / "spectrum.json").read_text())["findings"]
+    assert found["examples"] == (np.flatnonzero(has).tolist() if share < 1 else None)
     schedule = build.process(read, source)[0].schedule
     # A tone of amplitude 0.1 between f and -f: 0.1^2 / 4 per site, in 64 of them.
     np.testing.assert_allclose(schedule.corruption[0, [16, 48], 0], 0.01 / 4 * 64, rtol=0.1)

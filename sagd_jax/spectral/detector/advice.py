@@ -16,7 +16,7 @@ from sagd_jax.spectral.detector.finding import CORRUPTION, OWN, UNKNOWN, Finding
 
 MOST_ENERGY = 0.1
 MOST_BINS = 0.25
-_NEARLY_ALL = 0.9
+NEARLY_ALL = 0.9
 _FEW = 128
 
 
@@ -45,7 +45,7 @@ def advise(
     noise = [(n, f) for n, f in bad if f.is_noise]
     lines = []
     suggestion = "leave it alone"
-    some = [n for n, f in noise if f.share < _NEARLY_ALL]
+    some = [n for n, f in noise if f.share < NEARLY_ALL]
     too_much = removed > most_energy or bins > MOST_BINS
     if not noise:
         lines.append(_left_alone(numbered))
@@ -101,13 +101,14 @@ _MENDING = {
 
 
 _OF_SOME = {
-    kinds.FIXED: "subtract it from those alone, which `has` of the finding tells: the mean example is this share of it",
+    kinds.FIXED: "subtract it from those alone (`has` of the finding, `examples` in spectrum.json): the mean example is this "
+    "share of it",
     kinds.ENLARGED: "no noise: bring those alone back to their first size; the others would lose by it",
 }
 
 
 def _mending(finding: Finding) -> str:
-    if finding.share < _NEARLY_ALL and finding.kind in _OF_SOME:
+    if finding.share < NEARLY_ALL and finding.kind in _OF_SOME:
         return f"in about {finding.share:.0%} of the examples; {_OF_SOME[finding.kind]}"
     return _MENDING[finding.kind]
 
