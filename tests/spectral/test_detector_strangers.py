@@ -55,6 +55,42 @@ def hide(rng):
     return ndimage.gaussian_filter(1.2 * own, 0.6) - 0.6 + 0.04 * rng.normal(size=x.shape)
 
 
+def layers(rng):
+    """Of a retina: of nearly one depth, under speckle, as a logarithm."""
+    y, x = SITES
+    bent = 0.06 * rng.normal() * (x - 32) + 0.0012 * rng.normal() * (x - 32) ** 2
+    depth, image = rng.uniform(14, 24) + bent, np.full(x.shape, 0.02)
+    brightness = (0.75, 0.42, 0.55, 0.35, 0.16, 0.7, 0.28, 0.95)
+    for bright, thick in zip(brightness, (4.5, 4, 3.5, 4.5, 6, 2, 1.5, 2.5), strict=True):
+        image = np.where(y >= depth, bright * rng.normal(1, 0.08), image)
+        depth = depth + thick * rng.normal(1, 0.1)
+    image = np.where(y >= depth, 0.5 * np.exp((depth - y) / rng.uniform(5, 12)), image)
+    grains = ndimage.gaussian_filter(rng.normal(size=(2, *x.shape)), (0, 0.5, 0.7))
+    speckle = np.square(grains).sum(axis=0)
+    image = image * (0.55 + 0.45 * speckle / speckle.mean()) * np.exp(0.2 * rng.normal())
+    logs = np.log(image + 0.008 * rng.exponential(size=x.shape) + 0.004)
+    return 2 * (logs - np.log(0.006)) / np.log(1.6 / 0.006) - 1
+
+
+def slices(rng):
+    """Of a head, in the middle: along one axis fewer coefficients were measured than there are pixels."""
+    y, x = np.mgrid[:128, :128] / 2
+    turn, centre = 0.07 * rng.normal(), 32 + rng.normal(size=2)
+    u = np.cos(turn) * (y - centre[0]) - np.sin(turn) * (x - centre[1])
+    v = np.sin(turn) * (y - centre[0]) + np.cos(turn) * (x - centre[1])
+    radius, image = np.hypot(u / rng.normal(27, 1.3), v / rng.normal(21.5, 1.2)), np.zeros(x.shape)
+    for edge, bright in ((1, 0.95), (0.94, 0.07), (0.88, 0.15), (0.85, 0.5), (0.7, 0.75)):
+        image[radius < edge] = bright
+    for side in (-1, 1):
+        across = (v - side * rng.normal(4.3, 0.5)) / rng.uniform(1.3, 3)
+        image[np.hypot(u / rng.uniform(5, 10), across) < 1] = 0.15
+    own = np.fft.fftshift(np.fft.fft2(image.reshape(64, 2, 64, 2).mean(axis=(1, 3))))
+    noise = rng.normal(size=own.shape) + 1j * rng.normal(size=own.shape)
+    own = own + 64 * rng.uniform(0.008, 0.025) * noise
+    own[:, :8] = own[:, 56:] = 0
+    return 2 * np.abs(np.fft.ifft2(np.fft.ifftshift(own))) - 1
+
+
 def examples(make, n=160, seed=0):
     rng = np.random.default_rng(seed)
     return np.clip(np.stack([make(rng) for _ in range(n)]), -1, 1)[..., None]
@@ -66,7 +102,7 @@ def tone(n, amplitude, frequency=(0.31, 0.17), seed=1):
     return amplitude * wave[..., None]
 
 
-@pytest.mark.parametrize("make", [weave, ridges, lanes, hide])
+@pytest.mark.parametrize("make", [weave, ridges, lanes, hide, layers, slices])
 def test_what_all_examples_are_made_of_is_no_corruption(make):
     assert not bad(analyse([examples(make)]))
 

@@ -22,20 +22,29 @@ _CONSTANT = {1: 0.3, 2: 0.22, 3: 0.22}  # largest spread of a line's power over 
 _FLAT, _FOLLOWS = 0.3, 0.6  # slopes
 _SPREAD_OF_BAND, _SPREAD_OF_STRIPES = 0.15, 0.2  # an axis has few bins
 _LIKELY = 6.0  # score of two kinds
-_FOREMOST = 4.0
-_VARIES = 0.5  # relative variance of N over the quiet examples
+_FOREMOST, _FOREMOST_BY_CHANCE = 4.0, 2.0
+_ABOVE_ALL = {1: 1.0, 2: 1.3, 3: 1.0}  # the least of it; clips have few bins, sounds many
+_RAISED, _MOST_RAISED = (
+    0.15,
+    0.5,
+)  # nats of the 10 % quantile beyond those of the mean, for one of them; nats
+_VARIES = 0.3  # relative variance of N over the quiet examples
 _FEWEST_SHARE = 0.08
 _MOST_OF_SOME, _SEEN = 0.6, 6.5  # share, score
 _QUIET_ERRORS = 5.0
 _EVEN_EXCESS, _EVEN_SCORE = 0.5, 6.0  # decibels, of a band
 _PLAIN_SLOPE, _PLAIN_SPREAD, _PLAIN_EXCESS = 0.15, 0.1, 5.0
-_SURE_SCORE = 5.5  # of the mean, where its chance is known
+_SCORE_OF_CHANCE, _SURE_SCORE = 4.7, 5.5  # of the mean, where its chance is known
 # Breadth of what is no tone: Hann's taper leaves 1e-4 of a tone three bins away, no taper 0.01.
 _BROAD = {True: 0.003, False: 0.03}
 _ONE_PHASE = 0.1  # coherence over the number of examples
 _ALSO_BESIDE = 4.0  # coherence; of independent phases, one bin in 55 has more
 _ROUNDING = 2e-5  # variance of 8-bit pictures' rounding in [-1, 1], and some more
 _DOMINANT, _FEWEST_BINS, _MOST_RATIO = 6.0, 8, 2.5  # decibels; of a band; of <|F|^4>
+_GAUSSIAN_MOMENT = {
+    1: (1.8, 2.25),
+    2: (1.9, 2.1),
+}  # <|F|^4> / <|F|^2>^2, 2 but for chance; of sounds few bins tell
 _LOWEST_BAND = 0.05  # cycles per sample: the voice's pitch lies below it
 
 
@@ -51,7 +60,7 @@ def verdict_of(evidence: Evidence, candidate: Candidate, response: Response) -> 
             tells = not math.isnan(response.slope)
             return CORRUPTION if tells and _floor_of_some(response, _SPREAD_OF_STRIPES) else OWN
         return CORRUPTION if candidate.seen_in == QUIET else UNKNOWN
-    verdict = _of_run(len(evidence.shape), candidate, response, _rounding(evidence))
+    verdict = _of_run(evidence, candidate, response)
     return (
         verdict if verdict != CORRUPTION or _is_gaussian(evidence, candidate, response) else UNKNOWN
     )
@@ -84,9 +93,25 @@ def _is_gaussian(evidence: Evidence, candidate: Candidate, response: Response) -
     dominant = candidate.seen_in == MEAN and candidate.excess * DECIBEL > _DOMINANT
     if not dominant or core.sum() < _FEWEST_BINS:
         return True
+    return _fourth_moment(evidence, candidate, core) * response.share < _MOST_RATIO
+
+
+def _is_stationary(evidence: Evidence, candidate: Candidate, response: Response) -> bool:
+    """Whether all examples are as loud, and what is around goes from one to the next as a Gaussian process does.
+
+    Only then is chance known. Layers, or the parts of one object, may be as loud in all examples, and do not.
+    """
+    ratio = _fourth_moment(evidence, candidate, candidate.around > 0)
+    least, most = _GAUSSIAN_MOMENT[min(len(evidence.shape), 2)]
+    several = evidence.channels > 1 and candidate.view == "all"
+    return response.even and (several or ratio > least) and ratio < most
+
+
+def _fourth_moment(evidence: Evidence, candidate: Candidate, bins: np.ndarray) -> float:
+    """<|F|^4> / <|F|^2>^2, the median over these bins; of the mean power of several channels it is less."""
     view = evidence.view[candidate.view]
-    ratio = view.squares[core] * evidence.count / np.square(np.maximum(view.total[core], 1e-300))
-    return float(np.median(ratio)) * response.share < _MOST_RATIO
+    ratio = view.squares[bins] * evidence.count / np.square(np.maximum(view.total[bins], 1e-300))
+    return float(np.median(ratio))
 
 
 def _rounding(evidence: Evidence) -> float:
@@ -104,40 +129,58 @@ def _of_line(evidence: Evidence, candidate: Candidate, response: Response) -> st
     granted = 2 * response.spread_error
     constant = response.spread <= limit + (granted if response.even else min(granted, limit))
     assert candidate.line is not None
-    by_chance = response.even and candidate.line.score[MEAN] > _SURE_SCORE
+    stationary = _is_stationary(evidence, candidate, response)
+    foremost = candidate.foremost > _FOREMOST_BY_CHANCE
+    by_chance = stationary and foremost and candidate.line.score[MEAN] > _SURE_SCORE
     sure = response.quiet_score >= _QUIET_ERRORS or by_chance
     sure &= response.share >= _FEWEST_SHARE
-    seen = response.level > _rounding(evidence) and _stands_out(candidate, response)
+    few = response.share < _MOST_OF_SOME
     # What all examples have is seen in their mean, or where they are quiet, by the scatter of the spectrum or
     # far above everything near.
     score = candidate.line.score
     most = max(score[MEAN], score[QUIET])
     near = len(evidence.shape) > 1 and _FOREMOST < candidate.foremost < math.inf
-    sure &= response.share < _MOST_OF_SOME or by_chance or most > _SEEN or near
+    sure &= few or by_chance or most > _SEEN or near
+    # That two kinds of examples are likelier than one says something of what some have.
+    likely = candidate.line.likely > _LIKELY and (few or by_chance or near)
+    likely &= stationary or not response.even
+    # Where chance is known a little is enough.
+    little = stationary and foremost and score[MEAN] > _SCORE_OF_CHANCE
+    seen = response.level > _rounding(evidence)
+    seen &= likely or little or _stands_out(candidate)
     unmoved = response.even or _unmoved(response)
     # A corner or an edge of what is wide stands out of most bins near it, but not of all.
-    tone = is_tone(evidence, candidate) and candidate.foremost > 1
+    tone = is_tone(evidence, candidate) and candidate.foremost > _ABOVE_ALL[len(evidence.shape)]
+    tone &= few or _is_a_floor_of_all(evidence, candidate)
     if seen and unmoved and constant and sure and tone:
         return CORRUPTION
     return _otherwise(response)
 
 
-def _stands_out(candidate: Candidate, response: Response) -> bool:
+def _stands_out(candidate: Candidate) -> bool:
     line = candidate.line
     assert line is not None
-    if line.likely > _LIKELY:
-        return True
     score, decibels = line.score, {name: DECIBEL * own for name, own in line.excess.items()}
     if (score[SOME] > 8 and line.excess[SOME] > 0.04) or (score[QUIET] > 5 and decibels[QUIET] > 5):
         return True
     if score[MEAN] > 6 and decibels[MEAN] > 5.5:
         return True
-    # On an even background, of which chance is known, a little is enough.
-    if response.even and score[MEAN] > 4.7:
-        return True
     # What is added stands out the more the quieter the data are.
     grows = decibels[QUIET] > decibels[MEAN] > 3
     return grows and score[MEAN] > 8 and score[QUIET] > 4
+
+
+def _is_a_floor_of_all(evidence: Evidence, candidate: Candidate) -> bool:
+    """Whether the 10 % quantile over the examples is raised by more than the mean, as by a tone that all have.
+
+    By Rice's distribution (`mixtures.py`): 3 dB of the mean are 4.1 dB of the quantile, 6 dB are 10, and 10 dB lie
+    between them from there on; more where some examples are quiet. Half of that, or less, is asked for, of one
+    coefficient; of the mean of several channels any.
+    """
+    assert candidate.line is not None
+    more = candidate.line.excess[QUIET] - candidate.line.excess[MEAN]
+    several = evidence.channels > 1 and candidate.view == "all"
+    return more > (0.0 if several else min(_RAISED * candidate.line.excess[MEAN], _MOST_RAISED))
 
 
 def _unmoved(response: Response) -> bool:
@@ -148,10 +191,10 @@ def _unmoved(response: Response) -> bool:
     return slope <= _FOLLOWS and slope - 2 * error <= _FLAT and slope + 2 * error >= -_FLAT
 
 
-def _of_run(axes: int, candidate: Candidate, response: Response, rounding: float) -> str:
-    run = candidate.run
+def _of_run(evidence: Evidence, candidate: Candidate, response: Response) -> str:
+    run, axes = candidate.run, len(evidence.shape)
     assert run is not None
-    if response.level <= rounding:
+    if response.level <= _rounding(evidence):
         return UNKNOWN
     score = run.score
     if run.narrow:
@@ -175,7 +218,11 @@ def _of_run(axes: int, candidate: Candidate, response: Response, rounding: float
     large = candidate.excess * DECIBEL > (6.0 if axes == 1 or run.open_ended else 2.0)
     if candidate.kind == kinds.WEDGE:
         large = candidate.excess * DECIBEL > 6.0
-    elif response.even and not run.open_ended and candidate.excess * DECIBEL > _EVEN_EXCESS:
+    elif (
+        _is_stationary(evidence, candidate, response)
+        and candidate.excess * DECIBEL > _EVEN_EXCESS
+        and not run.open_ended
+    ):
         # Examples of one stationary process have no sharp edges but those of what was added, or taken away.
         large, needed = True, _EVEN_SCORE
     # In the mean it counts only where the quiet examples show as much of it.
