@@ -6,7 +6,9 @@ import pytest
 from scipy import ndimage
 
 from sagd_jax.spectral.analysis import analyse
+from sagd_jax.spectral.detector.families import families
 from sagd_jax.spectral.detector.finding import CORRUPTION, UNKNOWN
+from sagd_jax.spectral.detector.runs import runs
 
 SITES = np.mgrid[:64, :64]
 
@@ -72,6 +74,22 @@ def layers(rng):
     return 2 * (logs - np.log(0.006)) / np.log(1.6 / 0.006) - 1
 
 
+def crops(rng):
+    """Fields in rows of one distance, each in its own direction, with bare ground in part of the picture."""
+    y, x = SITES
+    turn, pitch = rng.uniform(0, np.pi), 6 * rng.normal(1, 0.03)
+    along = (
+        np.cos(turn) * x
+        + np.sin(turn) * y
+        + 2 * ndimage.gaussian_filter(rng.normal(size=x.shape), 8)
+    )
+    rows = 1 / (1 + np.exp(-6 * np.sin(2 * np.pi * along / pitch)))
+    grown = ndimage.gaussian_filter(rng.normal(size=x.shape), 10) > -0.03
+    ground = ndimage.gaussian_filter(rng.normal(size=x.shape), 3)
+    image = rng.uniform(0.3, 0.5) * rows * grown + 0.12 * ground / ground.std()
+    return ndimage.gaussian_filter(image, 0.6) - 0.4 + 0.01 * rng.normal(size=x.shape)
+
+
 def slices(rng):
     """Of a head, in the middle: along one axis fewer coefficients were measured than there are pixels."""
     y, x = np.mgrid[:128, :128] / 2
@@ -102,9 +120,21 @@ def tone(n, amplitude, frequency=(0.31, 0.17), seed=1):
     return amplitude * wave[..., None]
 
 
-@pytest.mark.parametrize("make", [weave, ridges, lanes, hide, layers, slices])
+@pytest.mark.parametrize("make", [weave, ridges, lanes, hide, layers, slices, crops])
 def test_what_all_examples_are_made_of_is_no_corruption(make):
     assert not bad(analyse([examples(make)]))
+
+
+def test_a_floor_above_the_end_of_a_filter_is_no_band():
+    """The power falls by many decades within few sets, and stays there: no edge up, where a step up is one."""
+    family = families((4096,))[0]
+    profile = -0.01 * np.arange(len(family.low))
+    profile += 0.003 * np.random.default_rng(0).normal(size=len(profile))
+    fallen, raised = profile.copy(), profile.copy()
+    fallen[-18:] -= np.minimum(1.5 * np.arange(18), 9)
+    raised[-12:] += 1.0
+    assert not [r for r in runs(family, fallen, 0.02, 4.5) if r.open_ended]
+    assert [r.first for r in runs(family, raised, 0.02, 4.5)] == [len(profile) - 12]
 
 
 @pytest.mark.parametrize("make", [weave, ridges, hide])

@@ -18,6 +18,7 @@ from sagd_jax.spectral.detector.families import Family
 _GAP = 2  # sets over which a change is taken: a taper spreads an edge over two
 _SPAN = 4  # changes on either side that are compared with
 _NARROW = (2, 3, 4, 5)  # sets
+_RISES = 0.25  # of what an edge is beyond the change nearby
 _GAUSSIAN = 1.4826
 
 
@@ -106,7 +107,9 @@ def runs(family: Family, profile: np.ndarray, least: float, lowest: float) -> li
         elif not after and not between and not family.circular:
             first = up + _middle(profile, up)
             size = _scale_without(change, (up,), start, least)
-            if first <= count - 2 and change[up] / size >= lowest:
+            # Where a filter ends, a falling spectrum levels out into a floor: that is no edge up.
+            rises = profile[up + _GAP] - profile[up] > _RISES * change[up]
+            if rises and first <= count - 2 and change[up] / size >= lowest:
                 score = float(change[up] / size)
                 found.append(Run(first, count - 1, float(change[up]), 0.0, score, 0.0, True))
     found += [

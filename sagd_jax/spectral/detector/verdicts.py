@@ -23,7 +23,7 @@ _FLAT, _FOLLOWS = 0.3, 0.6  # slopes
 _SPREAD_OF_BAND, _SPREAD_OF_STRIPES = 0.15, 0.2  # an axis has few bins
 _LIKELY = 6.0  # score of two kinds
 _FOREMOST, _FOREMOST_BY_CHANCE = 4.0, 2.0
-_ABOVE_ALL = {1: 1.0, 2: 1.3, 3: 1.0}  # the least of it; clips have few bins, sounds many
+_ABOVE_ALL = {1: 1.0, 2: 1.3, 3: 1.2}  # the least of it
 _RAISED, _MOST_RAISED = (
     0.15,
     0.5,
@@ -89,9 +89,9 @@ def _is_gaussian(evidence: Evidence, candidate: Candidate, response: Response) -
 
     <|F|^4> is then 2 <|F|^2>^2 in those that have it. The ridges of a finger have another pitch in each example.
     """
-    core = candidate.core > 0
-    dominant = candidate.seen_in == MEAN and candidate.excess * DECIBEL > _DOMINANT
-    if not dominant or core.sum() < _FEWEST_BINS:
+    core, mean = candidate.core > 0, evidence.mean(candidate.view)
+    above = mean[core].mean() / max(candidate.ratio * mean[candidate.around > 0].mean(), 1e-300)
+    if DECIBEL * math.log(max(above, 1e-300)) < _DOMINANT or core.sum() < _FEWEST_BINS:
         return True
     return _fourth_moment(evidence, candidate, core) * response.share < _MOST_RATIO
 
