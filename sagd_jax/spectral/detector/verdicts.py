@@ -93,6 +93,8 @@ def _is_gaussian(evidence: Evidence, candidate: Candidate, response: Response) -
     above = mean[core].mean() / max(candidate.ratio * mean[candidate.around > 0].mean(), 1e-300)
     if DECIBEL * math.log(max(above, 1e-300)) < _DOMINANT or core.sum() < _FEWEST_BINS:
         return True
+    if candidate.seen_in == QUIET and _plain_floor(response):
+        return True  # whatever the loud examples, of which the mean is, have there
     return _fourth_moment(evidence, candidate, core) * response.share < _MOST_RATIO
 
 
