@@ -1,4 +1,4 @@
-"""From a command to its first result: the digits by train.py and sample.py, cold and warm; and theirs."""
+"""From a command to its first result: the digits by train.py and sample.py, the paper's network; cold and warm; and theirs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,18 @@ from typing import Any
 from benchmarks.peers.turns import ROOT, Worker
 
 _STEPS = 40
+# The defaults are the paper's network; fields take the place of pictures, which need no preparing.
+_PAPER = """import sagd_jax as sagd
+
+
+def get_config():
+    config = sagd.default_config()
+    config.data.name, config.data.field_shape = "synthetic", (32, 32)
+    config.train.batch_size, config.train.num_steps = 16, 10
+    config.optimizer.warmup_steps = 5
+    config.log.every, config.preview.every = 1, None
+    return config
+"""
 
 
 def seconds(peers_python: str) -> dict[str, Any]:
@@ -47,6 +59,11 @@ def seconds(peers_python: str) -> dict[str, Any]:
                 f"--out={run}-judged",
             ]
             found[f"500 samples drawn and judged, {heat}"] = _until(judge, None, cache)
+            config = Path(folder) / "paper.py"
+            config.write_text(_PAPER)
+            paper = ["train.py", f"--config={config}", f"--workdir={run}-paper"]
+            name = f"first step of the paper's network, {heat}"
+            found[name] = _until(paper, "step 1", cache)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     theirs = Worker(
