@@ -24,10 +24,8 @@ _SPREAD_OF_BAND, _SPREAD_OF_STRIPES = 0.15, 0.2  # an axis has few bins
 _LIKELY = 6.0  # score of two kinds
 _FOREMOST, _FOREMOST_BY_CHANCE = 4.0, 2.0
 _ABOVE_ALL = {1: 1.0, 2: 1.3, 3: 1.2}  # the least of it
-_RAISED, _MOST_RAISED = (
-    0.15,
-    0.5,
-)  # nats of the 10 % quantile beyond those of the mean, for one of them; nats
+# Nats of the 10 % quantile beyond those of the mean: for one of them, and at most.
+_RAISED, _MOST_RAISED = 0.15, 0.5
 _VARIES = 0.3  # relative variance of N over the quiet examples
 _FEWEST_SHARE = 0.08
 _MOST_OF_SOME, _SEEN = 0.6, 6.5  # share, score
@@ -41,10 +39,8 @@ _ONE_PHASE = 0.1  # coherence over the number of examples
 _ALSO_BESIDE = 4.0  # coherence; of independent phases, one bin in 55 has more
 _ROUNDING = 2e-5  # variance of 8-bit pictures' rounding in [-1, 1], and some more
 _DOMINANT, _FEWEST_BINS, _MOST_RATIO = 6.0, 8, 2.5  # decibels; of a band; of <|F|^4>
-_GAUSSIAN_MOMENT = {
-    1: (1.8, 2.25),
-    2: (1.9, 2.1),
-}  # <|F|^4> / <|F|^2>^2, 2 but for chance; of sounds few bins tell
+# <|F|^4> / <|F|^2>^2: 2 but for chance; of sounds few bins tell.
+_GAUSSIAN_MOMENT = {1: (1.8, 2.25), 2: (1.9, 2.1)}
 _LOWEST_BAND = 0.05  # cycles per sample: the voice's pitch lies below it
 
 
