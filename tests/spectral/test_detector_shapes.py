@@ -63,8 +63,9 @@ def test_a_band_of_the_quiet_examples_is_a_floor_in_them(response, verdict):
         quiet_score=2.0,
         seen_in=QUIET,
     )
-    assert _of_run(1, candidate, response, 0.0) == verdict
-    assert _of_run(1, candidate, dataclasses.replace(response, level=0.0), 0.0) != CORRUPTION
+    sounds = SimpleNamespace(shape=(4096,))
+    assert _of_run(sounds, candidate, response) == verdict
+    assert _of_run(sounds, candidate, dataclasses.replace(response, level=0.0)) != CORRUPTION
 
 
 def pictures(n=80, size=64, seed=0):

@@ -99,10 +99,12 @@ def _is_stationary(evidence: Evidence, candidate: Candidate, response: Response)
 
     Only then is chance known. Layers, or the parts of one object, may be as loud in all examples, and do not.
     """
+    if not response.even:
+        return False
     ratio = _fourth_moment(evidence, candidate, candidate.around > 0)
     least, most = _GAUSSIAN_MOMENT[min(len(evidence.shape), 2)]
     several = evidence.channels > 1 and candidate.view == "all"
-    return response.even and (several or ratio > least) and ratio < most
+    return (several or ratio > least) and ratio < most
 
 
 def _fourth_moment(evidence: Evidence, candidate: Candidate, bins: np.ndarray) -> float:
