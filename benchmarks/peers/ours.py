@@ -127,4 +127,5 @@ def _ddim(case: Case, run: Prepared, state: Any) -> Callable[[], Any]:
 
 if __name__ == "__main__":
     keep_freed_memory()
-    serve(make)
+    with compiler.multi_output_fusion():  # as the programs do
+        serve(make)

@@ -1,9 +1,14 @@
 """Options for the compiler: a user's own come first, and unknown ones are left out."""
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from sagd_jax.system import compiler
@@ -59,3 +64,52 @@ def test_a_state_that_is_donated_is_written_over():
         text = program.lower(state, x).compile().as_text()
         copies[name] = len(re.findall(r" copy\(%?state", text))
     assert copies["ours"] == 0 < copies["default"]
+
+
+_KERNELS = """
+import contextlib, sys
+import numpy as np, jax, jax.numpy as jnp
+from sagd_jax.system import compiler
+sys.path.insert(0, sys.argv[1])
+from test_compiler import adam
+with compiler.multi_output_fusion() if sys.argv[3:] else contextlib.nullcontext():
+    x = jnp.asarray(np.random.default_rng(0).uniform(size=(64, 8)), jnp.float32)
+    state = (x @ x.T / 100,) * 4
+    program = jax.jit(adam).lower(state, x).compile()
+    np.save(sys.argv[2], program(state, x))
+    print(program.as_text().split("ENTRY")[1].count(" fusion("))
+"""
+
+
+def test_results_of_the_same_arrays_are_one_kernel_with_the_same_numbers(tmp_path):
+    # Of a process each: XLA reads its flags once.
+    kernels, results = {}, {}
+    for name, word in (("default", []), ("ours", ["ours"])):
+        file = tmp_path / f"{name}.npy"
+        arguments = [str(Path(__file__).parent), str(file), *word]
+        done = subprocess.run(
+            [sys.executable, "-c", _KERNELS, *arguments],
+            env={**os.environ, "XLA_FLAGS": ""},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        kernels[name], results[name] = int(done.stdout), np.load(file)
+    assert kernels["ours"] < kernels["default"]
+    np.testing.assert_allclose(results["ours"], results["default"], rtol=1e-5, atol=1e-6)
+
+
+def test_the_flags_of_before_are_back_and_a_user_s_own_stay(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/nowhere")
+    with compiler.multi_output_fusion():
+        first, second = os.environ["XLA_FLAGS"].split()
+        assert first == "--xla_dump_to=/nowhere" and "multi_output" in second
+    assert os.environ["XLA_FLAGS"] == "--xla_dump_to=/nowhere"
+    own = "--xla_backend_extra_options=xla_cpu_optimize_for_size"
+    monkeypatch.setenv("XLA_FLAGS", own)
+    with compiler.multi_output_fusion():
+        assert os.environ["XLA_FLAGS"] == own
+    monkeypatch.delenv("XLA_FLAGS")
+    with compiler.multi_output_fusion():
+        pass
+    assert "XLA_FLAGS" not in os.environ
