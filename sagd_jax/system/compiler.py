@@ -25,7 +25,8 @@ def multi_output_fusion() -> Iterator[None]:
 
     The weights' average and both moments of Adam are such. Numbers stay the same to rounding; other platforms
     have it anyway. It is no option of `jax.jit`, so XLA_FLAGS says it, which XLA reads when it first compiles;
-    a user's own stay as they are.
+    where there are devices already, nothing is set (the flags are part of a program's name in the compilation
+    cache). A user's own stay as they are.
 
     >>> with multi_output_fusion():
     ...     "xla_cpu_use_multi_output_fusion" in os.environ["XLA_FLAGS"]
@@ -33,7 +34,7 @@ def multi_output_fusion() -> Iterator[None]:
     """
     before = os.environ.get("XLA_FLAGS")
     name, value = _FUSION
-    if name in (before or ""):
+    if name in (before or "") or _has_devices():
         yield
         return
     os.environ["XLA_FLAGS"] = f"{before or ''} --{name}={value}".strip()
@@ -77,6 +78,14 @@ def of_networks() -> dict[str, Any] | None:
     if jax.device_count() > 1:
         wanted |= dict.fromkeys(_PATIENCE, _A_DAY)
     return options(jax.default_backend(), **wanted)
+
+
+def _has_devices() -> bool:
+    try:
+        from jax._src.xla_bridge import backends_are_initialized
+    except ImportError:  # JAX has no public name for it
+        return False
+    return bool(backends_are_initialized())
 
 
 @functools.cache

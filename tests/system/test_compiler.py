@@ -100,6 +100,7 @@ def test_results_of_the_same_arrays_are_one_kernel_with_the_same_numbers(tmp_pat
 
 
 def test_the_flags_of_before_are_back_and_a_user_s_own_stay(monkeypatch):
+    monkeypatch.setattr(compiler, "_has_devices", lambda: False)
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/nowhere")
     with compiler.multi_output_fusion():
         first, second = os.environ["XLA_FLAGS"].split()
@@ -113,3 +114,10 @@ def test_the_flags_of_before_are_back_and_a_user_s_own_stay(monkeypatch):
     with compiler.multi_output_fusion():
         pass
     assert "XLA_FLAGS" not in os.environ
+
+
+def test_flags_that_nobody_reads_any_more_are_not_set(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "")
+    jax.devices()
+    with compiler.multi_output_fusion():
+        assert os.environ["XLA_FLAGS"] == ""
