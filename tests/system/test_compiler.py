@@ -1,7 +1,6 @@
 """Options for the compiler: a user's own come first, and unknown ones are left out."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,17 +52,35 @@ def adam(state, x):
     return [jnp.where(jnp.isfinite(value), a, b) for a, b in zip(new, state, strict=True)]
 
 
+_COPIES = """
+import re, sys
+import jax, jax.numpy as jnp
+sys.path.insert(0, sys.argv[1])
+from test_compiler import COPIES, adam
+state, x = (jnp.ones((64, 64)),) * 4, jnp.ones((64, 8))
+for options in ({}, {COPIES: True}):
+    program = jax.jit(adam, donate_argnums=0, compiler_options=options).lower(state, x).compile()
+    print(len(re.findall(r" copy\\(%?state", program.as_text())))
+"""
+
+
+def by_itself(code, *arguments):
+    """What a process prints whose XLA has no flags; it reads them once."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(Path(__file__).parent), *arguments],
+        env={**os.environ, "XLA_FLAGS": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [int(word) for word in done.stdout.split()]
+
+
 def test_a_state_that_is_donated_is_written_over():
-    wanted = {COPIES: True}
-    if not compiler.options("cpu", **wanted):
+    if not compiler.options("cpu", **{COPIES: True}):
         pytest.skip("this compiler does not know the option")
-    state, x = (jnp.ones((64, 64)),) * 4, jnp.ones((64, 8))
-    copies = {}
-    for name, options in (("default", {}), ("ours", wanted)):
-        program = jax.jit(adam, donate_argnums=0, compiler_options=options)
-        text = program.lower(state, x).compile().as_text()
-        copies[name] = len(re.findall(r" copy\(%?state", text))
-    assert copies["ours"] == 0 < copies["default"]
+    default, ours = by_itself(_COPIES)
+    assert ours == 0 < default
 
 
 _KERNELS = """
@@ -82,19 +99,11 @@ with compiler.multi_output_fusion() if sys.argv[3:] else contextlib.nullcontext(
 
 
 def test_results_of_the_same_arrays_are_one_kernel_with_the_same_numbers(tmp_path):
-    # Of a process each: XLA reads its flags once.
     kernels, results = {}, {}
     for name, word in (("default", []), ("ours", ["ours"])):
         file = tmp_path / f"{name}.npy"
-        arguments = [str(Path(__file__).parent), str(file), *word]
-        done = subprocess.run(
-            [sys.executable, "-c", _KERNELS, *arguments],
-            env={**os.environ, "XLA_FLAGS": ""},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        kernels[name], results[name] = int(done.stdout), np.load(file)
+        (kernels[name],) = by_itself(_KERNELS, str(file), *word)
+        results[name] = np.load(file)
     assert kernels["ours"] < kernels["default"]
     np.testing.assert_allclose(results["ours"], results["default"], rtol=1e-5, atol=1e-6)
 
