@@ -13,8 +13,6 @@ QUICK = (
     "--xla_llvm_disable_expensive_passes=true",
     "--xla_cpu_use_fusion_emitters=false",
     "--xla_cpu_parallel_codegen_split_count=1",
-    # As programs have it, which tests also call in this process: the same numbers in both.
-    "--xla_backend_extra_options=xla_cpu_use_multi_output_fusion",
 )
 
 

@@ -127,5 +127,4 @@ def _ddim(case: Case, run: Prepared, state: Any) -> Callable[[], Any]:
 
 if __name__ == "__main__":
     keep_freed_memory()
-    with compiler.multi_output_fusion():  # as the programs do
-        serve(make)
+    serve(make)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -16,35 +14,6 @@ _PATIENCE = (
     "xla_cpu_collective_call_terminate_timeout_seconds",
 )
 _A_DAY = 24 * 3600
-_FUSION = "xla_backend_extra_options", "xla_cpu_use_multi_output_fusion"
-
-
-@contextlib.contextmanager
-def multi_output_fusion() -> Iterator[None]:
-    """On a CPU, one kernel for several results of the same arrays, in what this process compiles.
-
-    The weights' average and both moments of Adam are such. Numbers stay the same to rounding; other platforms
-    have it anyway. It is no option of `jax.jit`, so XLA_FLAGS says it, which XLA reads when it first compiles;
-    where there are devices already, nothing is set (the flags are part of a program's name in the compilation
-    cache). A user's own stay as they are.
-
-    >>> with multi_output_fusion():
-    ...     "xla_cpu_use_multi_output_fusion" in os.environ["XLA_FLAGS"]
-    True
-    """
-    before = os.environ.get("XLA_FLAGS")
-    name, value = _FUSION
-    if name in (before or "") or _has_devices():
-        yield
-        return
-    os.environ["XLA_FLAGS"] = f"{before or ''} --{name}={value}".strip()
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["XLA_FLAGS"]
-        else:
-            os.environ["XLA_FLAGS"] = before
 
 
 def options(platform: str, **wanted: Any) -> dict[str, Any] | None:
@@ -78,14 +47,6 @@ def of_networks() -> dict[str, Any] | None:
     if jax.device_count() > 1:
         wanted |= dict.fromkeys(_PATIENCE, _A_DAY)
     return options(jax.default_backend(), **wanted)
-
-
-def _has_devices() -> bool:
-    try:
-        from jax._src.xla_bridge import backends_are_initialized
-    except ImportError:  # JAX has no public name for it
-        return False
-    return bool(backends_are_initialized())
 
 
 @functools.cache

@@ -13,7 +13,7 @@ import dataclasses
 import gc
 from collections.abc import Iterator, Sequence
 
-from sagd_jax.system import compilation_cache, compiler, processes
+from sagd_jax.system import compilation_cache, processes
 from sagd_jax.system.commandline import Parser, one_line_errors, set_up_logging
 from sagd_jax.system.signals import StopRequest
 
@@ -60,7 +60,6 @@ def started(
         resources.enter_context(one_line_errors(parser.prog))
         stop = resources.enter_context(StopRequest(parser.prog, nothing_to_save=True))
         flags, overrides = parser.parse_with_overrides(argv)
-        resources.enter_context(compiler.multi_output_fusion())
         resources.enter_context(compilation_cache.protected())
         if several:
             processes.start(flags)
