@@ -5,8 +5,7 @@
 
 Both commands together are meant for 12 minutes of one H100: 3,000 steps of 128 for each of two arms are 3.7e15
 operations, their 10,000 samples in 4, 8, 16 and 50 steps 2.5e15, at a twentieth of the card's peak two
-minutes; the rest is compilation and the table of speeds. Not finished yet: tried on an H200 with slow cores, where the
-card was at work (93 % busy) three minutes after the start, the pictures unpacked. One seed, so no interval: it shows
+minutes; the rest is compilation and the table of speeds. It has not been run to its end yet. One seed, so no interval: it shows
 that all works at this size, and which way the difference points. `paper_cifar10.py` is the experiment in full: 200,000
 steps of 128 for each of 75 trainings, 9.1e18 operations, at the same speed 51 hours.
 

@@ -2,7 +2,7 @@
 
     python -m sagd_jax.experiment experiments/digits_family.py --jobs=2
 
-Nine ways of destroying a picture, and two controls: white noise on another scalar schedule. The other
+Eight ways of destroying a picture, and a control: white noise on another scalar schedule. The other
 experiments on the family take their arms from here.
 """
 

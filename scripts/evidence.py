@@ -74,6 +74,26 @@ def distances(results: Results, shown: str = DISTANCE) -> str:
     return "\n".join(lines)
 
 
+CORRUPTED = (
+    4,
+    5,
+)  # bands of 0.4 to 0.6 of the highest frequency: that corruption of experiments/digits_corrupted.py
+
+
+def corrupted(results: Results) -> str:
+    """The distances, and how much of the clean data's energy the samples have where others were corrupted."""
+    steps = steps_of(results, DISTANCE)[-1]
+    seed = next(iter(results["arms"][results["baseline"]]["seeds"].values()))
+    edges = seed["evaluation"][steps]["bands"]["edges"]
+    known = [b for b in CORRUPTED if seed["evaluation"][steps]["bands"]["ratio"][b] is not None]
+    titles = [f"energy over the clean data's, {edges[b]:g} to {edges[b + 1]:g}" for b in known]
+    lines = [f"| arm, {steps} steps | {' | '.join(titles)} |", f"|---|{'---|' * len(known)}"]
+    for arm, content in results["arms"].items():
+        cells = [number(content["mean"].get(f"evaluation/{steps}/bands/ratio/{b}")) for b in known]
+        lines.append(f"| {arm} | {' | '.join(cells)} |")
+    return distances(results) + "\n\n" + "\n".join(lines)
+
+
 # Ratios of FID in the papers, on MNIST at 32x32: arXiv 2510.09660, Table F.1 over alpha = 0, and Table 2, a hole
 # over learning from the data as they are; Table 1 of its predecessor, over equal weights.
 PAPER = {
@@ -211,8 +231,8 @@ _ABOUT: Mapping[str, Callable[[Results], str]] = {
     "mnist16_controls": distances,
     "mnist16_omission": beside_paper,
     "mnist16_found": distances,
-    "digits_corrupted": distances,
-    "mnist16_corrupted": distances,
+    "digits_corrupted": corrupted,
+    "mnist16_corrupted": corrupted,
     "digits_consistency": distances,
     "digits_learned": learned,
     "falling_learned": learned,

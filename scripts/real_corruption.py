@@ -36,6 +36,9 @@ EMPHASIS = 0.95  # y[n] = x[n] - 0.95 x[n - 1]: the spectrum of an ECG falls by 
 STRETCH = 4096  # samples, of the ECG
 BLOCK = 64  # pixels
 SAMPLES = {1: 512, 2: 64}  # by axes; those of a U-Net take longer
+# Of the ECG the weakest frequencies have a standard deviation of 0.025, of the pictures, rounded to 8 bits, 0.002:
+# from the grid's own last ratio of 0.01 the last step, a posterior mean, would take a seventh of that energy and more.
+SAMPLER = ("--method=dpmpp_2m", "--times=uniform_log_snr", "--ratio_min=0.0003")
 MAIN = "run"
 PLAIN = {
     "no data spectrum": {"schedule.data_spectrum": "", "train.num_steps": 3000},
@@ -201,7 +204,7 @@ def make(part: Part, name: str, folder: Path, out: Path, seed: int) -> dict[str,
         flags = (
             f"--num_samples={SAMPLES[len(part.window)]}",
             f"--seed={seed}",
-            "--times=uniform_log_snr",
+            *SAMPLER,
         )
         run(samples, "sample.py", f"--workdir={own}", *flags)
         with np.load(samples, allow_pickle=False) as file:

@@ -18,7 +18,7 @@ from diffusers import DDIMScheduler, DDPMScheduler, DiTTransformer2DModel, UNet2
 
 
 def network(case: Case) -> torch.nn.Module:
-    """diffusers' network that is layer for layer that of `case`."""
+    """diffusers' network: its U-Nets are layer for layer that of `case`, its DiT has the same width, depth and heads."""
     if case.network == "dit":
         options = case.options
         heads, width = options["num_heads"], options["hidden_size"]
