@@ -97,6 +97,10 @@ def sinusoids(
 
     Raises:
       ValueError: for frequencies that are not vectors of one number per spatial axis.
+
+    >>> y = sinusoids(example_keys(0, jnp.arange(2)), jnp.zeros((2, 16, 16, 1)), [(0.25, 0.125)], 0.5)
+    >>> [round(float(z), 3) for z in y.std(axis=(1, 2, 3))]
+    [0.5, 0.5]
     """
     spatial = x.shape[1:-1]
     vectors = np.asarray(frequencies, np.float64)
@@ -133,6 +137,10 @@ def hum(
 
     Raises:
       ValueError: for a frequency or overtone outside (0, sample_rate / 2].
+
+    >>> y = hum(example_keys(0, jnp.arange(3)), jnp.zeros((3, 480, 1)), 50, sample_rate=4800, amplitude=0.1)
+    >>> [round(float(z), 3) for z in y.std(axis=(1, 2))]
+    [0.1, 0.1, 0.1]
     """
     multiples = np.arange(1, harmonics + 2)
     if not 0 < frequency * multiples[-1] <= sample_rate / 2:
@@ -152,6 +160,14 @@ def stripes(
     Args:
       frequency: in cycles per sample, in (0, 0.5].
       axis: spatial axis that it varies along.
+
+    Raises:
+      ValueError: for a frequency outside (0, 0.5].
+
+    >>> x = jnp.zeros((2, 8, 8, 1))
+    >>> y = stripes(example_keys(0, jnp.arange(2)), x, frequency=0.25, amplitude=0.5)
+    >>> bool(jnp.all(jnp.abs(y) == 0.5)), bool(jnp.all(y == y[:, :, :1]))
+    (True, True)
     """
     if not 0 < frequency <= 0.5:
         raise ValueError(f"frequency={frequency}: expected cycles per sample in (0, 0.5]")
@@ -171,6 +187,14 @@ def jpeg_grid(keys: jax.Array, x: jax.Array, strength: float = 1.0) -> jax.Array
       keys: not used; nothing here is random.
       x: `(n, height, width, channels)` in [-1, 1]; channels are treated alike.
       strength: factor on JPEG's luminance table; 1 is quality 50.
+
+    Raises:
+      ValueError: for x of another number of axes.
+
+    >>> x = jnp.full((1, 8, 8, 1), 0.3)
+    >>> y = jpeg_grid(example_keys(0, jnp.arange(1)), x)  # of a constant block the mean alone is rounded
+    >>> bool(jnp.allclose(y, y[0, 0, 0, 0], atol=1e-5))
+    True
     """
     del keys
     if x.ndim != 4:
@@ -195,6 +219,11 @@ def blur(keys: jax.Array, x: jax.Array, width: float = 1.0) -> jax.Array:
 
     Args:
       keys: not used; nothing here is random.
+
+    >>> wave = jnp.cos(2 * jnp.pi * jnp.arange(16) / 4)[None, :, None]
+    >>> y = blur(example_keys(0, jnp.arange(1)), wave)
+    >>> round(float(y[0, 0, 0]), 3), round(float(jnp.exp(-2 * jnp.pi**2 / 16)), 3)
+    (0.291, 0.291)
     """
     del keys
     square = sum(f**2 for f in frequency_vectors(x.shape[1:-1]))

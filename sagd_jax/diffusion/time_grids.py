@@ -62,6 +62,10 @@ def uniform_log_snr(
 ) -> np.ndarray:
     """Equal intervals in log(alpha^2 / sigma^2), and a last one to 0.
 
+    The step to 0 ends in the posterior mean, which of a coordinate of variance S under white noise keeps
+    S / (S + ratio_min^2) of the energy: take ratio_min well below the standard deviation of the weakest
+    coordinate that matters.
+
     Args:
       schedule: turns log-SNRs into times; of a spectral one, its clock does.
       num_steps: number of intervals, the last one included.

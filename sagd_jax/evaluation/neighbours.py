@@ -116,7 +116,11 @@ def nearest(
     """Memorisation: distances of samples to training examples; each `(n, D)`, at least two.
 
     Args:
+      held_out: data like those of training that the network has not seen.
       known: `two_nearest` of the held-out data, where they stand beside several sets of samples.
+
+    Raises:
+      ValueError: unless all have two examples or more of the same D.
 
     >>> rng = np.random.default_rng(0)
     >>> train, other, test = rng.normal(size=(3, 100, 5))

@@ -253,7 +253,14 @@ class RunConfig:
 
 
 def default_config() -> Any:
-    """All fields at their defaults, as a locked `ml_collections.ConfigDict` for config files."""
+    """All fields at their defaults, as a `ml_collections.ConfigDict` for config files.
+
+    It is locked: a name that is no field raises AttributeError, or KeyError by item.
+
+    >>> config = default_config()
+    >>> config.noise.kind, config.train.batch_size
+    ('white', 128)
+    """
     # Checkpoints are read, and the library used, where ml_collections is not installed.
     from ml_collections import ConfigDict
 

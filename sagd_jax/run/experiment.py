@@ -48,6 +48,9 @@ class Arm:
       fields: of the config by dotted name, with their values: `{"noise.alpha": -0.3}`.
       evaluate: flags of the evaluation for this arm alone, by name.
       init_from: another arm, from whose trained weights of the same seed this one starts.
+
+    >>> Arm({"noise.kind": "power_law", "noise.alpha": -0.3}, {"num_steps": (4, 50)}).fields
+    {'noise.kind': 'power_law', 'noise.alpha': -0.3}
     """
 
     fields: Values = dataclasses.field(default_factory=dict)

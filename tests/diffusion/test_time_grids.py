@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import sagd_jax as sagd
-from sagd_jax.diffusion import time_grids
+from sagd_jax.diffusion import oracle, time_grids
 
 SCHEDULES = [
     sagd.schedules.linear_beta(),
@@ -120,3 +120,18 @@ def test_grids_by_name_are_the_functions():
     ):
         grid = time_grids.GRIDS[name].make(**options)
         np.testing.assert_array_equal(grid.times(schedule, 5), expected)
+
+
+@pytest.mark.parametrize(("ratio_min", "kept"), [(0.01, 0.5), (0.03, 0.1), (0.001, 0.99)])
+def test_the_last_step_keeps_the_energy_that_is_stated(ratio_min, kept):
+    flow = sagd.schedules.rectified_flow()
+    process = sagd.Diffusion(flow, sagd.white((16, 16)))
+    data = oracle.FourierGaussian(np.zeros((16, 16, 1)), np.full((16, 9, 1), 1e-4))
+    x0 = data.sample(jax.random.key(0), 64)
+    grid = time_grids.uniform_log_snr(flow, 8, ratio_min=ratio_min)
+    x_t, _ = process.diffuse(jax.random.key(1), x0, grid[-2])
+    options = {"start": x_t, "times": grid[-2:], "prediction": "x0"}
+    denoiser = data.denoiser(process, "x0")
+    end = sagd.sample(jax.random.key(2), denoiser, process, x_t.shape, **options)
+    energy = np.square(np.asarray(end, np.float64)).mean() / 1e-4
+    assert energy == pytest.approx(kept, rel=0.05)
