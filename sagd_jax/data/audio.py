@@ -48,14 +48,14 @@ def load_audio(config: Options) -> Source:
     rate, channels = config.sample_rate, config.channels
     for path in paths:  # What the configuration leaves open, the first readable file settles.
         try:
-            first_rate, first_channels, _ = _header(path)
+            first_rate, first_channels, _ = read_header(path)
         except Unreadable:
             continue
         rate, channels = rate or first_rate, channels or min(first_channels, 2)
         break
 
     def count_windows(path: Path) -> int:
-        found_rate, found_channels, frames = _header(path, found)
+        found_rate, found_channels, frames = read_header(path, found)
         if found_rate != rate:
             raise Unreadable(path, f"{found_rate} Hz; expected {rate} Hz (data.sample_rate)")
         if found_channels != channels and config.channels != 1:
@@ -105,10 +105,14 @@ def load_audio(config: Options) -> Source:
     return source.held(config.memory_limit_mb)
 
 
-def _header(path: Path, found: Tally | None = None) -> tuple[int, int, int]:
+def read_header(path: Path, found: Tally | None = None) -> tuple[int, int, int]:
     """(samples per second, channels, samples) of a file that is as long as it says.
 
-    What is worth a word is noted in `found`.
+    Args:
+      found: what is worth a word is noted in it.
+
+    Raises:
+      Unreadable: it ends before its header says, or cannot be read.
     """
     with optional("data.name='audio'"):
         import soundfile

@@ -65,6 +65,78 @@ def is_here(experiment: Experiment, out: Path, arm: str, seed: int) -> bool:
     return all(file.exists() for file in files)
 
 
+def check_unchanged(
+    experiment: Experiment,
+    out: Path,
+    units: Sequence[tuple[str, int]],
+    overrides: Sequence[str] = (),
+) -> None:
+    """Refuses to go on in a folder whose trainings had other settings.
+
+    Args:
+      units: arms and seeds.
+
+    Raises:
+      ExperimentError: one line that names the first.
+    """
+    changed = []
+    for arm, seed in dict.fromkeys((experiment.trained_as(arm), seed) for arm, seed in units):
+        marker = folder(out, arm, seed) / TRAINED
+        if not marker.exists():
+            continue
+        # Filled up with the defaults of today: an earlier version had fewer fields.
+        before = schema.build(
+            RunConfig, json.loads(marker.read_text())["config"], refuse_unused=False
+        )
+        today = config_of(experiment, arm, seed, overrides)
+        if schema.as_dict(before) != schema.as_dict(today):
+            changed.append(marker.parent)
+    if changed:
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise ExperimentError(
+            f"the experiment has changed since {changed[0]}{more} was made; delete what is to be made anew, "
+            "or give another --out"
+        )
+
+
+def check_file(name: str, file: Path) -> None:
+    """Refuses a place for figures where something else is.
+
+    Args:
+      name: the flag that names it.
+
+    Raises:
+      ExperimentError: one line.
+    """
+    if file.exists() and _arms_and_seeds(file) is None:
+        what = "a folder" if file.is_dir() else "a file that has no figures of an experiment"
+        raise ExperimentError(f"{name}={file}: this is {what}; expected another name")
+
+
+def keep_others(file: Path, figures: Mapping[str, Any]) -> Path | None:
+    """Sets a file of figures aside if it has arms and seeds that are not in those to be written there.
+
+    Returns:
+      Where it is now; None if nothing would be lost.
+    """
+    new = {(arm, seed) for arm, own in figures["arms"].items() for seed in own["seeds"]}
+    if not file.exists() or (_arms_and_seeds(file) or set()) <= new:
+        return None
+    aside, number = file.with_name(f"{file.name}.before"), 1
+    while aside.exists():
+        aside, number = file.with_name(f"{file.name}.before{number + 1}"), number + 1
+    return file.rename(aside)
+
+
+def _arms_and_seeds(file: Path) -> set[tuple[str, str]] | None:
+    """Of a file of figures; None if it is none."""
+    try:
+        arms = json.loads(file.read_text())["arms"]
+        return {(arm, seed) for arm, own in arms.items() for seed in own["seeds"]}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
 def noted(
     experiment: Experiment, out: Path, arm: str, seed: int, overrides: Sequence[str] = ()
 ) -> dict[str, Any] | None:

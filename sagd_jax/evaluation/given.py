@@ -87,13 +87,21 @@ def _read_npz(files: list[Path], most: int | None) -> np.ndarray:
     return np.concatenate(parts)[:most]
 
 
+def _size(record: DataRecord) -> str:
+    return "x".join(map(str, reversed(record.shape[:-1])))
+
+
 def _read_images(folder: Path, record: DataRecord, most: int | None) -> np.ndarray:
     images = folder / "png" if (folder / "png").is_dir() else folder
     try:
         fields: dict[str, Any] = {"dir": str(images), "channels": record.shape[-1]}
         source = data.open_source(DataConfig(name="folder", **fields))
     except data.DataError as error:
-        words = str(error).replace("data.dir=", "--samples: ", 1)
+        # The flags have another name for it, and the size is that of the run.
+        words = str(error).removeprefix(f"data.dir={str(images)!r}: ")
+        words = words.replace(
+            "set data.image_size", f"expected all of {_size(record)}, the run's size"
+        )
         raise EvaluationError(f"--samples={folder}: {words}") from None
     count = len(source) if most is None else min(most, len(source))
     return source.fetch(np.arange(count))["x"]

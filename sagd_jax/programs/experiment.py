@@ -9,17 +9,20 @@ is one.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import functools
 import os
 import sys
 import time
-from collections.abc import Collection, Iterator, Sequence, Sized
+from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sagd_jax.programs.experiment_runner import Runner, RunnerError, together
+from sagd_jax.programs.chosen_sampler import asked_sampler
+from sagd_jax.programs.evaluation_flags import evaluation_parser
+from sagd_jax.programs.experiment_runner import Runner, RunnerError, flag, together
 from sagd_jax.system import exits
 from sagd_jax.system.commandline import Parser, at_least
 from sagd_jax.system.places import check_place
@@ -44,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for task in tasks:
             check_place("--out", task.out)
             check_place("--json", task.file.parent)
+            task.check()
         if flags.dry_run:
             for task in tasks:
                 if len(tasks) > 1:
@@ -75,7 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                     print("stopped; the same command goes on", flush=True)
                     return stop.exit_status
                 done = len(task.units) - len(wrong)
-                print(f"wrote {task.file}: {done} of {len(task.units)} arms and seeds", flush=True)
+                if done:
+                    words = f"{done} of {len(task.units)} arms and seeds"
+                    print(f"wrote {task.file}: {words}", flush=True)
                 failed += wrong
         for words in failed:
             print(words, file=sys.stderr)
@@ -106,6 +112,16 @@ class _Task:
 
         of = self.experiment, self.out
         return [unit for unit in self.units if noted(*of, *unit, self.overrides) is None]
+
+    def check(self) -> None:
+        """Refuses what would fail after hours: where figures go, what is there already, flags of evaluations."""
+        from sagd_jax.evaluation.done import check_file, check_unchanged
+
+        check_file("--json", self.file)
+        check_unchanged(self.experiment, self.out, self.units, self.overrides)
+        for arm in self.arms:
+            if fault := _fault_of_evaluation(self.experiment.evaluation(arm)):
+                raise RunnerError(f"{self.config}: arm {arm!r}: evaluate: {fault}")
 
     def take_known(self) -> None:
         """Notes what the file of an earlier run has."""
@@ -193,6 +209,24 @@ def _alone(out: Path, stop: StopRequest) -> Iterator[int]:
         yield handle
     finally:
         os.close(handle)
+
+
+def _fault_of_evaluation(options: Mapping[str, Any] | None) -> str | None:
+    """What is wrong with the flags of an arm's evaluation, as far as it can be said without a run."""
+    from sagd_jax.evaluation.features import EvaluationError
+    from sagd_jax.evaluation.judge import NEEDS, parse
+
+    parser = evaluation_parser()
+
+    def metrics(flags: argparse.Namespace) -> None:
+        try:
+            parse(flags.metrics or (), True, NEEDS)
+        except EvaluationError as error:
+            parser.error(str(error))
+
+    argv = [flag(name, value) for name, value in (options or {}).items()]
+    sampler = functools.partial(asked_sampler, parser)
+    return parser.fault(["--workdir=RUN", *argv], sampler, metrics)
 
 
 def _leave_the_device() -> None:

@@ -109,10 +109,15 @@ class Runner:
         return [] if self._stop.exit_status is not None else failed
 
     def write(self, file: Path, command: Sequence[str]) -> None:
-        """Writes the figures of all that is done."""
+        """Writes the figures of all that is done, if anything is."""
+        from sagd_jax.evaluation.done import keep_others
         from sagd_jax.evaluation.experiments import as_text, collect
 
         figures = collect(self._experiment, self._out, command, self._overrides)
+        if not figures["arms"]:
+            return
+        if aside := keep_others(file, figures):
+            print(f"{file} had figures that {self._out} has not: kept as {aside}", flush=True)
         write_whole(file, as_text(figures))
 
     def _unit(self, arm: str, seed: int, cores: Sequence[int]) -> tuple[str, bool]:
@@ -132,20 +137,12 @@ class Runner:
         """Trains, unless it is done; returns whether anything was to do."""
         from sagd_jax.evaluation.done import TRAINED, folder
         from sagd_jax.evaluation.experiments import mark_trained
-        from sagd_jax.run.config import RunConfig
         from sagd_jax.run.experiment import config_of
-        from sagd_jax.system import schema
 
         with self._locks[arm, seed]:
             place = folder(self._out, arm, seed)
             config = config_of(self._experiment, arm, seed, self._overrides)
-            marker = place / TRAINED
-            if marker.exists():
-                # Filled up with the defaults of today: an earlier version had fewer fields.
-                before = schema.build(
-                    RunConfig, json.loads(marker.read_text())["config"], refuse_unused=False
-                )
-                _require_same(marker, schema.as_dict(before), schema.as_dict(config))
+            if (place / TRAINED).exists():
                 return False
             start = self._experiment.arms[arm].init_from
             argv = [f"--config={self._experiment.config}", f"--workdir={place / 'run'}"]
@@ -160,6 +157,7 @@ class Runner:
 
     def _evaluate(self, arm: str, seed: int, cores: Sequence[int]) -> bool:
         from sagd_jax.evaluation.done import evaluation_name, folder
+        from sagd_jax.run.experiment import config_of
         from sagd_jax.run.provenance import provenance
 
         flags = self._experiment.evaluation(arm)
@@ -173,6 +171,9 @@ class Runner:
             return False
         argv = [f"--workdir={run}", f"--out={judged}"]
         argv += [flag(name, value) for name, value in flags.items()]
+        data = config_of(self._experiment, arm, seed, self._overrides).data.dir
+        if data and "dir" not in flags:  # the experiment is ours, and says where its data are
+            argv.append(f"--dir={data}")
         self._call("evaluate", argv, place, cores)
         content = {
             "flags": told,
@@ -240,12 +241,3 @@ def flag(name: str, value: Any) -> str:
         return f"--{name}" if value else f"--no-{name}"
     text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     return f"--{name}={text}"
-
-
-def _require_same(marker: Path, old: Any, new: Any) -> None:
-    if old == new:
-        return
-    raise RunnerError(
-        f"the experiment has changed since {marker.parent} was made; delete that folder to have it made "
-        "anew, or give another --out"
-    )

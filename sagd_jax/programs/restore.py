@@ -68,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _settle(parser, flags, run)
         files = _files(source, run, flags)
         missing = restored_from.missing(out, {name: file.path for name, file in files.items()})
+        if flags.on_error == "stop":
+            _check_values([files[name] for name in missing], run)
         restorer = Restorer(
             run,
             kind=flags.kind,
@@ -242,6 +244,21 @@ def _files(source: Path, run: Run, flags: argparse.Namespace) -> dict[Path, File
     return files
 
 
+def _check_values(files: Sequence[File], run: Run) -> None:
+    """Reads what is to be restored once before anything is compiled: a fault is said before anything is written."""
+    from sagd_jax.data.files import Unreadable
+    from sagd_jax.programs import restore_files
+    from sagd_jax.show.bars import counted
+
+    with counted(total=len(files), unit="file", shown=True) as bar:
+        for file in files:
+            try:
+                restore_files.read(file, run.record.data)
+            except Unreadable as error:
+                raise RestoreError(f"{error}{_SKIP}") from error
+            bar.update(1)
+
+
 def _bad(errors: Sequence[Unreadable], total: int) -> str:
     return f"{len(errors)} of {total} files cannot be restored; first {errors[0]}"
 
@@ -254,7 +271,7 @@ def _check_places(source: Path, out: Path) -> None:
         or (source.is_file() and inside == folder.parent)
     ):
         raise ConfigError(
-            f"--out={out}: it is within --input={source}; expected another folder, since files keep their names"
+            f"--out={out}: --input={source} is there too; expected another folder, since files keep their names"
         )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from sagd_jax.data.audio import read_header
 from sagd_jax.data.files import Tally, Unreadable, read_npy, reading
 from sagd_jax.data.image_files import SUFFIXES as PICTURES
 from sagd_jax.data.image_files import check_image, prepare, read_image
@@ -174,8 +175,8 @@ def _look_at_sound(path: Path, data: DataRecord) -> File:
     with optional("reading sounds"):
         import soundfile
 
+    rate, channels, frames = read_header(path)
     with reading(path), soundfile.SoundFile(str(path)) as sound:
-        rate, channels, frames = sound.samplerate, sound.channels, sound.frames
         subtype = sound.subtype
     if data.sample_rate and rate != data.sample_rate:
         raise Unreadable(path, f"{rate} Hz; the run's data has {data.sample_rate:g} Hz")

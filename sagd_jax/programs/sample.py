@@ -29,7 +29,7 @@ from sagd_jax.system import cores, kinds
 from sagd_jax.system.commandline import Parser, add_options, at_least, chosen_kind, number
 from sagd_jax.system.errors import ForPeople
 from sagd_jax.system.late import require
-from sagd_jax.system.places import check_place, writing
+from sagd_jax.system.places import check_outside, check_place, writing
 from sagd_jax.system.schema import LARGEST_SEED, as_config_error
 from sagd_jax.system.startup import started
 
@@ -89,6 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         flags, stop = program.flags, program.stop
         asked = asked_sampler(parser, flags)
         grid = chosen_kind(parser, flags, GRIDS, "times")
+        own_place = not flags.out  # of a run that lies among its data it is there too
         flags.out = flags.out or str(results_of(flags.workdir, "samples"))
         out = Path(flags.out).expanduser()
         check_place("--out", out)
@@ -99,6 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         run = load_run(
             flags.workdir, flags.step, ema=not flags.no_ema, mesh=mesh, allow=flags.allow
         )
+        if not own_place:
+            check_outside("--out", out, run.record.config.data.dir, "data.dir")
         flags.step, flags.checkpoint = run.step, run.identity
         sampler, num_steps = sampler_of(parser, flags, run, asked)
         flags.num_steps = flags.num_steps or num_steps
@@ -123,6 +126,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             guidance_scale=flags.guidance,
             clip=flags.clip,
         )
+        with as_config_error(f"--method={flags.method}"):
+            drawer.check(run.params)
         with writing(f"--out={flags.out}"):
             out.mkdir(parents=True, exist_ok=True)
             defaults = {name: parser.get_default(name) for name in SETTINGS if name != IDENTITY}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from sagd_jax.system import cores
 from sagd_jax.system.commandline import Parser
 from sagd_jax.system.malloc import keep_freed_memory
+from sagd_jax.system.places import check_outside
 from sagd_jax.system.startup import started
 
 
@@ -21,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         from sagd_jax.run.config import MeshConfig
         from sagd_jax.run.config_file import read_config
+        from sagd_jax.run.rounds import CHECKPOINTS_FOLDER
         from sagd_jax.training.em import train_by_em
         from sagd_jax.training.loop import train
 
@@ -31,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         workdir = epath.Path(flags.workdir)
         if "://" not in flags.workdir:
             workdir = workdir.expanduser().resolve()
+        if not (workdir / CHECKPOINTS_FOLDER).exists():  # a run that is there goes on where it is
+            check_outside("--workdir", Path(str(workdir)), config.data.dir, "data.dir")
         # One process alone loses nothing before its first step; several stop together.
         stop.nothing_to_save = jax.process_count() == 1
         run = train_by_em if config.em.rounds else train

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import dataclasses
 import runpy
-import traceback
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ from typing import Any
 
 from sagd_jax.run.config import RunConfig
 from sagd_jax.system import schema
-from sagd_jax.system.errors import one_line
+from sagd_jax.system.errors import in_file
 from sagd_jax.system.schema import ConfigError
 
 # `configs/` of the source tree, to which a link leads from the package; files in an installed one.
@@ -78,17 +77,8 @@ def _run_config_file(path: str) -> dict[str, Any]:
         config = get_config()
     except ConfigError:
         raise
-    except SyntaxError as error:
-        raise ConfigError(f"--config={path}: line {error.lineno}: {error.msg}") from error
     except Exception as error:
-        # A fault in somebody's file: its own line is what helps, not our traceback.
-        lines = [
-            f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)
-        ]
-        where = f"line {lines[-1]}: " if lines else ""
-        words = str(error).strip().strip("\"'").replace("\\n", " ")
-        reason = one_line(words) or "failed"
-        raise ConfigError(f"--config={path}: {where}{type(error).__name__}: {reason}") from error
+        raise ConfigError(f"--config={path}: {in_file(error, str(file))}") from error
     if isinstance(config, RunConfig):
         return schema.as_dict(config)
     if hasattr(config, "to_dict"):

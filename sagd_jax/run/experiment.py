@@ -31,7 +31,7 @@ from typing import Any
 
 from sagd_jax.run.config import RunConfig
 from sagd_jax.run.config_file import read_config
-from sagd_jax.system.errors import ForPeople, one_line
+from sagd_jax.system.errors import ForPeople, in_file
 
 Values = Mapping[str, Any]
 
@@ -102,7 +102,9 @@ class Experiment:
                 raise ExperimentError(f"experiment: no arm {name!r}; there are {', '.join(arms)}")
         slugs = [slug(name) for name in arms]
         if len(set(slugs)) < len(slugs):
-            raise ExperimentError("experiment: two arms have one name in all but signs and spaces")
+            twice = next(s for s in slugs if slugs.count(s) > 1)
+            both = " and ".join(repr(name) for name in arms if slug(name) == twice)
+            raise ExperimentError(f"experiment: arms {both} differ in signs and spaces alone")
 
     def overrides(self, arm: str, seed: int) -> list[str]:
         """The `--config.field=value` flags of one training."""
@@ -177,12 +179,14 @@ def read_experiment(path: str, overrides: Sequence[str] = ()) -> Experiment:
     try:
         get_experiment = runpy.run_path(str(file)).get("get_experiment")
         if not callable(get_experiment):
-            raise ExperimentError(f"{path}: it has no function get_experiment()")
+            raise ExperimentError("it has no function get_experiment()")
         experiment = get_experiment()
     except ExperimentError as error:
         raise ExperimentError(f"{path}: {error}") from error
     except Exception as error:  # a fault in somebody's file
-        raise ExperimentError(f"{path}: {type(error).__name__}: {one_line(error)}") from error
+        raise ExperimentError(
+            f"{path}: {in_file(error, str(file), _of_arguments(error))}"
+        ) from error
     if not isinstance(experiment, Experiment):
         kind = type(experiment).__name__
         raise ExperimentError(f"{path}: get_experiment() returned {kind}, expected an Experiment")
@@ -202,6 +206,16 @@ def config_of(
 ) -> RunConfig:
     """The checked config of one training."""
     return read_config(experiment.config, [*experiment.overrides(arm, seed), *overrides])
+
+
+def _of_arguments(error: Exception) -> str | None:
+    """The words for an argument that an experiment or an arm does not have."""
+    found = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    kinds = {kind.__name__: kind for kind in (Experiment, Arm)}
+    if found is None or found[1] not in kinds:
+        return None
+    names = [field.name for field in dataclasses.fields(kinds[found[1]])]
+    return f"{found[1]} has no argument {found[2]!r}; expected some of {', '.join(names)}"
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""How far something is: a bar on a terminal, where tqdm is installed, else a line a minute."""
+"""How far something is: a bar on a terminal, where tqdm is installed, else a line soon, then one a minute."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import sys
 import time
 from typing import Any, Self
 
-_EVERY = 60.0  # seconds between two lines
+_SOON = 10.0  # seconds to the first line, which says how long it will take
+_EVERY = 60.0  # between two lines
 
 
 class NoBar:
@@ -52,15 +53,16 @@ class Lines(NoBar):
     def __init__(self, *, total: int, unit: str, initial: int = 0) -> None:
         super().__init__(initial=initial)
         self._total, self._unit, self._first = total, unit, initial
-        self._begun = self._last = time.monotonic()
+        self._begun = time.monotonic()
+        self._next = self._begun + _SOON
 
     def update(self, count: int) -> None:
-        """Counts on, and says so once a minute."""
+        """Counts on, and says so early and then once a minute."""
         super().update(count)
         now = time.monotonic()
-        if now - self._last < _EVERY or self.n >= self._total:
+        if now < self._next or self.n >= self._total:
             return
-        self._last = now
+        self._next = now + _EVERY
         left = (now - self._begun) / max(self.n - self._first, 1) * (self._total - self.n)
         print(
             f"{self.n:,} of {self._total:,} {self._unit}s, about {duration(left)} left", flush=True

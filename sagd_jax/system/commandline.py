@@ -7,6 +7,7 @@ import contextlib
 import contextvars
 import difflib
 import errno
+import io
 import logging
 import math
 import sys
@@ -80,6 +81,26 @@ class Parser(argparse.ArgumentParser):
         ]
         self._refuse([flag for flag in rest if flag not in overrides])
         return flags, overrides
+
+    def fault(
+        self, argv: Sequence[str], *checks: Callable[[argparse.Namespace], Any]
+    ) -> str | None:
+        """What is wrong with the flags of a program that is called later; None if nothing is.
+
+        Args:
+          argv: the flags.
+          checks: what the program does with them that may call `error`.
+        """
+        said = io.StringIO()
+        try:
+            with contextlib.redirect_stderr(said):
+                flags = self.parse_args(argv)
+                for check in checks:
+                    check(flags)
+        except SystemExit:
+            words = said.getvalue().strip().removeprefix(f"{self.prog}: ")
+            return words.removesuffix(" (--help lists the flags)")
+        return None
 
     def add_allow(self) -> None:
         """Adds `--allow`, of the programs that read checkpoints."""

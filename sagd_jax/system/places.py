@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from sagd_jax.system.errors import ForPeople, one_line
+from sagd_jax.system.errors import ForPeople, reason
 
 _PROBE = b"\0" * 4096  # a full disk still takes empty files
 
@@ -57,5 +56,4 @@ def writing(place: str) -> Iterator[None]:
     except PlaceError:
         raise
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else one_line(error)
-        raise PlaceError(f"{place} cannot be written: {reason}") from error
+        raise PlaceError(f"{place} cannot be written: {reason(error)}") from error

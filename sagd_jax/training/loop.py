@@ -190,7 +190,7 @@ class _Loop:
         )
         agree = Agreement(LAG)
         guard = Guard(config.train.max_skipped, step)
-        pending: list[Any] = []
+        pending = progress.held(step)
         status = 0
         with feed:
             while step < self.last and not status:
@@ -232,6 +232,7 @@ class _Loop:
                     guard.check(0)
                     # In a row of skipped steps the weights are those that a rollback must not find.
                     if guard.healthy or step == self.last:
+                        progress.hold(step, pending)
                         saved = self._save(state, step, saved)
                 for action in self.prepared.actions:
                     if _due(action.every, previous, step, self.last) and not status:
@@ -240,6 +241,7 @@ class _Loop:
             guard.check(0)
         self.watchdog.begin("saving")
         if status and saved < step and guard.healthy:
+            progress.hold(step, pending)
             saved = self._save(state, step, saved)
         try:
             self.checkpoints.wait()

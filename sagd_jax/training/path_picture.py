@@ -11,6 +11,7 @@ import numpy as np
 from sagd_jax.diffusion.schedules import LearnedSchedule
 from sagd_jax.run.denoiser import PATH
 from sagd_jax.show import pictures
+from sagd_jax.system.errors import reason
 from sagd_jax.training.actions import Action, Moment, Parts
 
 _ROWS, _COLUMNS, _CELL = 48, 96, 4
@@ -48,7 +49,7 @@ class PathPicture(Action):
         try:
             pictures.write_png(file, picture)
         except OSError as error:
-            _log.warning("%s could not be written: %s", file, error)
+            _log.warning("%s could not be written: %s", file, reason(error))
         moment.progress.image("path", moment.step, picture)
 
     def levels(self, path: np.ndarray) -> np.ndarray:

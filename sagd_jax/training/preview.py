@@ -16,6 +16,7 @@ from sagd_jax.run.config import EvaluationConfig, PreviewConfig, RunConfig
 from sagd_jax.run.draw import Drawer, NotFiniteError, is_bounded
 from sagd_jax.show import pictures
 from sagd_jax.system import kinds
+from sagd_jax.system.errors import reason
 from sagd_jax.system.schema import ConfigError
 from sagd_jax.training.actions import Action, Moment, Parts
 
@@ -92,7 +93,7 @@ class Preview(Action):
             if profile is not None:
                 profiles.write(file.with_suffix(".json"), profile)
         except OSError as error:
-            _log.warning("%s could not be written: %s", file, error)
+            _log.warning("%s could not be written: %s", file, reason(error))
         moment.progress.image("samples", moment.step, picture)
 
     def draw(self, ema: Any, interrupted: Callable[[], bool]) -> np.ndarray | None:

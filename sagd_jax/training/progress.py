@@ -2,7 +2,8 @@
 
 `metrics.jsonl` holds one JSON object per log line: `step`, and numbers by name. Those of the training
 step have `loss` among them; metrics stand on lines of their own. A run that resumes from an older
-checkpoint drops the lines beyond it, since it will write them again.
+checkpoint drops the lines beyond it, since it will write them again. A line is of all steps since the one
+before, wherever the run was cut: what those before a checkpoint had stands in `unlogged.jsonl`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import jax
@@ -22,12 +23,15 @@ import numpy as np
 from etils import epath
 
 from sagd_jax.show.bars import bar_class
+from sagd_jax.system.errors import reason
 from sagd_jax.system.files import PlaceError, write_whole
 from sagd_jax.training import quarters
 from sagd_jax.training.board import Board
 
 METRICS_FILE = "metrics.jsonl"
+UNLOGGED_FILE = "unlogged.jsonl"
 BOARD_FOLDER = "tensorboard"
+_HELD = 10  # newest checkpoints of which it is kept what was not logged yet
 _OWN = ("loss", "gradient_norm", "skipped", *quarters.SUMS)
 
 _log = logging.getLogger(__name__)
@@ -134,6 +138,36 @@ class Progress:
         left = (self._stop - step) * seconds / steps if steps > 0 else math.nan
         self.say(_words(step, self._stop, values, left))
 
+    def hold(self, step: int, pending: Sequence[Any]) -> None:
+        """Keeps, for a run that goes on from a checkpoint, what is not logged yet.
+
+        Args:
+          step: of the checkpoint.
+          pending: metrics of the steps since the last log line, as for `averages`.
+        """
+        if not self._active or not pending:
+            return
+        held = {name: [str(x.dtype), x.tolist()] for name, x in _joined(pending).items()}
+        path = self._workdir / UNLOGGED_FILE
+        with _no_error_but_a_warning():
+            lines = [*_lines(path)[1 - _HELD :], json.dumps({"step": step, "held": held})]
+            write_whole(path, "".join(line + "\n" for line in lines))
+
+    def held(self, step: int) -> list[Any]:
+        """What `hold` has kept at a step: metrics to begin with; none where nothing was."""
+        if not self._active:
+            return []
+        for line in reversed(_lines(self._workdir / UNLOGGED_FILE)):
+            try:
+                content = json.loads(line)
+                if content["step"] == step:
+                    return [
+                        {name: np.array(x, kind) for name, (kind, x) in content["held"].items()}
+                    ]
+            except (ValueError, KeyError, TypeError, AttributeError):
+                continue  # a line of something else
+        return []
+
     def note(self, step: int, values: dict[str, float]) -> None:
         """Writes numbers that are not of the training step itself, on a line of their own."""
         if not self._active:
@@ -179,8 +213,7 @@ def averages(pending: list[Any]) -> dict[str, float]:
 
     Of what an objective reports besides quarters of t it is the mean over the steps.
     """
-    host = jax.device_get(pending)
-    joined = {name: np.concatenate([m[name] for m in host]) for name in host[0]}
+    joined = _joined(pending)
     finite = ~joined["skipped"]
     used = {name: values[finite] for name, values in joined.items()}
     return {
@@ -192,13 +225,23 @@ def averages(pending: list[Any]) -> dict[str, float]:
     }
 
 
+def _joined(pending: Sequence[Any]) -> dict[str, np.ndarray]:
+    """Metrics of several calls, by name, a number for each step."""
+    host = jax.device_get(list(pending))
+    return {name: np.concatenate([m[name] for m in host]) for name in host[0]}
+
+
+def _lines(path: epath.Path) -> list[str]:
+    return path.read_bytes().decode(errors="replace").splitlines() if path.exists() else []
+
+
 @contextlib.contextmanager
 def _no_error_but_a_warning() -> Iterator[None]:
     # Numbers for people must not end a run: that is for the checkpoints to decide.
     try:
         yield
     except OSError as error:
-        _log.warning("metrics could not be written: %s", error)
+        _log.warning("metrics could not be written: %s", reason(error))
 
 
 def _words(step: int, stop: int, values: dict[str, float], left: float) -> str:
@@ -225,13 +268,12 @@ def _finite(value: float) -> float | None:
 
 def _open_from(path: epath.Path, step: int) -> Any:
     kept = []
-    if path.exists():
-        for line in path.read_bytes().decode(errors="replace").splitlines():
-            try:
-                if json.loads(line)["step"] <= step and step > 0:
-                    kept.append(line + "\n")
-            except (ValueError, KeyError, TypeError):
-                continue  # a line cut by a kill
+    for line in _lines(path):
+        try:
+            if json.loads(line)["step"] <= step and step > 0:
+                kept.append(line + "\n")
+        except (ValueError, KeyError, TypeError):
+            continue  # a line cut by a kill
     if "://" in str(path):
         return _Rewritten(path, kept)
     write_whole(path, "".join(kept))

@@ -7,7 +7,7 @@ import pytest
 from sagd_jax.show import bars
 
 
-def test_a_log_gets_a_line_a_minute(monkeypatch, capsys):
+def test_a_log_gets_a_line_soon_and_then_one_a_minute(monkeypatch, capsys):
     clock = itertools.count(0, 25.0)
     monkeypatch.setattr(bars.time, "monotonic", lambda: next(clock))
     with bars.counted(total=1000, unit="sample", initial=200) as count:  # at 0 s
@@ -15,13 +15,14 @@ def test_a_log_gets_a_line_a_minute(monkeypatch, capsys):
             count.update(100)
     assert count.n == 1000
     assert capsys.readouterr().out.splitlines() == [
-        "500 of 1,000 samples, about 2:05 left",
-        "800 of 1,000 samples, about 0:50 left",
+        "300 of 1,000 samples, about 2:55 left",
+        "600 of 1,000 samples, about 1:40 left",
+        "900 of 1,000 samples, about 0:25 left",
     ]
 
 
 def test_one_of_several_processes_shows_it(monkeypatch, capsys):
-    monkeypatch.setattr(bars, "_EVERY", 0.0)
+    monkeypatch.setattr(bars, "_SOON", 0.0)
     with bars.counted(total=9, unit="file", shown=False) as count:
         count.update(3)
     assert count.n == 3 and not capsys.readouterr().out

@@ -1,5 +1,8 @@
-"""The loop around the steps: what it says while it compiles, and where it ends when its place is gone."""
+"""The loop around the steps: what it says and logs, and where it ends when its place is gone."""
 
+import dataclasses
+import json
+import re
 import shutil
 import time
 
@@ -18,6 +21,7 @@ from sagd_jax.run.lock import LostError
 from sagd_jax.training.loop import train
 from sagd_jax.training.progress import Progress
 
+OF_THE_MACHINE = re.compile("images_per_second|data_wait")
 NETWORK = ModelConfig(kind="dit", dit=DiTConfig(hidden_size=16, depth=1, num_heads=2))
 CONFIG = RunConfig(
     model=NETWORK,
@@ -66,3 +70,39 @@ def test_compiling_is_said_and_no_part_of_the_time_left(lost):
     minutes, rest = lines[second + 1].split("  ")[-1].removesuffix(" left").split(":")
     # 38 more steps, each as long as the compilation, if that had counted.
     assert 60 * int(minutes) + int(rest) < max(seconds, 2) * 19
+
+
+class Cut(BaseException):
+    """An end that nothing was told of."""
+
+
+def test_a_run_that_was_cut_logs_as_an_undisturbed_one(tmp_path, monkeypatch):
+    """Its checkpoints, of steps 3 and 6, lie between log lines, of steps 5 and 10."""
+    config = dataclasses.replace(
+        CONFIG,
+        train=TrainConfig(num_steps=10, batch_size=8),
+        log=LogConfig(every=5, tensorboard=False),
+        checkpoint=CheckpointConfig(every=3),
+    )
+
+    def figures(name):
+        lines = map(json.loads, (tmp_path / name / "metrics.jsonl").read_text().splitlines())
+        return [{k: v for k, v in line.items() if not OF_THE_MACHINE.search(k)} for line in lines]
+
+    train(config, tmp_path / "whole")
+    advance = Progress.advance
+    for last in (4, 8):  # with the checkpoints of steps 3 and 6
+        with monkeypatch.context() as patch:
+
+            def cut(self, step, last=last):
+                advance(self, step)
+                if step == last:
+                    raise Cut
+
+            patch.setattr(Progress, "advance", cut)
+            with pytest.raises(Cut):
+                train(config, tmp_path / "cut")
+        assert (tmp_path / f"cut/checkpoints/{last // 3 * 3}").exists()
+    train(config, tmp_path / "cut")
+    assert figures("cut") == figures("whole")
+    assert [line["step"] for line in figures("whole")] == [5, 10]
