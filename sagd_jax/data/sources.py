@@ -6,7 +6,9 @@ have any. A loader takes the fields and `name` as attributes of one argument.
 
 from __future__ import annotations
 
-from sagd_jax.data import arrays, audio, digits, images, synthetic, tfds, video
+from typing import Any
+
+from sagd_jax.data import arrays, audio, digits, fields, images, synthetic, tfds, video
 
 SOURCES = {
     "digits": digits.SOURCE,
@@ -20,3 +22,23 @@ SOURCES = {
     "audio": audio.SOURCE,
     "video": video.SOURCE,
 }
+
+
+def scanned(config: Any) -> str:
+    """The folder in which every file of some kind, at any depth, is data: where nothing else may be written.
+
+    Args:
+      config: of a source, `config.data`.
+
+    Returns:
+      Its path; empty for sources that read no such folder.
+
+    >>> import sagd_jax as sagd
+    >>> config = sagd.default_config().data
+    >>> config.name, config.dir = "folder", "photos"
+    >>> scanned(config)
+    'photos'
+    """
+    source = SOURCES.get(config.name)
+    reads = source is not None and set(fields.FILES) <= set(source.fields)
+    return config.dir if reads else ""

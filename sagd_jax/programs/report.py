@@ -20,6 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Imported late: a misspelt flag should not wait for the libraries.
         from pathlib import Path
 
+        from sagd_jax.data.sources import scanned
         from sagd_jax.system.places import check_outside, check_place, writing
         from sagd_jax.training.report.document import FILE, FOLDER, write
         from sagd_jax.training.report.stored import read_stored
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         out = Path(flags.out or stored.workdir / FOLDER).expanduser()
         check_place("--out", out)
         if flags.out and stored.record is not None:
-            check_outside("--out", out, stored.record.config.data.dir, "data.dir")
+            check_outside("--out", out, scanned(stored.record.config.data), "data.dir")
         with writing(f"--out={out}"):
             write(stored, out / FILE)
         for line in stored.troubles:

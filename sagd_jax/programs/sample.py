@@ -80,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Imported late: a misspelt flag should not wait for the libraries.
         import jax
 
+        from sagd_jax.data.sources import scanned
         from sagd_jax.programs import sample_files as files
         from sagd_jax.run.draw import Drawer, is_bounded
         from sagd_jax.run.layout import local_mesh
@@ -101,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             flags.workdir, flags.step, ema=not flags.no_ema, mesh=mesh, allow=flags.allow
         )
         if not own_place:
-            check_outside("--out", out, run.record.config.data.dir, "data.dir")
+            check_outside("--out", out, scanned(run.record.config.data), "data.dir")
         flags.step, flags.checkpoint = run.step, run.identity
         sampler, num_steps = sampler_of(parser, flags, run, asked)
         flags.num_steps = flags.num_steps or num_steps

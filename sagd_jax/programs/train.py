@@ -21,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         import jax
         from etils import epath
 
+        from sagd_jax.data.sources import scanned
         from sagd_jax.run.config import MeshConfig
         from sagd_jax.run.config_file import read_config
         from sagd_jax.run.rounds import CHECKPOINTS_FOLDER
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "://" not in flags.workdir:
             workdir = workdir.expanduser().resolve()
         if not (workdir / CHECKPOINTS_FOLDER).exists():  # a run that is there goes on where it is
-            check_outside("--workdir", Path(str(workdir)), config.data.dir, "data.dir")
+            check_outside("--workdir", Path(str(workdir)), scanned(config.data), "data.dir")
         # One process alone loses nothing before its first step; several stop together.
         stop.nothing_to_save = jax.process_count() == 1
         run = train_by_em if config.em.rounds else train

@@ -104,6 +104,30 @@ def test_places_in_a_workdir_that_cannot_be_written(name, kind, config, tmp_path
     assert f"{workdir / name}: this is a {kind}, expected a" in line
 
 
+def test_train_writes_nothing_among_the_data(config, tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    data = "--config.data.name=folder", f"--config.data.dir={tmp_path / 'photos'}"
+    argv = [config, *data, f"--workdir={tmp_path / 'photos' / 'run'}"]
+    assert "lies in data.dir, where nothing is ever written" in complaint(train.main, argv, capsys)
+    assert not list((tmp_path / "photos").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("c.data.imgsize = 3", "line 5: no such field 'imgsize'; did you mean 'image_size'?"),
+        ("import no_such_module", "line 5: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("{}['some key']", "line 5: KeyError: some key"),
+        ("x = (", "line 5: '(' was never closed"),
+    ],
+)
+def test_a_fault_of_a_config_file_is_short_and_says_where(line, words, tmp_path, capsys):
+    start = "import sagd_jax as sagd\n\ndef get_config():\n    c = sagd.default_config()\n"
+    (tmp_path / "own.py").write_text(f"{start}    {line}\n    return c\n")
+    argv = [f"--config={tmp_path / 'own.py'}", f"--workdir={tmp_path / 'run'}"]
+    assert complaint(train.main, argv, capsys).strip().endswith(words)
+
+
 def test_train_refuses_weights_that_are_not_there(config, tmp_path, capsys):
     flags = [config, f"--workdir={tmp_path / 'run'}", f"--init_from={tmp_path / 'nowhere'}"]
     with pytest.raises(SystemExit) as stopped:

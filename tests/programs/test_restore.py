@@ -193,6 +193,23 @@ def test_files_that_cannot_be_restored_are_named(make, words, served, tmp_path, 
     assert stopped.value.code == 2 and words in err and "x." in err and len(err.splitlines()) == 1
 
 
+def test_faults_in_any_file_are_said_before_one_is_written(served, tmp_path, capsys):
+    saved(tmp_path / "in", "a.png", 9)
+    np.save(tmp_path / "in" / "x.npy", np.full((4, 4), 1300.0))
+    assert "lie in 0 to 255" in refusal(capsys, "images", tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_sound_that_ends_early_is_refused(served, tmp_path, capsys):
+    import soundfile
+
+    (tmp_path / "in").mkdir()
+    file = tmp_path / "in" / "x.wav"
+    soundfile.write(file, np.zeros(200), 800, subtype="PCM_16")
+    file.write_bytes(file.read_bytes()[:300])
+    assert "truncated: 256 of 400 bytes of sound" in refusal(capsys, "sound", tmp_path)
+
+
 def saved(folder, name, value):
     folder.mkdir(exist_ok=True)
     Image.fromarray(np.full((4, 4), value, np.uint8)).save(folder / name)

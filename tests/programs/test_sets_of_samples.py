@@ -1,5 +1,6 @@
 """What sample.py writes is whole, finite, and of one checkpoint and one set of flags."""
 
+import dataclasses
 import json
 
 import jax
@@ -349,3 +350,22 @@ def test_a_way_that_is_too_long_or_has_no_writer_is_refused(draw, monkeypatch):
     assert "--gif: the states of one sample at 3 steps are 64 numbers" in refused(draw("--gif"))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "--gif needs the package pillow" in refused(draw("--gif"))
+
+
+def test_a_sampler_that_the_process_cannot_have_leaves_nothing(draw, tmp_path, monkeypatch):
+    basis = sagd.bases.haar((4, 4))
+    schedule = sagd.schedules.hierarchical(sagd.schedules.cosine(), -basis.radius, 0.5, basis)
+    process = sagd.Diffusion(schedule, sagd.white((4, 4)))
+    serve(monkeypatch, A=dataclasses.replace(toy_run(), diffusion=process))
+    line = refused(draw("--method=sde", "--churn=5"))
+    assert line.startswith("sample.py: --method=sde: churn=5: under Hierarchical")
+    assert not (tmp_path / "out").exists()
+    assert draw("--method=sde")[0] == 0
+
+
+def test_samples_do_not_go_among_the_data(draw, tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    serve(monkeypatch, A=toy_run(data={"name": "folder", "dir": str(tmp_path / "photos")}))
+    assert "lies in data.dir" in refused(draw(out="photos/samples"))
+    assert not list((tmp_path / "photos").iterdir())
+    assert draw(out="samples")[0] == 0
