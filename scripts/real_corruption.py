@@ -33,8 +33,6 @@ from scripts.real_corruption_judge import beats, level, notches, patches, pictur
 
 RESULT = ROOT / "results" / "real_corruption.json"
 EMPHASIS = 0.95  # y[n] = x[n] - 0.95 x[n - 1]: the spectrum of an ECG falls by 40 dB, of this by 20
-STRETCH = 4096  # samples, of the ECG
-BLOCK = 64  # pixels
 SAMPLES = {1: 512, 2: 64}  # by axes; those of a U-Net take longer
 # Of the ECG the weakest frequencies have a standard deviation of 0.025, of the pictures, rounded to 8 bits, 0.002:
 # from the grid's own last ratio of 0.01 the last step, a posterior mean, would take a seventh of that energy and more.
@@ -51,6 +49,7 @@ class Part:
 
     Attributes:
       file: its name.
+      block: that lie side by side, some held out.
       window, step: of the examples that it is cut into. Steps are no multiple of a tone's period, so that it has
         any phase.
       every, first: which block in how many is held out.
@@ -60,6 +59,7 @@ class Part:
     """
 
     file: str
+    block: tuple[int, ...]
     window: tuple[int, ...]
     step: tuple[int, ...]
     every: int
@@ -96,11 +96,14 @@ _UNET = {
     "train.num_steps": 500,
 }
 PARTS = {
-    "ecg": Part("ecg100.npy", (256,), (61,), 5, PLAIN, False, {**_COMMON, **_DIT}),
-    "stripes": Part("crism_stripes.png", (32, 32), (6, 6), 4, {}, False, {**_COMMON, **_UNET}),
+    "ecg": Part("ecg100.npy", (4096,), (256,), (61,), 5, PLAIN, False, {**_COMMON, **_DIT}),
+    "stripes": Part(
+        "crism_stripes.png", (64, 64), (32, 32), (6, 6), 4, {}, False, {**_COMMON, **_UNET}
+    ),
     "tones": Part(
         "moonlanding.png",
-        (32, 32),
+        (76, 72),
+        (38, 36),  # of nearly whole periods: 10.05 and 14.2, 7.1 and 10.1
         (6, 6),
         4,
         {"margin 100": {"schedule.margin": 100.0}},
@@ -133,10 +136,9 @@ def original(x: np.ndarray, scale: float) -> np.ndarray:
     return np.asarray(lfilter([1.0], [1.0, -EMPHASIS], first, axis=0))
 
 
-def blocks(x: np.ndarray) -> np.ndarray:
+def blocks(x: np.ndarray, part: Part) -> np.ndarray:
     """`(n, *block, channels)`, side by side."""
-    size = STRETCH if x.ndim == 2 else BLOCK
-    return patches(x, (size,) * (x.ndim - 1))
+    return patches(x, part.block)
 
 
 def held_out(part: Part, count: int) -> np.ndarray:
@@ -163,7 +165,7 @@ def make(part: Part, name: str, folder: Path, out: Path, seed: int) -> dict[str,
     run, here = Runner(), out / name
     here.mkdir(parents=True, exist_ok=True)
     x, scale = read(part, folder)
-    cut = blocks(x)
+    cut = blocks(x, part)
     held = held_out(part, len(cut))
     train_file, whole = here / "train.npy", here / "whole" / f"{name}.npy"
     whole.parent.mkdir(exist_ok=True)
@@ -232,8 +234,8 @@ def judge(
     """Lines and the rest, of windows: held out, of training, restored and filtered ones, and samples."""
     sets = {}
     for key, whole in _files(part, x, found, runs).items():
-        sets[key] = patches(blocks(whole)[held], part.window, stack=True)
-    sets["training data"] = patches(blocks(x)[~held], part.window, stack=True)
+        sets[key] = patches(blocks(whole, part)[held], part.window, stack=True)
+    sets["training data"] = patches(blocks(x, part)[~held], part.window, stack=True)
     for key, (samples, _) in runs.items():
         sets["samples" if key == MAIN else f"samples, {key}"] = samples
     unit = 127.5 if x.dtype == np.uint8 else 1.0
