@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -278,7 +279,8 @@ def main() -> None:
         for name, part in PARTS.items():
             if flags.only in (None, name):
                 own = make(part, name, Path(flags.data), Path(flags.out).resolve(), flags.seed)
-                about = {**provenance(sys.argv), "seed": flags.seed}
+                words = [re.sub("^--(data|out)=.*", r"--\1=...", word) for word in sys.argv]
+                about = {**provenance(words), "seed": flags.seed}
                 results[name] = {**about, **own}
                 RESULT.write_text(json.dumps(results) + "\n")
     from scripts.real_corruption_figures import draw, table
