@@ -38,6 +38,7 @@ SAMPLES = {1: 512, 2: 64}  # by axes; those of a U-Net take longer
 # Of the ECG the weakest frequencies have a standard deviation of 0.025, of the pictures, rounded to 8 bits, 0.002:
 # from the grid's own last ratio of 0.01 the last step, a posterior mean, would take a seventh of that energy and more.
 SAMPLER = ("--method=dpmpp_2m", "--times=uniform_log_snr", "--ratio_min=0.0003")
+IN_ALL = 0.95  # share of the examples from which on all have a line
 MAIN = "run"
 PLAIN = {
     "no data spectrum": {"schedule.data_spectrum": "", "train.num_steps": 3000},
@@ -55,7 +56,7 @@ class Part:
         any phase.
       every, first: which block in how many is held out.
       arms: beside the run with the lines that `spectrum` writes, others with these fields instead.
-      lines: whether findings are chosen by being lines, as a person would who sees the picture.
+      lines: whether findings are chosen by being lines that all examples have, as a person would who sees the picture.
       config: fields of the run.
     """
 
@@ -186,7 +187,8 @@ def make(part: Part, name: str, folder: Path, out: Path, seed: int) -> dict[str,
     run(found / "spectrum.json", "-m", "sagd_jax.spectrum", f"--config={bare}", f"--out={found}")
     if part.lines:
         numbers = json.loads((found / "spectrum.json").read_text())["findings"]
-        chosen = ",".join(str(f["number"]) for f in numbers if f["kind"] == "line")
+        lines = [f for f in numbers if f["kind"] == "line" and f["share"] > IN_ALL]
+        chosen = ",".join(str(f["number"]) for f in lines)
         found = here / "spectrum_chosen"
         flags = (f"--config={bare}", f"--out={found}", f"--findings={chosen}")
         run(found / "spectrum.json", "-m", "sagd_jax.spectrum", *flags)

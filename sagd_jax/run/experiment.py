@@ -68,7 +68,8 @@ class Experiment:
         `baseline` names no other.
       fields: of the config, for all arms.
       seeds: of the trainings.
-      evaluate: flags of `python -m sagd_jax.evaluate` by name, for all arms; None: nothing is evaluated.
+      evaluate: flags of `python -m sagd_jax.evaluate` by name, for all arms; None: nothing is evaluated. Its
+        `dir` is the arm's own `data.dir` unless it is among them.
       baseline: the arm that the others are compared with.
       about: a line on what it is for.
 
