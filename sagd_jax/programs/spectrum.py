@@ -111,6 +111,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 exponent=flags.exponent,
                 classes=classes,
                 indices=examples.indices,
+                windowed=len(source) == 1
+                or section.name == "audio"
+                or bool(getattr(section, "array_window", ())),
             )
         except ValueError as error:
             raise DataError(str(error)) from error
@@ -291,11 +294,13 @@ def write(
     exponent: float = 1.0,
     classes: np.ndarray | None = None,
     indices: np.ndarray | None = None,
+    windowed: bool = False,
 ) -> None:
     """Writes the files listed at the top of this module into `out`, which is made if need be.
 
     `removed` is that of `removed_energy`; `omit` says whether to suggest the omission. `classes` are the
-    powers of `class_powers`, to be suggested instead. `indices` are the examples' in the source.
+    powers of `class_powers`, to be suggested instead. `indices` are the examples' in the source, `windowed` says
+    whether these are windows of a size that can be chosen.
     """
     out.mkdir(parents=True, exist_ok=True)
     spectrum = analysis.spectrum
@@ -309,7 +314,7 @@ def write(
     if omit:
         suggestion = "omission.npy"
         np.save(out / suggestion, np.asarray(_hole(analysis).variance))
-    write_capped(analysis, source, out, indices)
+    write_capped(analysis, source, out, indices, windowed=windowed)
     if classes is not None:
         suggestion = "classes.npy"
         np.save(out / suggestion, classes)

@@ -21,17 +21,30 @@ import numpy as np
 from sagd_jax.data.source import Source
 from sagd_jax.spectral.analysis import Analysis
 from sagd_jax.spectral.detector import finding as kinds
+from sagd_jax.spectral.periods import fitting, misfit
 
 LEVELS, KINDS, LINES = "corruption.npz", "kinds.npy", "capped_config.py"
 _TONES = (kinds.LINE, kinds.HUM, kinds.MOSAIC)
 _MARGIN = 10.0
+_BETWEEN, _WORTH = (
+    0.25,
+    0.1,
+)  # of a step: from which misfit on, and which gain of another window, is worth a word
 
 
-def write_capped(analysis: Analysis, source: Source, out: Path, indices: np.ndarray | None) -> str:
+def write_capped(
+    analysis: Analysis,
+    source: Source,
+    out: Path,
+    indices: np.ndarray | None,
+    *,
+    windowed: bool = False,
+) -> str:
     """Writes these files, or takes away those of before; returns the lines of a config, "" where N is 0.
 
     Args:
       indices: of the examples in the source; None: they are the first ones.
+      windowed: whether examples are windows, whose size the config chooses.
     """
     for name in (LEVELS, KINDS, LINES):
         (out / name).unlink(missing_ok=True)
@@ -64,7 +77,11 @@ def write_capped(analysis: Analysis, source: Source, out: Path, indices: np.ndar
     ]
     if basis != "fourier":
         lines.append(f"config.schedule.basis = {basis!r}")
-    if any(analysis.findings[n - 1].kind in _TONES for numbers in has for n in numbers):
+    named = [analysis.findings[n - 1] for n in sorted({n for numbers in has for n in numbers})]
+    tones = [f for finding in named if finding.kind in _TONES for f in finding.frequencies]
+    if tones and windowed:
+        lines += _of_windows(tones, analysis.spectrum.spatial_shape)
+    if any(finding.kind in _TONES for finding in named):
         lines += [
             "# a tone keeps its amplitude, as Gaussian noise does not: noise of a small margin shows that to the",
             "# network, and what it takes for the data is then louder than the tone",
@@ -78,6 +95,19 @@ def write_capped(analysis: Analysis, source: Source, out: Path, indices: np.ndar
     text = "\n".join(lines) + "\n"
     (out / LINES).write_text(text)
     return text
+
+
+def _of_windows(tones: list[tuple[float, ...]], sizes: tuple[int, ...]) -> list[str]:
+    """What to say of tones that lie between the frequencies of the windows, where other windows mend that."""
+    better = fitting(tones, sizes)
+    before, after = misfit(tones, sizes), misfit(tones, better)
+    if before < _BETWEEN or after > before - _WORTH:
+        return []
+    old, new = ("x".join(map(str, own)) for own in (sizes, better))
+    return [
+        f"# tones lie up to {before:.2f} steps beside the frequencies of windows of {old}, which leaves part of them in what",
+        f"# is learned; {after:.2f} in windows of {new}: cut the data so (data.array_window, data.window), and ask again",
+    ]
 
 
 def _who(analysis: Analysis, source: Source, out: Path, own: np.ndarray) -> list[str]:

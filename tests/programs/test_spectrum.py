@@ -170,6 +170,22 @@ def test_the_lines_for_capped_levels_are_a_config(tmp_path, capsys, share):
         assert "--num_examples=150 a line" in (out / "capped_config.py").read_text()
 
 
+@pytest.mark.parametrize(
+    ("size", "said"), [(60, ""), (64, "steps beside the frequencies of windows of 64, which")]
+)
+def test_tones_that_do_not_fit_the_windows_are_told_of_ones_that_do(tmp_path, size, said):
+    """Of f = 0.1: six periods in 60 samples, and 6.4 in 64."""
+    at = np.arange(60_000)
+    x = 0.05 * np.random.default_rng(0).normal(size=60_000) + 0.1 * np.sin(0.2 * np.pi * at)
+    np.save(tmp_path / "x.npy", x[:, None].astype(np.float32))
+    windows = {"array_window": (size,), "array_step": (67,)}  # of any phase
+    config = config_file(tmp_path, name="array", dir=str(tmp_path / "x.npy"), **windows)
+    spectrum.main([f"--config={config}", f"--out={tmp_path / 'out'}", "--findings=1"])
+    text = (tmp_path / "out" / "capped_config.py").read_text()
+    assert ("windows of 60: cut" in text) is bool(said)
+    assert said in text
+
+
 def test_the_lines_for_capped_levels_keep_the_kinds_that_the_config_has(tmp_path, capsys):
     """The rarer corruption is kind 1 there, where the detector counts the more frequent one first."""
     rng = np.random.default_rng(0)
