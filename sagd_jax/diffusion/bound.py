@@ -204,7 +204,8 @@ def bound_terms(
 ) -> Bound:
     """The terms of `bound`, which has the arguments and errors."""
     prediction = kind_of(denoiser, prediction)
-    x0 = arguments.signal("x0", x0).astype(jnp.result_type(float))
+    x0 = arguments.batch("x0", x0, diffusion.covariance.spatial_shape)
+    x0 = x0.astype(jnp.result_type(float))
     num_times = _positive("num_times", num_times)
     num_steps = None if num_steps is None else _positive("num_steps", num_steps)
     first, last = ends(diffusion)

@@ -80,7 +80,9 @@ def check_covariance(covariance: Any) -> None:
 
 
 def check_times(t: ArrayLike) -> None:
-    """Raises ValueError unless all times are in [0, 1]; traced ones pass."""
+    """Raises ValueError unless these are times in [0, 1], one or one per signal; traced ones may have any value."""
+    if np.ndim(t) > 1:
+        raise ValueError(f"t: shape {np.shape(t)}; expected () or (batch,)")
     if isinstance(t, jax.core.Tracer):
         return
     times = arguments.numbers("t", t)

@@ -127,7 +127,7 @@ def log_likelihood(
       t = 0, which is that of blurred data with noise, at x0. NaN where Sigma is singular and traced, without `on_range`.
 
     Raises:
-      ValueError: for an unknown option, a grid that does not start at 1, a singular covariance
+      ValueError: for x0 of another shape, an unknown option, a grid that does not start at 1, a singular covariance
         without `on_range`, or a prediction that does not exist at t = 1.
 
     >>> import jax, jax.numpy as jnp, sagd_jax as sagd
@@ -138,7 +138,8 @@ def log_likelihood(
     >>> bool(jnp.allclose(value, diffusion.covariance.log_prob(x0), atol=1e-4))
     True
     """
-    divergence = divergence or default_divergence(jnp.shape(x0)[1:])
+    x0 = arguments.batch("x0", x0, diffusion.covariance.spatial_shape)
+    divergence = divergence or default_divergence(x0.shape[1:])
     prediction = kind_of(denoiser, prediction)
     check_choice("divergence", divergence, DIVERGENCES)
     check_choice("probe", probe, PROBES)
@@ -164,7 +165,7 @@ def log_likelihood(
         derivative = (alpha * e_hat - sigma * x0_hat) / norm
         return _turn(diffusion, t, y) * derivative if diffusion.is_spectral else derivative
 
-    y = diffusion.encode(arguments.signal("x0", x0).astype(jnp.result_type(float)))
+    y = diffusion.encode(x0.astype(jnp.result_type(float)))
     if diffusion.is_spectral:
         first = _norm(diffusion, _JUST_AFTER_0, y)
         y = y / first

@@ -116,7 +116,7 @@ def denoising_loss(
       float32 (float64 for float64 signals), as the residual is, whatever the network's dtype.
 
     Raises:
-      ValueError: for an unknown kind, norm or weighting; gamma or sigma_data <= 0; the Mahalanobis
+      ValueError: for signals of other shapes than these; an unknown kind, norm or weighting; gamma or sigma_data <= 0; the Mahalanobis
         norm of a score or white_epsilon, which are whitened already, or with a weight.
 
     >>> import jax, jax.numpy as jnp, sagd_jax as sagd
@@ -133,14 +133,16 @@ def denoising_loss(
         )
     if norm == "mahalanobis" and weight is not None:
         raise ValueError(f"norm={norm!r}: not with a weight per coordinate; use norm='l2'")
+    named = {"x0": x0, "noise": noise, "prediction": prediction}
     x0, noise, prediction = (
         x.astype(jnp.promote_types(x.dtype, jnp.float32))
         for x in (
-            arguments.signal("x0", x0),
-            arguments.signal("noise", noise),
-            arguments.signal("prediction", prediction),
+            arguments.batch(n, x, diffusion.covariance.spatial_shape) for n, x in named.items()
         )
     )
+    for name, x in (("noise", noise), ("prediction", prediction)):
+        if x.shape != x0.shape:  # it would be broadcast
+            raise ValueError(f"{name}: shape {x.shape}; expected that of x0, {x0.shape}")
     residual = prediction - diffusion.target(x0, noise, t, kind)
     if norm == "mahalanobis":
         residual = diffusion.covariance.pinv_sqrt(residual)

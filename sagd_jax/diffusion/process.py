@@ -65,6 +65,7 @@ from sagd_jax.system.errors import check_choice
 PREDICTIONS = ("epsilon", "x0", "v", "velocity", "score", "white_epsilon")
 NEEDS_ALPHA = ("epsilon", "score", "white_epsilon")  # say nothing of x_0 where alpha = 0
 NEEDS_SIGMA = ("x0",)  # says nothing of e where sigma = 0
+_KEYS = 2**32  # that can be folded into one
 
 
 @jax.tree_util.register_dataclass
@@ -175,6 +176,7 @@ class Diffusion:
           `(x_t, noise)`, both like x0; `noise` is the coloured e ~ N(0, Sigma).
         """
         x0 = arguments.signal("x0", x0)
+        key = arguments.one_key("key", key)
         check_times(t)
         return self.noised(x0, self.covariance.sample(key, x0.shape, x0.dtype), t)
 
@@ -542,8 +544,14 @@ class Diffusion:
 
 
 def fold_in_range(key: jax.Array, start: int | jax.Array, count: int) -> jax.Array:
-    """The keys `fold_in(key, start + i)` for i < count, one per sample: shape `(count,)`."""
+    """The keys `fold_in(key, start + i)` for i < count, one per sample: shape `(count,)`.
+
+    Raises:
+      ValueError: for numbers outside [0, 2^32), as far as they are known, which would be other samples'.
+    """
     key = arguments.one_key("key", key)
+    if not isinstance(start, jax.core.Tracer) and not 0 <= int(start) <= _KEYS - count:
+        raise ValueError(f"offset={start}: expected 0 to {_KEYS - count}")
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(start + jnp.arange(count))
 
 
@@ -558,7 +566,7 @@ def _broadcast(coefficient: ArrayLike, x: jax.Array) -> jax.Array:
                 f"t: {coefficient.size} times for signals of shape {x.shape}; expected one time, or "
                 "one for each"
             )
-        coefficient = coefficient.reshape(-1, *(1,) * (x.ndim - 1))
+        coefficient = coefficient.reshape(coefficient.size, *(1,) * (x.ndim - 1))
     return coefficient.astype(dtype)
 
 

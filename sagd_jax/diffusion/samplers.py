@@ -92,6 +92,10 @@ def predictor(
                 f"denoiser: it returned shape {jnp.shape(output)} for an input of shape {x.shape}; "
                 "expected the same"
             )
+        if not jnp.issubdtype(jnp.result_type(output), jnp.floating):
+            raise ValueError(
+                f"denoiser: it returned {jnp.result_type(output)}; expected real floats"
+            )
         return diffusion.read(diffusion.encode(output.astype(x.dtype)), x, t, prediction, clean)
 
     return predict

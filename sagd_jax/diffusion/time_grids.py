@@ -124,7 +124,7 @@ def edm(
 
 def _check_num_steps(num_steps: int) -> int:
     try:
-        count = operator.index(num_steps)
+        count = 0 if isinstance(num_steps, bool) else operator.index(num_steps)
     except TypeError:
         count = 0
     if count < 1:

@@ -15,6 +15,10 @@ _LONGEST = 60  # characters of a value that an error quotes
 
 def number(name: str, value: Any) -> float:
     """A finite number as a float; raises ValueError naming the argument otherwise."""
+    if isinstance(value, jax.core.Tracer):
+        raise ValueError(
+            f"{name}: expected a number, not one that JAX traces: it is a constant here"
+        )
     try:
         result = float(value)
     except (TypeError, ValueError):
@@ -61,6 +65,21 @@ def signal(name: str, values: Any) -> jax.Array:
     if not (jnp.issubdtype(values.dtype, jnp.integer) or values.dtype == bool):
         raise ValueError(f"{name}: expected real numbers, not {values.dtype}")
     return values.astype(jnp.float32)
+
+
+def batch(name: str, values: Any, spatial_shape: Sequence[int]) -> jax.Array:
+    """Signals `(batch, *spatial, channels)`, as `signal`; raises ValueError for another shape, or none at all.
+
+    >>> batch("x0", np.zeros((8, 8, 1)), (8, 8))
+    Traceback (most recent call last):
+    ValueError: x0: shape (8, 8, 1); expected (batch, 8, 8, channels)
+    """
+    x = signal(name, values)
+    sizes = tuple(spatial_shape)
+    if x.ndim != len(sizes) + 2 or x.shape[1:-1] != sizes or not len(x):
+        expected = ", ".join(["batch", *map(str, sizes), "channels"])
+        raise ValueError(f"{name}: shape {x.shape}; expected ({expected})")
+    return x
 
 
 def shape(name: str, sizes: Sequence[int]) -> tuple[int, ...]:

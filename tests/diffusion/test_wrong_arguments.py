@@ -244,3 +244,56 @@ def test_the_schedules_of_the_package_pass_the_check_that_others_get():
     ):
         assert checks._fault(schedule) is None
     assert sagd.Diffusion(Line(), NOISE)
+
+
+ONE = X[0]
+T = np.full(2, 0.5)
+PAIR = DIFFUSION.diffuse(KEY, X, T)
+
+
+def loss(prediction=PAIR[1], x0=X, noise=PAIR[1], t=T):
+    return sagd.losses.denoising_loss(DIFFUSION, prediction, x0, noise, t)
+
+
+def likelihood(x0):
+    return sagd.log_likelihood(KEY, zero, DIFFUSION, x0, prediction="v", num_steps=2)
+
+
+def draw(denoiser=zero, **options):
+    options = {"num_steps": 2, "prediction": "v", **options}
+    return sagd.sample(KEY, denoiser, DIFFUSION, (2, *SHAPE, 1), **options)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        # Of one signal without a batch each row would be taken for a signal.
+        (lambda: likelihood(ONE), "x0: shape (4, 6, 1); expected (batch, 4, 6, channels)"),
+        (lambda: likelihood(X[:0]), "x0: shape (0, 4, 6, 1); expected (batch, 4, 6, channels)"),
+        (lambda: loss(ONE, ONE, ONE, 0.5), "x0: shape (4, 6, 1); expected (batch, 4, 6, channels)"),
+        (
+            lambda: loss(prediction=PAIR[1][:1]),
+            "prediction: shape (1, 4, 6, 1); expected that of x0",
+        ),
+        (lambda: loss(noise=PAIR[1][:1]), "noise: shape (1, 4, 6, 1); expected that of x0"),
+        (lambda: loss(prediction=PAIR[1][..., 0]), "prediction: shape (2, 4, 6); expected (batch,"),
+        (lambda: DIFFUSION.diffuse(KEY, X, T[:, None]), "t: shape (2, 1); expected () or (batch,)"),
+        (lambda: DIFFUSION.diffuse(jax.random.split(KEY), X, T), "expected one jax.random.key"),
+        (
+            lambda: draw(lambda x, t: 1j * x),
+            "denoiser: it returned complex64; expected real floats",
+        ),
+        (lambda: draw(lambda x, t: x.astype(int)), "denoiser: it returned int32"),
+        (lambda: draw(offset=-1), "offset=-1: expected 0 to 4294967294"),
+        (lambda: draw(offset=2**33), "offset=8589934592: expected 0 to"),
+        (lambda: draw(num_steps=True), "num_steps=True: expected an integer >= 1"),
+        (
+            lambda: jax.grad(lambda a: sagd.power_law(SHAPE, alpha=a).variance.sum())(0.3),
+            "alpha: expected a number, not one that JAX traces",
+        ),
+    ],
+)
+def test_what_would_be_read_otherwise_is_refused(call, words):
+    with pytest.raises((ValueError, TypeError)) as refused:
+        call()
+    assert words in str(refused.value) and len(str(refused.value).splitlines()) == 1

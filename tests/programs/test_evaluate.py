@@ -1,6 +1,7 @@
 """The program evaluate, in this process, of a network of one number that was never trained."""
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -92,7 +93,11 @@ def test_an_interrupted_one_goes_on(evaluate, tmp_path, monkeypatch):
         (["--metrics=fd"], "unknown metric 'fd'; expected some of frechet"),
         (["--metrics=frechet:pixels", "--num_samples=64"], "64 samples; expected at least 65"),
         (["--metrics=frechet:classifier"], "these data have no labels"),
-        (["--metrics=fid"], "needs torch-fidelity: pip install 'sagd_jax[fid]'"),
+        pytest.param(
+            ["--metrics=fid"],
+            "needs torch-fidelity: pip install 'sagd_jax[fid]'",
+            marks=pytest.mark.skipif(find_spec("torch_fidelity") is not None, reason="it is there"),
+        ),
         (["--metrics=frechet:nothing:here"], "there is no module nothing"),
         (["--metrics=corruption"], "no corruption in a known band"),
         (["--num_steps=4,x"], "argument --num_steps"),
