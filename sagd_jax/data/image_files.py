@@ -77,6 +77,18 @@ def check_image(path: Path, max_megapixels: int, found: Tally) -> Shape:
         return (width, height, channels) if _swaps(method) else (height, width, channels)
 
 
+def is_clear(path: Path, max_megapixels: int) -> bool:
+    """Whether any pixel is not opaque; `read_image` puts white behind those.
+
+    Raises:
+      Unreadable: for a file that cannot be decoded.
+    """
+    with reading(path), open(path, "rb") as file, _opened(file, max_megapixels) as picture:
+        if picture.mode not in _CLEAR and "transparency" not in picture.info:
+            return False
+        return bool(picture.convert("RGBA").getextrema()[3][0] < 255)
+
+
 def read_image(path: Path, shape: Shape, resize: bool, max_megapixels: int) -> np.ndarray:
     """The file as `shape` (height, width, channels) uint8.
 

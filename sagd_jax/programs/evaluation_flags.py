@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sagd_jax.diffusion.samplers import METHODS, SAMPLERS
 from sagd_jax.diffusion.time_grids import GRIDS
-from sagd_jax.system.commandline import Parser, add_options, at_least, number
+from sagd_jax.system.commandline import Parser, a_class, add_options, at_least, number
 from sagd_jax.system.schema import LARGEST_SEED
 
 
@@ -57,7 +57,7 @@ def evaluation_parser() -> Parser:
     add_options(parser, SAMPLERS, "method")
     parser.add_argument("--times", choices=tuple(GRIDS), default="uniform", help="default uniform")
     add_options(parser, GRIDS, "times")
-    parser.add_argument("--class", dest="label", type=int, help="default: all classes in turn")
+    parser.add_argument("--class", dest="label", type=a_class, help="default: all classes in turn")
     parser.add_argument("--guidance", type=number(), default=1.0, help="scale; 1 is none")
     parser.add_argument(
         "--clip", action=argparse.BooleanOptionalAction, help="as of sample.py, with its default"

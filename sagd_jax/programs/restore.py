@@ -24,7 +24,7 @@ import numpy as np
 from sagd_jax.programs import restored_from, tiles
 from sagd_jax.programs.resume import IDENTITY, claim, settings_of
 from sagd_jax.system import cores
-from sagd_jax.system.commandline import Parser, at_least, number
+from sagd_jax.system.commandline import Parser, a_class, at_least, number
 from sagd_jax.system.errors import ForPeople
 from sagd_jax.system.places import check_place, writing
 from sagd_jax.system.schema import LARGEST_SEED, ConfigError
@@ -353,7 +353,9 @@ def _parser() -> Parser:
     parser.add_argument(
         "--seed", type=at_least(0, LARGEST_SEED), default=0, help="of the draws; default 0"
     )
-    parser.add_argument("--class", dest="label", type=int, help="class of all files; default none")
+    parser.add_argument(
+        "--class", dest="label", type=a_class, help="class of all files; default none"
+    )
     parser.add_argument("--step", type=at_least(0), help="checkpoint (default: the newest)")
     parser.add_argument(
         "--batch_size", type=at_least(1), default=64, help="tiles at once; default 64"

@@ -18,7 +18,7 @@ import numpy as np
 from sagd_jax.data.audio import read_header
 from sagd_jax.data.files import Tally, Unreadable, read_npy, reading
 from sagd_jax.data.image_files import SUFFIXES as PICTURES
-from sagd_jax.data.image_files import check_image, prepare, read_image
+from sagd_jax.data.image_files import check_image, is_clear, prepare, read_image
 from sagd_jax.data.source import denormalise, normalise
 from sagd_jax.run.record import DataRecord
 from sagd_jax.system.files import write_whole
@@ -93,10 +93,14 @@ def read(file: File, data: DataRecord) -> np.ndarray:
     """Its signals, `(n, *spatial, channels)` float32 in the network's range.
 
     Raises:
-      Unreadable: it cannot be decoded, or holds values that are not finite.
+      Unreadable: it cannot be decoded, has transparent pixels, or holds values that are not finite.
     """
     suffix = file.path.suffix.lower()
     if suffix in PICTURES:
+        if is_clear(file.path, _MEGAPIXELS):
+            raise Unreadable(
+                file.path, "has transparent pixels, which would be lost; save it without"
+            )
         raw: Any = read_image(file.path, file.shape, False, _MEGAPIXELS)[None]  # type: ignore[arg-type]
     elif suffix in SOUNDS:
         with optional("reading sounds"):

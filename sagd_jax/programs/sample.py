@@ -26,7 +26,7 @@ from sagd_jax.programs.chosen_sampler import asked_sampler, sampler_of
 from sagd_jax.programs.resume import IDENTITY, claim, settings_of
 from sagd_jax.programs.sample_looks import WAYS, check_ways
 from sagd_jax.system import cores, kinds
-from sagd_jax.system.commandline import Parser, add_options, at_least, chosen_kind, number
+from sagd_jax.system.commandline import Parser, a_class, add_options, at_least, chosen_kind, number
 from sagd_jax.system.errors import ForPeople
 from sagd_jax.system.late import require
 from sagd_jax.system.places import check_outside, check_place, writing
@@ -351,7 +351,7 @@ def _parser() -> Parser:
     add_options(parser, SAMPLERS, "method")
     parser.add_argument("--times", choices=tuple(GRIDS), default="uniform", help="default uniform")
     add_options(parser, GRIDS, "times")
-    parser.add_argument("--class", dest="label", type=int, help="default: all classes in turn")
+    parser.add_argument("--class", dest="label", type=a_class, help="default: all classes in turn")
     parser.add_argument(
         "--kind",
         type=int,

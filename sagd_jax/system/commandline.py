@@ -181,6 +181,16 @@ def at_least(low: int, high: int | None = None) -> Callable[[str], int]:
     return whole_number
 
 
+def a_class(text: str) -> int:
+    """A flag's type: the number of a class."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text}: expected the number of a class, from 0 on; folders have theirs in the order of their names"
+        ) from None
+
+
 def number(low: float = -math.inf, high: float = math.inf) -> Callable[[str], float]:
     """A flag's type: a finite number in [low, high]."""
 

@@ -20,6 +20,7 @@ from sagd_jax.training.optimizer import learning_rate
 
 _EXAMPLES = 1024
 _MEBI = 2**20
+_FAINT = 1e-6  # of the mean variance: noise that does not hide data
 # A corruption as a tone's: in so many of the coordinates at most, up to this share of its largest variance.
 _TONE_SHARE, _TONE_LEVEL, _TONE_MARGIN = 0.05, 0.01, 10
 
@@ -45,6 +46,13 @@ def summarise(
         f"schedule  {config.schedule.kind}: {diffusion.schedule}",
         f"noise     {describe_covariance(diffusion.covariance, source.shape[-1], config.noise.kind)}",
     ]
+    variance = np.asarray(getattr(diffusion.covariance, "variance", 1.0))
+    faint = float(np.mean((variance > 0) & (variance < _FAINT)))
+    if faint > 0:
+        lines.append(
+            f"noise     WARNING: {faint:.1%} of the coordinates have a variance below {_FAINT:g}: they hardly get any noise, "
+            "and samples hold next to nothing there (config.noise)"
+        )
     lines += corruption_lines(config, source, diffusion)
     warmup, steps = config.optimizer.warmup_steps, config.train.num_steps
     if warmup > steps:
@@ -79,7 +87,7 @@ def corruption_lines(config: RunConfig, source: Source, diffusion: Diffusion) ->
         finite = own[np.isfinite(own)]
         useless = int(own.size - finite.size)
         lines.append(
-            f"kind {kind}    {number[kind]} examples; N in {np.mean(own > 0):.1%} of the coordinates, mean "
+            f"kind {kind}    {number[kind] or 'no example has it: 0'} examples; N in {np.mean(own > 0):.1%} of the coordinates, mean "
             f"{finite.mean() if finite.size else 0:.3g}, at most {finite.max(initial=0):.3g}"
             + (f"; {useless} coordinates are of no use" if useless else "")
         )

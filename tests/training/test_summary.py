@@ -52,3 +52,16 @@ def test_a_tone_needs_a_margin(corruption, margin, said):
     lines = corruption_lines(config, source, prepare(config, source).diffusion)
     words = "samples need config.schedule.margin=10 (docs/corrupted_data.md), here it is 0.1"
     assert any(words in line for line in lines) == said
+
+
+@pytest.mark.parametrize(("alpha", "said"), [(-0.5, False), (-9.0, True), (9.0, True)])
+def test_coordinates_without_noise_worth_the_name_are_told(alpha, said):
+    values = {
+        "noise": {"kind": "power_law", "alpha": alpha},
+        "model": {"unet": dataclasses.asdict(NETWORK)},
+    }
+    config = schema.build(RunConfig, values)
+    source = data.open_source(config.data)
+    run = prepare(config, source)
+    words = summarise(config, source, run.model, run.diffusion, run.state, run.mesh)
+    assert ("they hardly get any noise" in words) is said
