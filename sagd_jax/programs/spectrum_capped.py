@@ -26,10 +26,8 @@ from sagd_jax.spectral.periods import fitting, misfit
 LEVELS, KINDS, LINES = "corruption.npz", "kinds.npy", "capped_config.py"
 _TONES = (kinds.LINE, kinds.HUM, kinds.MOSAIC)
 _MARGIN = 10.0
-_BETWEEN, _WORTH = (
-    0.25,
-    0.1,
-)  # of a step: from which misfit on, and which gain of another window, is worth a word
+# Of a step: from which misfit on, and which gain of another window, is worth a word.
+_BETWEEN, _WORTH = 0.25, 0.1
 
 
 def write_capped(

@@ -145,13 +145,18 @@ class Progress:
           step: of the checkpoint.
           pending: metrics of the steps since the last log line, as for `averages`.
         """
-        if not self._active or not pending:
+        if not self._active:
             return
-        held = {name: [str(x.dtype), x.tolist()] for name, x in _joined(pending).items()}
         path = self._workdir / UNLOGGED_FILE
         with _no_error_but_a_warning():
-            lines = [*_lines(path)[1 - _HELD :], json.dumps({"step": step, "held": held})]
-            write_whole(path, "".join(line + "\n" for line in lines))
+            # Of this step there may be a line from before the run went back, or logged at other steps.
+            before = _lines(path)
+            lines = [line for line in before if not line.startswith(f'{{"step": {step}, ')]
+            if pending:
+                held = {n: [str(x.dtype), x.tolist()] for n, x in _joined(pending).items()}
+                lines.append(json.dumps({"step": step, "held": held}))
+            if lines != before:
+                write_whole(path, "".join(line + "\n" for line in lines[-_HELD:]))
 
     def held(self, step: int) -> list[Any]:
         """What `hold` has kept at a step: metrics to begin with; none where nothing was."""

@@ -80,6 +80,25 @@ def test_a_file_that_cannot_be_opened_at_the_start_is_one_line(tmp_path):
         Progress(tmp_path, 3, 9, tensorboard=False, active=True)
 
 
+def test_what_is_not_logged_is_kept_for_the_newest_checkpoints(tmp_path):
+    def metrics(*losses):
+        return [{"loss": np.array([x], np.float32), "skipped": np.zeros(1, bool)} for x in losses]
+
+    with Progress(tmp_path, 0, 99, tensorboard=False, active=True) as progress:
+        assert progress.held(0) == []
+        for step in range(3, 60, 3):
+            progress.hold(step, metrics(step, 0.1))
+        assert progress.held(27) == [] and len(progress.held(30)) == 1
+        (held,) = progress.held(57)
+        assert held["loss"].tolist() == [57, np.float32(0.1)] and held["loss"].dtype == np.float32
+        assert held["skipped"].dtype == bool
+        progress.hold(54, [])  # it went back, and logs at other steps now
+        assert progress.held(54) == [] and progress.held(57)
+    with Progress(tmp_path / "other", 0, 9, tensorboard=False, active=False) as silent:
+        silent.hold(3, metrics(1))
+        assert silent.held(3) == [] and not (tmp_path / "other").exists()
+
+
 def test_damaged_lines_are_dropped(tmp_path):
     (tmp_path / METRICS_FILE).write_bytes(b'{"step": 1}\n\xff\xfe{"st\n[1]\n{"step": 9}\n')
     with Progress(tmp_path, 4, 9, tensorboard=False, active=True):
