@@ -18,7 +18,7 @@ _RATHER_NEAR = 0.1  # of a step: what a size e times as large has to be better b
 
 
 def misfit(frequencies: Sequence[Sequence[float]], sizes: Sequence[int]) -> float:
-    """How far tones are from the frequencies of a window, (P1), on the axis where it is most.
+    """How far tones are from the frequencies of a window, equation (P1), on the axis where it is most.
 
     Args:
       frequencies: one number per axis for each tone, in cycles per sample.
