@@ -146,7 +146,8 @@ class Drawer:
 
     def check(self, params: Any) -> None:
         """Raises ValueError, before anything is compiled, for a sampler that cannot run."""
-        self._draw.eval_shape(params, *shapes_of(self._batch))
+        with jax.set_mesh(self._mesh):  # as when it draws, which then need not be traced again
+            self._draw.eval_shape(params, *shapes_of(self._batch))
 
     def labels(self, first: int, last: int) -> np.ndarray:
         """The classes of samples `first` to `last` - 1, int32; -1 where there are none."""
