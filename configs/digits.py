@@ -2,8 +2,8 @@
 
     python train.py --config=configs/digits.py --workdir=runs/digits
 
-Measured on two cores of an AMD EPYC: 3 min 21 s for this and 64 samples on a fast day, 5 min 33 s for this alone on
-a slow one; loss 0.212 over the last 50 steps. To expect of 512 samples: an SVM trained
+Measured on two cores of an AMD EPYC: 3 min 21 s for this and 64 samples, 5 min 33 s for this alone on a day when they
+were slower; loss 0.212 over the last 50 steps. To expect of 512 samples: an SVM trained
 on the real digits gives each class 9 to 11 % of them and a mean largest probability of 0.957, where
 held-out digits get 0.948 (results/digits.json, by benchmarks/digits_quality.py).
 """

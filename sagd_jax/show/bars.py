@@ -48,7 +48,7 @@ def bar_class() -> Any:
 
 
 class Lines(NoBar):
-    """Stands in for a bar where no terminal is, as in the log of a batch job: a line a minute."""
+    """Stands in for a bar where no terminal is, as in the log of a batch job: a line soon, then one a minute."""
 
     def __init__(self, *, total: int, unit: str, initial: int = 0) -> None:
         super().__init__(initial=initial)

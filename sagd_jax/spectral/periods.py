@@ -2,8 +2,8 @@
 
 (P1)  misfit(n) = max_k |f_k n - round(f_k n)|, in steps of 1 / n, for tones of f_k cycles per sample
 
-A tone at a misfit of d has a share of about (d / (1 - d))^2 of its power in the coordinate beside its own, and at
-d = 1/2 as much in both.
+A tone at a misfit of d has in the coordinate beside its own about (d / (1 - d))^2 times the power there: as much at
+d = 1/2.
 """
 
 from __future__ import annotations
