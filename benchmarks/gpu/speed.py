@@ -70,7 +70,7 @@ def time_steps(flags: argparse.Namespace, batch: int) -> dict[str, Any]:
             calls = 1 if turn == 0 or flags.tiny else max(1, 30 // per_call)
             start = time.perf_counter()
             for _ in range(calls):
-                state, metrics = compiled(state, batches, prepared.steps.seed)
+                state, metrics = compiled(state, batches, *prepared.steps.others)
             jax.block_until_ready(metrics)
             rates.append(calls * per_call * batch / (time.perf_counter() - start))
     cost, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()

@@ -10,6 +10,7 @@ Corruptions act on values normalised to [-1, 1] and are not clipped, so that a b
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from sagd_jax.data import corruptions
 from sagd_jax.data.files import Unreadable, read_npy
 from sagd_jax.data.fingerprint import of_values
 from sagd_jax.data.order import hash_words
+from sagd_jax.data.resident import Resident
 from sagd_jax.data.source import DataError, Source, denormalise, normalise
 from sagd_jax.spectral import spectra
 from sagd_jax.spectral.frequencies import UNITS
@@ -102,6 +104,10 @@ class Corrupted(Source):
 
     def report(self) -> None:
         self._source.report()
+
+    def resident(self) -> Resident | None:
+        inner = self._source.resident() if self._corrupt is None else None
+        return inner and dataclasses.replace(inner, rows=self._over(inner.rows))
 
 
 def corrupted(source: Source, config: Any) -> Source:

@@ -14,6 +14,7 @@ import numpy as np
 from sagd_jax.data.files import Unreadable, reading
 from sagd_jax.data.fingerprint import of_values
 from sagd_jax.data.order import hash_words
+from sagd_jax.data.resident import Resident
 from sagd_jax.data.source import DataError, Source
 from sagd_jax.system.files import write_whole
 
@@ -49,11 +50,23 @@ class Restored(Source):
         draw = hash_words(seed, step, np.asarray(indices), _WHICH) % np.uint64(len(self._x))
         chosen = self._x[draw.astype(np.int64), np.maximum(place, 0)]
         there = (place >= 0).reshape(-1, *(1,) * (chosen.ndim - 1))
-        x = np.where(there, chosen, batch["x"]).astype(np.float32)
+        x = np.where(there, chosen, batch["x"]).astype(self._x.dtype)
         return {**batch, "x": x, "corrupted": self._own[own]}
 
     def report(self) -> None:
         self._source.report()
+
+    def resident(self) -> Resident | None:
+        inner = self._source.resident()
+        if inner is None:
+            return None
+        # The draws lie behind the examples; of both it is their rows that are chosen from.
+        draws, number = self._x.shape[:2]
+        rows = self._over(inner.rows)
+        rows._x = np.arange(draws * number, dtype=np.int32).reshape(draws, number)
+        rows._x += len(inner.examples)
+        behind = self._x.reshape(-1, *self.shape)
+        return Resident(np.concatenate([inner.examples, behind], dtype=np.float32), rows)
 
 
 def restored(source: Source, file: str) -> Source:

@@ -11,8 +11,9 @@ Raw values (uint8 or float32) stay raw up to the device: they are a quarter of t
 from __future__ import annotations
 
 import abc
+import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sagd_jax.system.errors import ForPeople
+
+if TYPE_CHECKING:
+    from sagd_jax.data.resident import Resident
 
 ValueRange = tuple[Any, Any]  # low and high: each a number, or a tuple of one per channel
 Options = Any  # what a loader is given: `name`, and its source's fields of `config.data`
@@ -93,6 +97,16 @@ class Source(abc.ABC):
         """Says, at the end, how many examples could not be read since the opening, if any."""
         return
 
+    def resident(self) -> Resident | None:
+        """What devices hold of the set, where batches are nothing but some of its rows; None for any other."""
+        return None
+
+    def _over(self, source: Source) -> Self:
+        """This wrapper, `_source` being what it wraps, around another source."""
+        result = copy.copy(self)
+        result._source = source  # type: ignore[attr-defined]
+        return result
+
 
 class ArraySource(Source):
     """Examples held in one array: in memory, or a memory map that is read as it is indexed.
@@ -129,6 +143,15 @@ class ArraySource(Source):
         indices = np.asarray(indices)
         x = np.asarray(self._x[indices]).astype(self.dtype, copy=False)
         return as_batch(x, None if self._labels is None else self._labels[indices])
+
+    def resident(self) -> Resident | None:
+        from sagd_jax.data.resident import Resident
+
+        if not self.in_memory:
+            return None
+        rows = copy.copy(self)
+        rows._x, rows.dtype = np.arange(len(self), dtype=np.int32), np.dtype(np.int32)
+        return Resident(self._x.astype(self.dtype, copy=False), rows)
 
 
 def as_batch(x: np.ndarray, labels: np.ndarray | None = None) -> dict[str, np.ndarray]:

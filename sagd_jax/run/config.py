@@ -115,6 +115,13 @@ class TrainConfig:
     weighting: str = field("uniform", "weight over t", choices=WEIGHTINGS)
     times: str = field("uniform", "distribution of t", choices=TIME_DRAWS)
     steps_per_call: int = field(1, "steps in one compiled call, on accelerators", low=1, high=1000)
+    device_limit_mb: int | None = field(
+        None,
+        "sets in memory up to this size (MiB) also lie on each device, where the step picks and augments "
+        "examples; None: 2048 on accelerators, 0, never, on CPUs",
+        low=0,
+        may_change=True,
+    )
     accumulate: int = field(
         1, "parts of a batch whose gradients are added up, to save memory", low=1, high=65536
     )

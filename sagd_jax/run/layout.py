@@ -86,6 +86,13 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
+def everywhere(values: np.ndarray, mesh: Mesh) -> jax.Array:
+    """An array that each process has, whole on every device; nothing is sent between processes."""
+    return jax.make_array_from_callback(
+        values.shape, replicated(mesh), lambda index: values[index], dtype=values.dtype
+    )
+
+
 def with_layout(state: Any, mesh: Mesh) -> Any:
     """The shapes of a training state, or a part of it, each with its sharding by the rule above."""
 

@@ -18,11 +18,19 @@ import numpy as np
 from jax.sharding import NamedSharding
 
 from sagd_jax import data
+from sagd_jax.data.resident import CHOICES
 from sagd_jax.data.source import Source
 from sagd_jax.run.config import RunConfig
 from sagd_jax.run.layout import local_rows
 
-FIELDS = ("x", "label", "corrupted")
+FIELDS = ("x", "label", "corrupted")  # of a batch
+
+
+def sent(batch: dict[str, Any]) -> dict[str, Any]:
+    """What is sent to the devices of a batch, of examples or of rows."""
+    return {name: batch[name] for name in (*FIELDS, *CHOICES) if name in batch}
+
+
 _POLL = 0.2  # seconds
 _PATIENCE = 10.0  # seconds for the batch being fetched when the loop ends
 
@@ -31,7 +39,7 @@ class Feed:
     """Iterates over stacks of consecutive batches, `{"x": (steps, batch, ...), "label": ...}`.
 
     Args:
-      source: the data.
+      source: the data, or rows of data that lie on the devices (`data/resident.py`).
       config: of the run.
       sharding: of a stack; its second axis is the batch.
       spans: the steps (start, stop) of each stack, in order.
@@ -114,7 +122,7 @@ class Feed:
 
     def _stack(self, batches: list[dict[str, np.ndarray]]) -> dict[str, jax.Array]:
         stack = {}
-        for name in FIELDS:
+        for name in sent(batches[0]):
             local = np.stack([batch[name] for batch in batches])
             shape = (len(batches), self._config.train.batch_size, *local.shape[2:])
             stack[name] = jax.make_array_from_process_local_data(self._sharding, local, shape)

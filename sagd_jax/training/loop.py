@@ -86,8 +86,15 @@ def train(
     prepared = prepare(config, source)
     main = jax.process_index() == 0
     if main:
+        resident = prepared.steps.resident
         words = summarise(
-            config, source, prepared.model, prepared.diffusion, prepared.state, prepared.mesh
+            config,
+            source,
+            prepared.model,
+            prepared.diffusion,
+            prepared.state,
+            prepared.mesh,
+            resident and resident.examples,
         )
         print(words, flush=True)
     require_the_same_data(prepared.record)
@@ -183,7 +190,7 @@ class _Loop:
         schedule = learning_rate(config.optimizer, self.last)
         size = steps_per_call(config.train)
         feed = Feed(
-            self.source,
+            self.prepared.fed,
             config,
             self.prepared.batches["x"].sharding,
             _spans(step, self.last, size),

@@ -7,6 +7,7 @@ the actions check of themselves (the preview: its sampler) are traced with shape
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from sagd_jax.data.resident import Resident
 from sagd_jax.data.source import Source
 from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.diffusion.schedules import LearnedSchedule
@@ -30,7 +32,7 @@ from sagd_jax.system.late import require
 from sagd_jax.system.schema import ConfigError
 from sagd_jax.training.actions import Action, Parts
 from sagd_jax.training.evaluation import Evaluation
-from sagd_jax.training.feed import FIELDS
+from sagd_jax.training.feed import sent
 from sagd_jax.training.few_steps import make_objective
 from sagd_jax.training.metrics import MetricsAction
 from sagd_jax.training.objectives import Objective
@@ -40,6 +42,8 @@ from sagd_jax.training.preview import Preview
 from sagd_jax.training.report.action import Report
 from sagd_jax.training.restoring import with_restoring
 from sagd_jax.training.step import Metrics, State, initial_state, make_steps, steps_per_call
+
+_DEVICE_LIMIT_MB = 2048  # of `config.train.device_limit_mb`, on accelerators
 
 # What the loop does every so many steps, in this order.
 ACTIONS: tuple[Callable[[Parts], Action], ...] = (
@@ -87,31 +91,53 @@ class Prepared(Assembled):
 
     Attributes:
       steps: `(state, batches) -> (state, metrics)`, compiled at its first call, once for all seeds.
+      fed: what the loop draws batches from: the data, or rows of them where they lie on the devices.
       batches: shapes, dtypes and layout of a stack of batches.
       actions: what is done every so many steps besides.
     """
 
-    steps: _Seeded
+    steps: _Steps
+    fed: Source
     batches: dict[str, jax.ShapeDtypeStruct]
     actions: list[Action]
 
 
 @dataclasses.dataclass(frozen=True)
-class _Seeded:
-    """`jax.jit` of steps with a seed as their third argument, as one of two; what is lowered takes all three."""
+class _Steps:
+    """`jax.jit` of steps as a function of two arguments; what is lowered takes `others` after them.
+
+    Attributes:
+      resident: the set, where the devices hold it.
+    """
 
     compiled: Any
     seed: np.uint32
+    resident: Resident | None
+    mesh: Mesh
 
     def __call__(self, state: State, batches: dict[str, jax.Array]) -> tuple[State, Metrics]:
-        result: tuple[State, Metrics] = self.compiled(state, batches, self.seed)
+        result: tuple[State, Metrics] = self.compiled(state, batches, *self.others)
         return result
 
     def lower(self, state: Any, batches: Any) -> Any:
-        return self.compiled.lower(state, batches, self.seed)
+        return self.compiled.lower(state, batches, *self._shapes_of_others())
 
     def eval_shape(self, state: Any, batches: Any) -> Any:
-        return self.compiled.eval_shape(state, batches, self.seed)
+        return self.compiled.eval_shape(state, batches, *self._shapes_of_others())
+
+    @functools.cached_property
+    def others(self) -> tuple[Any, ...]:
+        """The seed and, where they hold them, the examples on the devices; these are put there now."""
+        if self.resident is None:
+            return (self.seed,)
+        return (self.seed, layout.everywhere(self.resident.examples, self.mesh))
+
+    def _shapes_of_others(self) -> tuple[Any, ...]:
+        if self.resident is None:
+            return (self.seed,)
+        x = self.resident.examples
+        whole = layout.replicated(self.mesh)
+        return (self.seed, jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole))
 
 
 def assemble(config: RunConfig, source: Source) -> Assembled:
@@ -165,8 +191,11 @@ def prepare(config: RunConfig, source: Source) -> Prepared:
     """
     run = assemble(config, source)
     batches_layout = layout.batch_sharding(run.mesh, leading=1)
-    batches = _batch_shapes(config, run.source, batches_layout)
-    steps = _Seeded(_compiled(config, run, batches_layout), np.uint32(config.seed))
+    resident = _resident(config, run.source)
+    fed = run.source if resident is None else resident.rows
+    batches = _batch_shapes(config, fed, batches_layout)
+    compiled = _compiled(config, run, batches_layout, resident)
+    steps = _Steps(compiled, np.uint32(config.seed), resident, run.mesh)
     parts = Parts(run.record, run.source, run.model, run.diffusion, run.objective, run.mesh)
     actions = [action(parts) for action in ACTIONS]
     with build.as_config_error("config"), jax.set_mesh(run.mesh):
@@ -177,17 +206,42 @@ def prepare(config: RunConfig, source: Source) -> Prepared:
             action.check(run.state)
     # All of the data may have to be looked at: not for a run that is refused.
     run = dataclasses.replace(run, record=identified(run.record, source))
-    return Prepared(**vars(run), steps=steps, batches=batches, actions=actions)
+    return Prepared(**vars(run), steps=steps, fed=fed, batches=batches, actions=actions)
 
 
-def _compiled(config: RunConfig, run: Assembled, batches: jax.sharding.Sharding) -> Any:
-    def steps(state: State, batches: Any, seed: jax.Array) -> tuple[State, Metrics]:
+def _resident(config: RunConfig, source: Source) -> Resident | None:
+    """What the devices shall hold of the data, if they can."""
+    limit = config.train.device_limit_mb
+    if limit is None:
+        limit = 0 if jax.default_backend() == "cpu" else _DEVICE_LIMIT_MB
+    resident = source.resident() if limit else None
+    fits = resident is not None and resident.examples.nbytes <= limit * 2**20
+    return resident if fits else None
+
+
+def _compiled(
+    config: RunConfig,
+    run: Assembled,
+    batches_layout: jax.sharding.NamedSharding,
+    resident: Resident | None,
+) -> Any:
+    def steps(state: State, batches: Any, seed: jax.Array, *held: jax.Array) -> Any:
+        if resident is not None:
+            batches = resident.gather(held[0], batches)
+            batches = jax.lax.with_sharding_constraint(batches, batches_layout)
+            # The step is compiled as one whose batches come from the host.
+            batches = jax.lax.optimization_barrier(batches)
         return make_steps(config, run.objective, run.optimizer, seed)(state, batches)
 
     everywhere = layout.replicated(run.mesh)
     return jax.jit(
         steps,
-        in_shardings=(run.layout, batches, everywhere),
+        in_shardings=(
+            run.layout,
+            batches_layout,
+            everywhere,
+            *([] if resident is None else [everywhere]),
+        ),
         out_shardings=(run.layout, everywhere),
         donate_argnums=0,
         compiler_options=compiler.of_networks(),
@@ -198,12 +252,9 @@ def _batch_shapes(
     config: RunConfig, source: Source, sharding: jax.sharding.Sharding
 ) -> dict[str, jax.ShapeDtypeStruct]:
     leading = (steps_per_call(config.train), config.train.batch_size)
-    one = source.fetch(np.zeros(1, np.int64))
     return {
-        name: jax.ShapeDtypeStruct(
-            (*leading, *one[name].shape[1:]), one[name].dtype, sharding=sharding
-        )
-        for name in FIELDS
+        name: jax.ShapeDtypeStruct((*leading, *one.shape[1:]), one.dtype, sharding=sharding)
+        for name, one in sent(source.fetch(np.zeros(1, np.int64))).items()
     }
 
 

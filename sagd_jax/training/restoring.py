@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from sagd_jax.data.order import hash_words
+from sagd_jax.data.resident import Resident
 from sagd_jax.data.source import Source
 from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.diffusion.schedules import Capped
@@ -61,3 +64,7 @@ class Restoring(Source):
 
     def report(self) -> None:
         self._source.report()
+
+    def resident(self) -> Resident | None:
+        inner = self._source.resident()
+        return inner and dataclasses.replace(inner, rows=self._over(inner.rows))

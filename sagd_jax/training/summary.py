@@ -32,8 +32,9 @@ def summarise(
     diffusion: Diffusion,
     state: Any,
     mesh: jax.sharding.Mesh,
+    held: np.ndarray | None = None,
 ) -> str:
-    """The lines that open a run: data, network, memory, noise."""
+    """The lines that open a run: data, network, memory, noise; `held` are examples that lie on each device."""
     count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state["params"]))
     devices = ", ".join(f"{name} {size}" for name, size in mesh.shape.items())
     platform = jax.devices()[0].platform
@@ -46,6 +47,8 @@ def summarise(
         f"schedule  {config.schedule.kind}: {diffusion.schedule}",
         f"noise     {describe_covariance(diffusion.covariance, source.shape[-1], config.noise.kind)}",
     ]
+    if held is not None:
+        lines[0] += f", held by each device ({held.nbytes / _MEBI:.1f} MiB)"
     variance = np.asarray(getattr(diffusion.covariance, "variance", 1.0))
     faint = float(np.mean((variance > 0) & (variance < _FAINT)))
     if faint > 0:

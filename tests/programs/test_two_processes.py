@@ -36,10 +36,11 @@ def alone(tmp_path_factory, long, cache):
 
 @pytest.fixture(scope="module")
 def two_by_four(tmp_path_factory, long, cache):
-    """Trained by two processes with four devices each, parameters split over two."""
+    """Trained by two processes with four devices each, parameters split over two, the set on all."""
     workdir = tmp_path_factory.mktemp("runs") / "two"
     flags = [*long, f"--workdir={workdir}", "--config.mesh.fsdp=2", "--config.preview.every=8",
-             "--config.preview.num_samples=4", "--config.preview.num_steps=2"]  # fmt: skip
+             "--config.preview.num_samples=4", "--config.preview.num_steps=2",
+             "--config.train.device_limit_mb=64"]  # fmt: skip
     started = start_two("train.py", *flags, cache=cache, devices=4)
     out = finish(started)
     assert [p.returncode for p in started] == [0, 0], out

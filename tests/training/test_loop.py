@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from sagd_jax.data import DataConfig, open_source
 from sagd_jax.run.config import (
     CheckpointConfig,
     DiTConfig,
@@ -19,6 +20,7 @@ from sagd_jax.run.config import (
 )
 from sagd_jax.run.lock import LostError
 from sagd_jax.training.loop import train
+from sagd_jax.training.prepare import prepare
 from sagd_jax.training.progress import Progress
 
 OF_THE_MACHINE = re.compile("images_per_second|data_wait")
@@ -76,6 +78,11 @@ class Cut(BaseException):
     """An end that nothing was told of."""
 
 
+def figures(workdir):
+    lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    return [{k: v for k, v in line.items() if not OF_THE_MACHINE.search(k)} for line in lines]
+
+
 def test_a_run_that_was_cut_logs_as_an_undisturbed_one(tmp_path, monkeypatch):
     """Its checkpoints, of steps 3 and 6, lie between log lines, of steps 5 and 10."""
     config = dataclasses.replace(
@@ -84,10 +91,6 @@ def test_a_run_that_was_cut_logs_as_an_undisturbed_one(tmp_path, monkeypatch):
         log=LogConfig(every=5, tensorboard=False),
         checkpoint=CheckpointConfig(every=3),
     )
-
-    def figures(name):
-        lines = map(json.loads, (tmp_path / name / "metrics.jsonl").read_text().splitlines())
-        return [{k: v for k, v in line.items() if not OF_THE_MACHINE.search(k)} for line in lines]
 
     train(config, tmp_path / "whole")
     advance = Progress.advance
@@ -104,5 +107,20 @@ def test_a_run_that_was_cut_logs_as_an_undisturbed_one(tmp_path, monkeypatch):
                 train(config, tmp_path / "cut")
         assert (tmp_path / f"cut/checkpoints/{last // 3 * 3}").exists()
     train(config, tmp_path / "cut")
-    assert figures("cut") == figures("whole")
-    assert [line["step"] for line in figures("whole")] == [5, 10]
+    assert figures(tmp_path / "cut") == figures(tmp_path / "whole")
+    assert [line["step"] for line in figures(tmp_path / "whole")] == [5, 10]
+
+
+def test_a_set_on_the_devices_trains_to_the_same_numbers(tmp_path):
+    """Batches picked by the compiled step are the host's, and so is all that follows."""
+    for limit in (0, 1):  # MiB; the digits are 90 KiB
+        config = dataclasses.replace(
+            CONFIG,
+            data=DataConfig(flip=True, crop_padding=1),
+            train=TrainConfig(num_steps=6, batch_size=8, device_limit_mb=limit),
+        )
+        held = prepare(config, open_source(config.data)).steps.resident
+        assert (held is not None) == bool(limit)
+        train(config, tmp_path / str(limit))
+    assert figures(tmp_path / "0") == figures(tmp_path / "1")
+    assert [line["step"] for line in figures(tmp_path / "1")] == [2, 4, 6]

@@ -34,7 +34,7 @@ def run(config):
     shape = tuple(source.shape)
     def fresh(key):
         return step.initial_state(initial_parameters(prepared.model, key, shape), prepared.optimizer)
-    batch = source.fetch(np.arange(config.train.batch_size))
+    batch = prepared.fed.fetch(np.arange(config.train.batch_size))
     batch = {name: value[None] for name, value in batch.items()}
     result = {"losses": []}
     # Outside of the mesh and its shardings: the same program for all of these runs, compiled once.
@@ -50,7 +50,7 @@ def run(config):
             result["sampling"], of_noise = collectives(compiled)
             result["of_noise"] += of_noise
         for _ in range(8):
-            state, metrics = steps(state, batch, prepared.steps.seed)
+            state, metrics = steps(state, batch, *prepared.steps.others)
             result["losses"].append(float(metrics["loss"][0]))
     result["split"] = sum("fsdp" in str(s.spec) for s in jax.tree.leaves(prepared.layout["params"]))
     result["params"] = float(sum(jnp.abs(p).sum() for p in jax.tree.leaves(state["params"])))
@@ -100,6 +100,14 @@ def test_eight_devices_train_and_sample_like_one(fsdp, one_device, tmp_path_fact
         assert {"all-reduce", "all-gather"} <= kinds["training"]
         assert kinds["training"] <= {"all-reduce", "all-gather", "reduce-scatter"}
         assert kinds["sampling"] == {"all-gather"}
+
+
+def test_picking_examples_from_a_set_on_the_devices_moves_none(tmp_path_factory, cache):
+    flags = [WIDE, "--config.data.flip=True", "--config.data.crop_padding=1"]
+    from_host = run(tmp_path_factory, cache, 8, *flags)
+    held = run(tmp_path_factory, cache, 8, *flags, "--config.train.device_limit_mb=64")
+    assert held == from_host
+    assert {k for k, n in held["training"].items() if n} == {"all-reduce"}
 
 
 def test_a_batch_in_parts_is_the_batch(one_device, tmp_path_factory, cache):
