@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from sagd_jax.data.order import hash_words
-from sagd_jax.data.resident import CORNER, MIRRORED, Resident
-from sagd_jax.data.source import DataError, Source
+from sagd_jax.data.resident import CORNER, MIRRORED
+from sagd_jax.data.source import DataError, Resident, Source
 
 _FLIP, _CROP = 1, 2  # tell the random words of one example apart
 

@@ -23,8 +23,7 @@ from sagd_jax.data import corruptions
 from sagd_jax.data.files import Unreadable, read_npy
 from sagd_jax.data.fingerprint import of_values
 from sagd_jax.data.order import hash_words
-from sagd_jax.data.resident import Resident
-from sagd_jax.data.source import DataError, Source, denormalise, normalise
+from sagd_jax.data.source import DataError, Resident, Source, denormalise, normalise
 from sagd_jax.spectral import spectra
 from sagd_jax.spectral.frequencies import UNITS
 from sagd_jax.system import kinds, schema

@@ -1,81 +1,66 @@
 """Sets that lie on the devices: the host says which examples, the compiled step picks and augments them.
 
 A batch is then a few bytes per example, so that neither the one thread that makes batches of a set in memory
-nor the way to the devices holds up a fast step. What `Resident.gather` makes is what `Source.fetch` would
-have made on the host, bit for bit: the order, the flips and the crops are hashed on the host in either case
-(`order.py`, `augment.py`), and only copied values move.
+nor the way to the devices holds up a fast step. What `gather` makes of the rows of a `Resident` is what
+`Source.fetch` would have made on the host, bit for bit: the order, the flips and the crops are hashed on the
+host in either case (`order.py`, `augment.py`), and only copied values move.
 """
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sagd_jax.data.source import Source
+from sagd_jax.data.source import Resident
 
 MIRRORED, CORNER = "mirrored", "corner"
 CHOICES = (MIRRORED, CORNER)  # what may come with a batch of rows
 
 
-@dataclasses.dataclass(frozen=True)
-class Resident:
-    """All examples of a set, and how batches of them are chosen.
+def gather(
+    resident: Resident, examples: jax.Array, chosen: Mapping[str, jax.Array | np.ndarray]
+) -> dict[str, jax.Array]:
+    """The batches that rows of a set name, to be traced.
 
-    Attributes:
-      examples: `(n, *shape)`, values as `fetch` has them.
-      rows: a source of the same batches, with places in `examples`, `(b,)` int32, for `"x"`; where they are
-        augmented `"mirrored"`, `(b,)` bool, and `"corner"`, `(b, axes)` int32, say how.
-      axes: which of `shape` are cropped.
-      padding: by how much these are padded on each side before.
+    Args:
+      examples: `resident.examples`, where they lie.
+      chosen: of `resident.rows`, with any axes in front, as of several batches. `"mirrored"`, `(b,)` bool, and
+        `"corner"`, `(b, axes)` int32, say what is done to each example.
+
+    Returns:
+      What the source of the set would have fetched.
 
     >>> from sagd_jax.data import ArraySource
     >>> source = ArraySource(np.arange(20, dtype=np.uint8).reshape(5, 4, 1), value_range=(0, 255))
     >>> resident = source.resident()
     >>> chosen = resident.rows.fetch(np.array([4, 0]))
-    >>> resident.gather(resident.examples, chosen)["x"][..., 0].tolist()
+    >>> gather(resident, resident.examples, chosen)["x"][..., 0].tolist()
     [[16, 17, 18, 19], [0, 1, 2, 3]]
     """
+    batch = {name: jnp.asarray(value) for name, value in chosen.items()}
+    x = jnp.asarray(examples)[batch["x"]]
+    if CORNER in batch:
+        x = _cropped(resident, x, batch.pop(CORNER))
+    if MIRRORED in batch:
+        mirrored = batch.pop(MIRRORED)
+        mirrored = mirrored.reshape(mirrored.shape + (1,) * (examples.ndim - 1))
+        x = jnp.where(mirrored, jnp.flip(x, -2), x)
+    return {**batch, "x": x}
 
-    examples: np.ndarray
-    rows: Source
-    axes: tuple[int, ...] = ()
-    padding: int = 0
 
-    def gather(
-        self, examples: jax.Array, chosen: dict[str, jax.Array | np.ndarray]
-    ) -> dict[str, jax.Array]:
-        """The batches that `chosen` names, to be traced.
+def _cropped(resident: Resident, x: jax.Array, corners: jax.Array) -> jax.Array:
+    axes, shape = resident.axes, resident.examples.shape[1:]
+    around = [(resident.padding,) * 2 if i in axes else (0, 0) for i in range(len(shape))]
 
-        Args:
-          examples: the attribute, where it lies.
-          chosen: of `rows`, with any axes in front, as of several batches.
+    def crop(example: jax.Array, corner: jax.Array) -> jax.Array:
+        starts = [0] * len(shape)
+        for axis, start in zip(axes, corner, strict=True):
+            starts[axis] = start
+        return jax.lax.dynamic_slice(jnp.pad(example, around, mode="reflect"), starts, shape)
 
-        Returns:
-          What the source would have fetched.
-        """
-        batch = {name: jnp.asarray(value) for name, value in chosen.items()}
-        x = jnp.asarray(examples)[batch["x"]]
-        if CORNER in batch:
-            x = self._crop(x, batch.pop(CORNER))
-        if MIRRORED in batch:
-            mirrored = batch.pop(MIRRORED)
-            mirrored = mirrored.reshape(mirrored.shape + (1,) * (examples.ndim - 1))
-            x = jnp.where(mirrored, jnp.flip(x, -2), x)
-        return {**batch, "x": x}
-
-    def _crop(self, x: jax.Array, corners: jax.Array) -> jax.Array:
-        shape = self.examples.shape[1:]
-        around = [(self.padding,) * 2 if i in self.axes else (0, 0) for i in range(len(shape))]
-
-        def crop(example: jax.Array, corner: jax.Array) -> jax.Array:
-            starts = [0] * len(shape)
-            for axis, start in zip(self.axes, corner, strict=True):
-                starts[axis] = start
-            return jax.lax.dynamic_slice(jnp.pad(example, around, mode="reflect"), starts, shape)
-
-        for _ in range(corners.ndim - 1):
-            crop = jax.vmap(crop)
-        return crop(x, corners)
+    for _ in range(corners.ndim - 1):
+        crop = jax.vmap(crop)
+    return crop(x, corners)

@@ -14,8 +14,7 @@ import numpy as np
 from sagd_jax.data.files import Unreadable, reading
 from sagd_jax.data.fingerprint import of_values
 from sagd_jax.data.order import hash_words
-from sagd_jax.data.resident import Resident
-from sagd_jax.data.source import DataError, Source
+from sagd_jax.data.source import DataError, Resident, Source
 from sagd_jax.system.files import write_whole
 
 _WHICH = 14  # tells this hash from others

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import abc
 import copy
+import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -21,9 +22,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sagd_jax.system.errors import ForPeople
-
-if TYPE_CHECKING:
-    from sagd_jax.data.resident import Resident
 
 ValueRange = tuple[Any, Any]  # low and high: each a number, or a tuple of one per channel
 Options = Any  # what a loader is given: `name`, and its source's fields of `config.data`
@@ -108,6 +106,27 @@ class Source(abc.ABC):
         return result
 
 
+@dataclasses.dataclass(frozen=True)
+class Resident:
+    """A set that devices can hold, and how batches of it are chosen; `resident.py` makes them.
+
+    Attributes:
+      examples: `(n, *shape)`, values as `Source.fetch` has them.
+      rows: a source of the same batches, with places in `examples`, `(b,)` int32, for `"x"`.
+      axes: which of `shape` are cropped.
+      padding: by how much these are padded on each side before.
+
+    >>> source = ArraySource(np.zeros((10, 8, 8, 1), np.uint8), value_range=(0, 255))
+    >>> source.resident().rows.fetch(np.array([3, 5]))["x"]
+    array([3, 5], dtype=int32)
+    """
+
+    examples: np.ndarray
+    rows: Source
+    axes: tuple[int, ...] = ()
+    padding: int = 0
+
+
 class ArraySource(Source):
     """Examples held in one array: in memory, or a memory map that is read as it is indexed.
 
@@ -145,8 +164,6 @@ class ArraySource(Source):
         return as_batch(x, None if self._labels is None else self._labels[indices])
 
     def resident(self) -> Resident | None:
-        from sagd_jax.data.resident import Resident
-
         if not self.in_memory:
             return None
         rows = copy.copy(self)

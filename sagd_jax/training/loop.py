@@ -94,7 +94,7 @@ def train(
             prepared.diffusion,
             prepared.state,
             prepared.mesh,
-            resident and resident.examples,
+            None if resident is None else resident.examples,
         )
         print(words, flush=True)
     require_the_same_data(prepared.record)

@@ -17,8 +17,8 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from sagd_jax.data.resident import Resident
-from sagd_jax.data.source import Source
+from sagd_jax.data.resident import gather
+from sagd_jax.data.source import Resident, Source
 from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.diffusion.schedules import LearnedSchedule
 from sagd_jax.run import build, layout
@@ -227,7 +227,7 @@ def _compiled(
 ) -> Any:
     def steps(state: State, batches: Any, seed: jax.Array, *held: jax.Array) -> Any:
         if resident is not None:
-            batches = resident.gather(held[0], batches)
+            batches = gather(resident, held[0], batches)
             batches = jax.lax.with_sharding_constraint(batches, batches_layout)
             # The step is compiled as one whose batches come from the host.
             batches = jax.lax.optimization_barrier(batches)

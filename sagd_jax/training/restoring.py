@@ -7,8 +7,7 @@ import dataclasses
 import numpy as np
 
 from sagd_jax.data.order import hash_words
-from sagd_jax.data.resident import Resident
-from sagd_jax.data.source import Source
+from sagd_jax.data.source import Resident, Source
 from sagd_jax.diffusion.process import Diffusion
 from sagd_jax.diffusion.schedules import Capped
 from sagd_jax.run.config import RunConfig

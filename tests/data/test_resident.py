@@ -1,11 +1,14 @@
 """Sets on the devices: what is picked there is what the host fetches, bit for bit."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
 
 from sagd_jax.data import ArraySource, DataConfig, open_source
 from sagd_jax.data.augment import Augmented
+from sagd_jax.data.resident import gather
 from sagd_jax.data.restored import Restored, write_restored
 from sagd_jax.data.stream import batches
 from sagd_jax.training.restoring import Restoring
@@ -100,7 +103,7 @@ def test_batches_are_those_of_the_host(make, tmp_path):
 
     wanted, rows = stacked(source), stacked(resident.rows)
     assert rows["x"].shape == (STEPS, BATCH)
-    found = jax.jit(resident.gather)(resident.examples, rows)
+    found = jax.jit(functools.partial(gather, resident))(resident.examples, rows)
     assert found.keys() == wanted.keys()
     for name, values in wanted.items():
         assert found[name].dtype == values.dtype
