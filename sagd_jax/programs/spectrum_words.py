@@ -24,7 +24,11 @@ def describe(finding: Finding, source: Source, spatial_shape: tuple[int, ...]) -
     parts = [f"{finding.kind} {where}".rstrip() + f": {finding.verdict}"]
     if finding.kind in (kinds.JPEG, kinds.ENLARGED):
         return f"{parts[0]} (score {finding.score:.0f}, seen in the pixels)"
-    seen = {"mean": "the mean of the power", "quiet examples": "the quiet examples"}
+    seen = {
+        "mean": "the mean of the power",
+        "quiet examples": "the quiet examples",
+        "quiet places": "the quietest places of examples",
+    }
     parts.append(
         f"{finding.excess_db:.1f} dB from its surroundings (score {finding.score:.0f}), seen in "
         f"{seen.get(finding.seen_in, finding.seen_in)}"

@@ -76,6 +76,9 @@ class Candidate:
     sharp_control: np.ndarray | None = None
     breadth: float = 0.0  # of lines: power three bins away over that of the line
     foremost: float = math.inf  # of lines: power above the background over that of the bins beside
+    energies: list[tuple[float, float]] | None = (
+        None  # of lines of quiet places, of each channel, with the standard error
+    )
 
 
 def candidates(

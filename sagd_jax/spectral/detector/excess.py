@@ -219,11 +219,14 @@ def _of_line(
     shape = evidence.shape
     base = candidate.background
     assert base is not None
-    levels = [
-        _level(power[0, 1 + c], power[1, 1 + c], candidate.ratio, response.has, _shares(response))
-        for c in range(evidence.channels)
-    ]
     seen = spread_of_tone(candidate.frequency, shape, evidence.tapered)[candidate.core].mean()
+    if candidate.energies is not None:
+        levels = [(seen * own, seen * error) for own, error in candidate.energies]
+    else:
+        levels = [
+            _level(power[0, c], power[1, c], candidate.ratio, response.has, _shares(response))
+            for c in range(1, 1 + evidence.channels)
+        ]
     spread = spread_of_tone(candidate.frequency, shape, False)
     most = max(level for level, _ in levels) / seen
     mask = (spread > 0.04) & (spread * most > 0.3 * base) | (spread == spread.max())

@@ -37,7 +37,8 @@ class Finding:
       low, high: of its radius over `axes`, in cycles per sample.
       angle, width: of a wedge, in degrees, from the last axis towards the first; else 0.
       excess_db: above the background, where it is most visible: `seen_in` the `"mean"`, the
-        `"quiet examples"` (10 % quantile), `"some examples"`, or the `"pixels"`.
+        `"quiet examples"` (10 % quantile), `"some examples"`, the `"quiet places"` of examples, or the
+        `"pixels"`.
       score: that over the local scale of chance.
       share: of the examples that have it.
       floor: True where its power does not follow that of its surroundings from example to example (added

@@ -76,19 +76,22 @@ def in_some(evidence: Evidence, view: str) -> tuple[np.ndarray, np.ndarray]:
     D = s log(s/r) + (1-s) log((1-s)/(1-r)), the divergence of two coins: the score is sqrt(2 n D) (Wilks 1938),
     over the scatter of such scores around it where that is larger.
     """
-    n = max(evidence.count, 1)
-    best = (
-        np.zeros(evidence.view[view].total.shape),
-        np.full(evidence.view[view].total.shape, -np.inf),
-    )
-    for share in evidence.share_out(view):
+    return standing_out(evidence.share_out(view), max(evidence.count, 1), evidence.shape)
+
+
+def standing_out(
+    shares: np.ndarray, n: int, shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """`in_some`, of shares `(heights, *half)` of n examples."""
+    best = np.zeros(shares.shape[1:]), np.full(shares.shape[1:], -np.inf)
+    for share in shares:
         # The root makes the variance of a share the same for all shares.
-        usual, _ = local_background(np.sqrt(share + 0.5 / n), evidence.shape)
+        usual, _ = local_background(np.sqrt(share + 0.5 / n), shape)
         usual = np.clip(np.square(usual), 0.5 / n, 1 - 0.5 / n)
         own = np.clip(share, 0.5 / n, 1 - 0.5 / n)
         divergence = own * np.log(own / usual) + (1 - own) * np.log((1 - own) / (1 - usual))
         score = np.sign(own - usual) * np.sqrt(2 * n * np.maximum(divergence, 0))
-        _, scale = local_background(score, evidence.shape, 1.0)
+        _, scale = local_background(score, shape, 1.0)
         better = score / scale > best[1]
         best = np.where(better, own - usual, best[0]), np.where(better, score / scale, best[1])
     return best
@@ -152,7 +155,7 @@ def find_lines(
     lines = [
         Line(
             place,
-            _frequency(place, shape),
+            frequency_at(place, shape),
             {name: float(max(values[place], values[peak])) for name, values in excess.items()},
             {name: float(max(values[place], values[peak])) for name, values in score.items()},
             0.0 if mixed is None else float(max(mixed[1][place], mixed[1][peak])),
@@ -328,7 +331,8 @@ def harmonics(
     return groups
 
 
-def _frequency(place: tuple[int, ...], shape: tuple[int, ...]) -> tuple[float, ...]:
+def frequency_at(place: tuple[int, ...], shape: tuple[int, ...]) -> tuple[float, ...]:
+    """Of a bin of the half grid, in cycles per sample."""
     *leading, last = zip(place, shape, strict=True)
     return (*(float(np.fft.fftfreq(n)[k]) for k, n in leading), last[0] / last[1])
 

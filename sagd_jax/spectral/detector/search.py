@@ -27,14 +27,17 @@ from sagd_jax.spectral.detector.excess import added_variance
 from sagd_jax.spectral.detector.finding import CORRUPTION, OWN, UNKNOWN, Finding
 from sagd_jax.spectral.detector.lines import QUIET, SOME
 from sagd_jax.spectral.detector.mixtures import two_kinds
+from sagd_jax.spectral.detector.quiet_places import InQuietPlaces, in_quiet_places
 from sagd_jax.spectral.detector.responses import Response, respond, slope_of, steadied
-from sagd_jax.spectral.detector.together import taken_together
-from sagd_jax.spectral.detector.verdicts import is_floor, is_tone, verdict_of
+from sagd_jax.spectral.detector.together import products, taken_together
+from sagd_jax.spectral.detector.verdicts import is_floor, is_tone, of_a_layout, verdict_of
 from sagd_jax.spectral.half_grid import hermitian_multiplicity
 
 _CHANCE = 8.0  # score of wide findings on an even background that are not corruptions
 _LOWEST_BINS = 20  # of sounds; 5 of pictures: objects' coarse shape, and beats, lie below
 _MASKS = 5  # of each candidate
+_ERRORS = 2.0
+_CLEAR_OF_OWN = 13.0  # score of lines of the data's own
 _ONE_PHASE = 0.3  # coherence over the number of examples
 
 
@@ -43,17 +46,77 @@ def find(
 ) -> list[Finding]:
     """Findings in the spectrum, corruptions first; `batches` are gone through once more."""
     found = candidates(evidence, two_kinds(evidence, batches))
-    if not found:
+    quiet = in_quiet_places(evidence, batches)
+    if not found and not quiet:
         return []
-    powers = measure(evidence, batches, found)
+    powers = measure(evidence, batches, [*found, *(own.candidate for own in quiet)])
     result = [_judge(evidence, candidate, powers[k]) for k, candidate in enumerate(found)]
     pairs = list(zip(found, result, strict=True))
     axes = {c.axis for c, f in pairs if c.axis >= 0 and f is not None and f.verdict == CORRUPTION}
-    result = [f for c, f in pairs if not on_axes(c, axes)]
-    kept = taken_together(_outside(result, evidence.shape), evidence.shape, sample_rate)
+    judged = _outside([f for c, f in pairs if not on_axes(c, axes)], evidence.shape)
+    more = [
+        _judge_quiet(evidence, own, power)
+        for own, power in zip(quiet, powers[len(found) :], strict=True)
+    ]
+    kept = taken_together(judged, evidence.shape, sample_rate)
+    kept = _with_quiet(more, kept, evidence.shape)
     order = {CORRUPTION: 0, UNKNOWN: 1, OWN: 2}
     kept.sort(key=lambda f: (order[f.verdict], f.kind in (kinds.BAND, kinds.WEDGE), -f.score))
     return kept
+
+
+def _judge_quiet(
+    evidence: Evidence, own: InQuietPlaces, power: np.ndarray
+) -> tuple[InQuietPlaces, Finding | None]:
+    verdict = UNKNOWN if of_a_layout(evidence, own.candidate) else own.verdict
+    found = _finding(evidence, own.candidate, np.array(power, np.float64), own.response, verdict)
+    return own, found
+
+
+def _with_quiet(
+    more: list[tuple[InQuietPlaces, Finding | None]],
+    judged: list[Finding],
+    shape: tuple[int, ...],
+) -> list[Finding]:
+    """With lines of quiet places, where nothing was found or was doubted; none of data with lines of their own."""
+    called = [f for f in judged if f.verdict == CORRUPTION]
+    for quiet, finding in more:
+        if finding is None:
+            continue
+        near = dilate_half(finding.mask, shape, 2)
+        there = [f for f in judged if (f.mask & near).any()]
+        lines = [f for f in judged if f.kind == kinds.LINE]
+        own = [f for f in lines if f.verdict != CORRUPTION and f.score > _CLEAR_OF_OWN]
+        doubtful = not quiet.clear and any(f not in there for f in own)
+        if doubtful or finding in products([finding, *called], shape):
+            finding = dataclasses.replace(finding, verdict=UNKNOWN)
+        both = [f for f in called if f in there and f in lines]
+        if finding.verdict == CORRUPTION and both:
+            # Where the data are quiet N is seen best.
+            judged = [_by_the_surer(f, finding) if f in both else f for f in judged]
+        elif finding.verdict == CORRUPTION and not any(f in there for f in called):
+            judged = [f for f in judged if f not in lines or f not in there] + [finding]
+        elif not there:
+            judged = [*judged, finding]
+    return judged
+
+
+def _by_the_surer(finding: Finding, quiet: Finding) -> Finding:
+    """The finding with frequency and N of the one whose N has the smaller error."""
+    n, error = _total(finding)
+    most, error_of_most = _total(quiet)
+    # Of N there is no more than the power of a quiet place.
+    too_large = n - most > _ERRORS * math.hypot(error, error_of_most)
+    if error_of_most / max(most, 1e-300) >= error / max(n, 1e-300) and not too_large:
+        return finding
+    same = ("mask", "frequencies", "low", "high", "variance", "error", "energy")
+    return dataclasses.replace(finding, **{name: getattr(quiet, name) for name in same})
+
+
+def _total(finding: Finding) -> tuple[float, float]:
+    """N over all its bins, and its standard error."""
+    assert finding.variance is not None and finding.error is not None
+    return float(finding.variance.sum()), float(finding.error.sum())
 
 
 def _outside(judged: list[Finding | None], shape: tuple[int, ...]) -> list[Finding]:
@@ -137,6 +200,12 @@ def _judge(evidence: Evidence, candidate: Candidate, power: np.ndarray) -> Findi
     if verdict != CORRUPTION and wide and response.even and candidate.score < _CHANCE:
         # Where all examples are as loud, chance alone has bands of so low a score in one set in four.
         return None
+    return _finding(evidence, candidate, power, response, verdict)
+
+
+def _finding(
+    evidence: Evidence, candidate: Candidate, power: np.ndarray, response: Response, verdict: str
+) -> Finding | None:
     variance, error, mask = added_variance(evidence, candidate, power, response)
     if not np.any(mask) or not np.any(variance > 0):
         return None

@@ -42,7 +42,7 @@ def taken_together(
     """The findings with their verdicts and names as they are beside each other; lines of a hum become one."""
     if len(shape) == 1:
         findings = _hums(findings, shape, sample_rate)
-    for doubts in (_woven, _pitched, _products, _skirts, _outdone, _notes):
+    for doubts in (_woven, _pitched, products, _skirts, _outdone, _notes):
         doubted = {id(f) for f in doubts(findings, shape)}
         findings = [
             dataclasses.replace(f, verdict=UNKNOWN)
@@ -213,7 +213,7 @@ def _near(a: Sequence[float], b: Sequence[float], shape: tuple[int, ...], bins: 
     return max(gaps) <= bins
 
 
-def _products(findings: list[Finding], shape: tuple[int, ...]) -> list[Finding]:
+def products(findings: list[Finding], shape: tuple[int, ...]) -> list[Finding]:
     """Lines at multiples of a stronger one, or at sums and differences of some stronger ones."""
     lines = _lines(findings, CORRUPTION, UNKNOWN)
     result = []

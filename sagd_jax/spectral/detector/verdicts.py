@@ -16,6 +16,7 @@ from sagd_jax.spectral.detector.candidates import DECIBEL, Candidate
 from sagd_jax.spectral.detector.evidence import Evidence
 from sagd_jax.spectral.detector.finding import CORRUPTION, OWN, UNKNOWN
 from sagd_jax.spectral.detector.lines import MEAN, QUIET, SOME
+from sagd_jax.spectral.detector.quiet_places import PLACES
 from sagd_jax.spectral.detector.responses import Response
 
 _CONSTANT = {1: 0.3, 2: 0.22, 3: 0.22}  # largest spread of a line's power over the quiet examples
@@ -46,7 +47,7 @@ _LOWEST_BAND = 0.05  # cycles per sample: the voice's pitch lies below it
 
 def verdict_of(evidence: Evidence, candidate: Candidate, response: Response) -> str:
     """`CORRUPTION`, `OWN` or `UNKNOWN`, of one candidate by itself."""
-    if candidate.kind in (kinds.LINE, kinds.STRIPES) and _of_a_layout(evidence, candidate):
+    if candidate.kind in (kinds.LINE, kinds.STRIPES) and of_a_layout(evidence, candidate):
         return UNKNOWN
     if candidate.kind == kinds.LINE:
         return _of_line(evidence, candidate, response)
@@ -67,7 +68,7 @@ def is_tone(evidence: Evidence, candidate: Candidate) -> bool:
     return candidate.breadth < _BROAD[evidence.tapered] or len(evidence.shape) == 3
 
 
-def _of_a_layout(evidence: Evidence, candidate: Candidate) -> bool:
+def of_a_layout(evidence: Evidence, candidate: Candidate) -> bool:
     """Whether it has one phase in all examples, and the frequencies around it too: a frame, a still scene."""
     coherence = evidence.coherence(candidate.view)
     line = candidate.line
@@ -271,7 +272,7 @@ def _otherwise(response: Response) -> str:
 
 def is_floor(candidate: Candidate, response: Response) -> bool | None:
     """Whether it is a floor, as `Finding.floor` says."""
-    quiet = candidate.seen_in == QUIET
+    quiet = candidate.seen_in in (QUIET, PLACES)
     if math.isnan(response.slope):
         return True if quiet else None
     if response.slope <= (0.5 if quiet else _FLAT):

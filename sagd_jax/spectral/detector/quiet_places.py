@@ -1,0 +1,324 @@
+"""Lines in the quietest place of each example, where little of the data hides what was added.
+
+A tone is as strong in every part of an example; what data are made of is not. Of windows w of half an example's
+size, which overlap by half, each frequency has
+
+    g_i = min_w log |F_iw|^2,                                                                  (D2)
+
+F_iw the tapered DFT of window w of example i, no less than what rounding to 8 bits leaves. Wherever an example
+has a flat part (a sky, a wall, a black ground) g_i is low but for what is added. A tone stands out of the g_i around it
+in some examples, all by the same power; what goes with the g_i around it, or is one of several such
+frequencies, is a texture. Of two and three axes alone: sounds pause in their own way, which the 10 % quantile shows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from sagd_jax.spectral.detector import finding as kinds
+from sagd_jax.spectral.detector.background import local_background
+from sagd_jax.spectral.detector.candidates import Candidate
+from sagd_jax.spectral.detector.evidence import Evidence, around_each
+from sagd_jax.spectral.detector.finding import CORRUPTION, UNKNOWN
+from sagd_jax.spectral.detector.lines import (
+    MEAN,
+    Line,
+    frequency_at,
+    kernel,
+    refined,
+    spread_of_tone,
+    standing_out,
+)
+from sagd_jax.spectral.detector.places import aside, point, sharp_control
+from sagd_jax.spectral.detector.responses import Response
+from sagd_jax.spectral.half_grid import degrees_of_freedom, half_grid_shape, unique_bins
+
+PLACES = "quiet places"
+_SMALLEST = 24  # sites along an axis that is cut
+_LOWEST = math.log((2 / 255) ** 2 / 12)  # of rounding to 8 bits, per coefficient
+_HEIGHTS = (1.0, 1.5, 2.5, 4.0)  # nats above those around
+_SCORE, _MOST = 8.0, 4
+_LOWEST_BIN, _APART = 4, 3  # bins of a window
+_HAS = 2.0  # nats
+_FEWEST = 6  # examples
+_FOLLOWS, _VARIES = 0.75, 0.85  # correlation with what is around; scatter of the level, in nats
+_FOREMOST = 2.5  # over the largest bin beside
+_NARROW, _CLEARLY = 15.0, 0.5  # of a line that is clear
+
+
+@dataclasses.dataclass(frozen=True)
+class InQuietPlaces:
+    """A line, what it is taken to be by itself, and its `Response`: who has it where that can be seen.
+
+    `narrow`: whether what is beside it is next to nothing; `clear`: whether it is that, and so steady, that no
+    other line of the set makes it doubtful.
+    """
+
+    candidate: Candidate
+    response: Response
+    verdict: str
+    narrow: bool
+    clear: bool
+
+
+def in_quiet_places(evidence: Evidence, batches: Iterable[np.ndarray]) -> list[InQuietPlaces]:
+    """Lines that stand out of the quietest places; none of signals too small to be cut.
+
+    >>> rng = np.random.default_rng(0)
+    >>> x = np.where(np.arange(32)[:, None] < 15, 0.0, rng.normal(size=(200, 32, 32)))
+    >>> phase = 2 * np.pi * (0.25 * np.arange(32) + 0.3125 * np.arange(32)[:, None] + rng.random((40, 1, 1)))
+    >>> x[:40] += 0.1 * np.cos(phase)
+    >>> evidence = Evidence((32, 32), 1)
+    >>> evidence.add(x[..., None])
+    >>> [(f.verdict, f.candidate.line.place) for f in in_quiet_places(evidence, [x[..., None]])]
+    [('corruption', (10, 8))]
+    """
+    cut = [n >= _SMALLEST for n in evidence.shape]
+    if sum(cut) < 2:
+        return []
+    windows = _Windows(evidence.shape, cut)
+    number = np.zeros((len(_HEIGHTS), *windows.half))
+    for x, blank in zip(batches, evidence.blank, strict=True):
+        if not blank.all():
+            quietest = np.min([logs_of(own) for own in windows.powers(x[~blank])], axis=0)
+            above = quietest - around_each(quietest, windows.size)
+            number += np.stack([(above > height).sum(axis=0) for height in _HEIGHTS])
+    count = max(evidence.count, 1)
+    excess, score = standing_out(number / count, count, windows.size)
+    places = windows.peaks(score)
+    if not places:
+        return []
+    seen = _seen_at(evidence, batches, windows, places)
+    found = []
+    for k, place in enumerate(places):
+        line = _line(
+            evidence, place, windows, seen.ratio[k], float(score[place]), float(excess[place])
+        )
+        found.append(_judged(evidence, line, windows, place, seen.at(k)))
+    narrow = [f for f in found if f.narrow]
+    if sum(f.verdict == CORRUPTION for f in found) > 1:
+        # Several of them are a texture; tones that many examples have show in the mean, or its quantiles.
+        alone = [f for f in narrow if f.clear and len(narrow) == 1]
+        found = [
+            f if f in alone else dataclasses.replace(f, verdict=UNKNOWN, clear=False) for f in found
+        ]
+    return found
+
+
+class _Windows:
+    """Windows of half the size along some axes, three along each, tapered there."""
+
+    def __init__(self, shape: tuple[int, ...], cut: list[bool]):
+        self.size = tuple(n // 2 if own else n for n, own in zip(shape, cut, strict=True))
+        self.half = half_grid_shape(self.size)
+        self.axes = tuple(range(1, len(shape) + 1))
+        self._taper: np.ndarray = np.ones(1)
+        self._starts = []
+        for axis, (n, size) in enumerate(zip(shape, self.size, strict=True)):
+            self._starts.append((0,) if size == n else (0, (n - size) // 2, n - size))
+            if size < n:
+                own = np.square(np.sin(np.pi * (np.arange(size) + 0.5) / size)) / math.sqrt(3 / 8)
+                self._taper = self._taper * own.reshape(-1, *[1] * (len(shape) - axis))
+
+    def powers(self, x: np.ndarray) -> Iterator[np.ndarray]:
+        """Of each window the power at each frequency, `(examples, *half, channels)`."""
+        for corner in itertools.product(*self._starts):
+            ends = zip(corner, self.size, strict=True)
+            part: Any = x[(slice(None), *[slice(a, a + n) for a, n in ends])]  # type: ignore[arg-type]
+            part = (part - part.mean(axis=self.axes, keepdims=True)) * self._taper
+            yield np.square(np.abs(np.fft.rfftn(part, axes=self.axes, norm="ortho")))
+
+    def peaks(self, score: np.ndarray) -> list[tuple[int, ...]]:
+        """Bins with a score that is high enough and the largest nearby; none of the lowest, nor real ones."""
+        steps = [np.abs(np.fft.fftfreq(n) * n) for n in self.size[:-1]] + [np.arange(self.half[-1])]
+        bins = np.max(np.meshgrid(*steps, indexing="ij"), axis=0)
+        usable = (
+            unique_bins(self.size) & (degrees_of_freedom(self.size) > 1) & (bins >= _LOWEST_BIN)
+        )
+        left = np.where(usable, score, 0.0)
+        every = np.stack(np.meshgrid(*[np.arange(n) for n in self.half], indexing="ij"), axis=-1)
+        places: list[tuple[int, ...]] = []
+        while len(places) < _MOST and left.max() > _SCORE:
+            places.append(tuple(int(k) for k in np.unravel_index(left.argmax(), left.shape)))
+            for sign in (1, -1):
+                gap = np.abs(every - sign * np.array(places[-1])) % np.array(self.size)
+                left[np.minimum(gap, np.array(self.size) - gap).max(axis=-1) <= _APART] = 0
+        return places
+
+
+def logs_of(power: np.ndarray) -> np.ndarray:
+    """Logarithm of the mean over the channels, no less than that of rounding."""
+    return np.maximum(np.log(np.maximum(power.mean(axis=-1), 1e-300)), _LOWEST)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Seen:
+    """At some bins of windows, of each example: (D2) and that around it, `(examples, places)`; power in the window
+    with the quietest surroundings, `(examples, places, channels)`, and theirs; and of whole examples that
+    have it the power over what is around, `(places, *half)`."""
+
+    quiet: np.ndarray
+    around: np.ndarray
+    power: np.ndarray
+    surroundings: np.ndarray
+    ratio: np.ndarray
+
+    def at(self, k: int) -> _Seen:
+        """Of one of the places."""
+        return _Seen(
+            self.quiet[:, k],
+            self.around[:, k],
+            self.power[:, k],
+            self.surroundings[:, k],
+            self.ratio[k],
+        )
+
+    @property
+    def has(self) -> np.ndarray:
+        return self.quiet - self.around > _HAS
+
+
+def _seen_at(
+    evidence: Evidence,
+    batches: Iterable[np.ndarray],
+    windows: _Windows,
+    places: list[tuple[int, ...]],
+) -> _Seen:
+    at = (slice(None), *np.array(places).T)
+    parts = []
+    sums = np.zeros((len(places), *half_grid_shape(evidence.shape)))
+    for x, blank in zip(batches, evidence.blank, strict=True):
+        if blank.all():
+            continue
+        x = np.asarray(x, np.float64)[~blank]
+        powers = [(logs_of(power), power[at]) for power in windows.powers(x)]
+        quietest = np.min([logs for logs, _ in powers], axis=0)
+        beside = np.stack([around_each(logs, windows.size)[at] for logs, _ in powers])
+        best = beside.argmin(axis=0)
+        own = np.take_along_axis(np.stack([p for _, p in powers]), best[None, ..., None], axis=0)[0]
+        around = around_each(quietest, windows.size)[at]
+        parts.append((quietest[at], around, own, np.exp(beside.min(axis=0))))
+        has = parts[-1][0] - around > _HAS
+        chosen = has.any(axis=1)
+        if chosen.any():
+            whole = np.square(np.abs(evidence.coefficients(x[chosen]))).mean(axis=-1)
+            logs = np.log(whole + 1e-300)
+            sums += np.tensordot(
+                has[chosen].T.astype(float), np.exp(logs - around_each(logs, evidence.shape)), 1
+            )
+    quiet, around, own, surroundings = (np.concatenate(part) for part in zip(*parts, strict=True))
+    count = np.maximum((quiet - around > _HAS).sum(axis=0), 1)
+    ratio = sums / count.reshape(-1, *[1] * len(evidence.shape))
+    return _Seen(quiet, around, own, surroundings, ratio)
+
+
+def _line(
+    evidence: Evidence,
+    place: tuple[int, ...],
+    windows: _Windows,
+    ratio: np.ndarray,
+    score: float,
+    excess: float,
+) -> Line:
+    """The line on the grid of whole examples, where those that have it show it most."""
+    near = np.ones(ratio.shape, bool)
+    for axis, (k, n, w) in enumerate(zip(place, evidence.shape, windows.size, strict=True)):
+        gap = np.abs(np.arange(ratio.shape[axis]) - k * n / w)
+        gap = np.minimum(gap, n - gap)
+        near &= (gap <= n / w).reshape(-1, *[1] * (ratio.ndim - axis - 1))
+    shown = np.where(near & unique_bins(evidence.shape), ratio, -1.0)
+    best = tuple(int(k) for k in np.unravel_index(shown.argmax(), shown.shape))
+    return Line(
+        best, frequency_at(best, evidence.shape), {MEAN: 0.0, PLACES: excess}, {PLACES: score}
+    )
+
+
+def _judged(
+    evidence: Evidence, line: Line, windows: _Windows, place: tuple[int, ...], seen: _Seen
+) -> InQuietPlaces:
+    candidate, foremost = _candidate(evidence, line, seen.ratio)
+    has, count = seen.has, int(seen.has.sum())
+    follows = varies = math.inf
+    if count >= _FEWEST:
+        level, beside = seen.quiet[has], seen.around[has]
+        follows = float(np.corrcoef(level, beside)[0, 1]) if np.ptp(beside) > 1e-9 else 0.0
+        varies = float(np.subtract(*np.quantile(level, (0.75, 0.25)))) / 1.35
+        candidate.energies = _energies(evidence, candidate, windows, place, seen)
+    known = has | (seen.around + _HAS < (np.median(seen.quiet[has]) if count else -np.inf))
+    share = count / max(int(known.sum()), 1)
+    sure = follows <= _FOLLOWS and varies <= _VARIES and foremost >= _FOREMOST
+    narrow = sure and foremost >= _NARROW
+    clear = narrow and follows <= _CLEARLY and varies <= _CLEARLY
+    response = Response(
+        share=share,
+        level=0.0,
+        has=np.where(known, has, share),
+        slope=math.nan,
+        spread=varies,
+        quiet_score=line.score[PLACES],
+    )
+    return InQuietPlaces(candidate, response, CORRUPTION if sure else UNKNOWN, narrow, clear)
+
+
+def _energies(
+    evidence: Evidence,
+    candidate: Candidate,
+    windows: _Windows,
+    place: tuple[int, ...],
+    seen: _Seen,
+) -> list[tuple[float, float]]:
+    """Of the tone over a whole example, per channel, by the windows whose surroundings are the quietest."""
+    shown = 1.0
+    for f, k, w, n in zip(candidate.frequency, place, windows.size, evidence.shape, strict=True):
+        gap = (f * w - k + w / 2) % w - w / 2
+        own = [abs(gap), abs((-f * w - k + w / 2) % w - w / 2)]
+        shown *= float(kernel(np.array(min(own)), w < n)) * w / n
+    added = seen.power[seen.has] - seen.surroundings[seen.has, None]
+    count = len(added)
+    return [
+        (
+            float(own.mean()) / shown,
+            math.hypot(float(own.std()) / math.sqrt(count), 0.03 * float(own.mean())) / shown,
+        )
+        for own in added.T
+    ]
+
+
+def _candidate(evidence: Evidence, line: Line, ratio: np.ndarray) -> tuple[Candidate, float]:
+    """The line to be measured, and its excess over that of the bins beside it."""
+    shape = evidence.shape
+    log_ratio, _ = local_background(np.log(ratio + 1e-12), shape)
+    above = np.maximum(ratio - np.exp(log_ratio), 0.0)
+    frequency = refined(line, above, shape, evidence.tapered)
+    core, taken = point(line.place, shape, 1), point(line.place, shape, 2.3)
+    beside = point(line.place, shape, 3.6) & ~taken
+    around = point(line.place, shape, 5.6) & ~taken
+    control, moved = aside(line.place, shape, taken, around)
+    around &= ~control
+    sharp = spread_of_tone(frequency, shape, evidence.tapered) * core
+    power = np.exp(local_background(np.log(evidence.mean("all") + 1e-300), shape)[0])
+    candidate = Candidate(
+        kinds.LINE,
+        "all",
+        float(np.log1p(above[line.place])),
+        line.score[PLACES],
+        PLACES,
+        core,
+        around,
+        control,
+        ratio=float(power[core].mean() / power[around].mean()),
+        sharp=sharp / sharp.sum(),
+        sharp_control=sharp_control(frequency, moved, evidence, control),
+        line=line,
+        frequency=frequency,
+        background=power,
+    )
+    # Of clips some hundred bins are beside it: one of them is large by chance.
+    most = np.quantile(above[beside], 0.9) if len(shape) == 3 else above[beside].max()
+    return candidate, float(above[line.place] / max(most, 1e-9))
