@@ -100,7 +100,9 @@ def in_quiet_places(evidence: Evidence, batches: Iterable[np.ndarray]) -> list[I
         line = _line(
             evidence, place, windows, seen.ratio[k], float(score[place]), float(excess[place])
         )
-        found.append(_judged(evidence, line, windows, place, seen.at(k)))
+        own = _judged(evidence, line, windows, place, seen.at(k))
+        if own is not None:
+            found.append(own)
     narrow = [f for f in found if f.narrow]
     if sum(f.verdict == CORRUPTION for f in found) > 1:
         # Several of them are a texture; tones that many examples have show in the mean, or its quantiles.
@@ -241,8 +243,10 @@ def _line(
 
 def _judged(
     evidence: Evidence, line: Line, windows: _Windows, place: tuple[int, ...], seen: _Seen
-) -> InQuietPlaces:
+) -> InQuietPlaces | None:
     candidate, foremost = _candidate(evidence, line, seen.ratio)
+    if foremost < _FOREMOST:
+        return None  # no tone
     has, count = seen.has, int(seen.has.sum())
     follows = varies = math.inf
     if count >= _FEWEST:
@@ -252,7 +256,7 @@ def _judged(
         candidate.energies = _energies(evidence, candidate, windows, place, seen)
     known = has | (seen.around + _HAS < (np.median(seen.quiet[has]) if count else -np.inf))
     share = count / max(int(known.sum()), 1)
-    sure = follows <= _FOLLOWS and varies <= _VARIES and foremost >= _FOREMOST
+    sure = follows <= _FOLLOWS and varies <= _VARIES
     narrow = sure and foremost >= _NARROW
     clear = narrow and follows <= _CLEARLY and varies <= _CLEARLY
     response = Response(

@@ -85,6 +85,8 @@ def _with_quiet(
             continue
         near = dilate_half(finding.mask, shape, 2)
         there = [f for f in judged if (f.mask & near).any()]
+        if not quiet.clear and any(f.kind in (kinds.BAND, kinds.WEDGE) for f in there):
+            continue  # some bin of what is wide is the foremost of it
         lines = [f for f in judged if f.kind == kinds.LINE]
         own = [f for f in lines if f.verdict != CORRUPTION and f.score > _CLEAR_OF_OWN]
         doubtful = not quiet.clear and any(f not in there for f in own)
@@ -93,7 +95,7 @@ def _with_quiet(
         both = [f for f in called if f in there and f in lines]
         if finding.verdict == CORRUPTION and both:
             # Where the data are quiet N is seen best.
-            judged = [_by_the_surer(f, finding) if f in both else f for f in judged]
+            judged = [_by_the_surer(f, finding, quiet.narrow) if f in both else f for f in judged]
         elif finding.verdict == CORRUPTION and not any(f in there for f in called):
             judged = [f for f in judged if f not in lines or f not in there] + [finding]
         elif not there:
@@ -101,13 +103,14 @@ def _with_quiet(
     return judged
 
 
-def _by_the_surer(finding: Finding, quiet: Finding) -> Finding:
-    """The finding with frequency and N of the one whose N has the smaller error."""
+def _by_the_surer(finding: Finding, quiet: Finding, narrow: bool) -> Finding:
+    """The finding with frequency and N of the other, if that is narrow, or its N has the smaller error."""
     n, error = _total(finding)
     most, error_of_most = _total(quiet)
     # Of N there is no more than the power of a quiet place.
     too_large = n - most > _ERRORS * math.hypot(error, error_of_most)
-    if error_of_most / max(most, 1e-300) >= error / max(n, 1e-300) and not too_large:
+    smaller = error_of_most / max(most, 1e-300) < error / max(n, 1e-300)
+    if not (narrow or smaller or too_large):
         return finding
     same = ("mask", "frequencies", "low", "high", "variance", "error", "energy")
     return dataclasses.replace(finding, **{name: getattr(quiet, name) for name in same})
