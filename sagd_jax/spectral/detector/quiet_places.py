@@ -42,6 +42,8 @@ from sagd_jax.spectral.half_grid import degrees_of_freedom, half_grid_shape, uni
 PLACES = "quiet places"
 _SMALLEST = 24  # sites along an axis that is cut
 _LOWEST = math.log((2 / 255) ** 2 / 12)  # of rounding to 8 bits, per coefficient
+_MEAN_OF_LOGS = math.exp(np.euler_gamma)  # mean of exponential numbers over their geometric mean
+_OUTLIER = 3.0  # times the median
 _HEIGHTS = (1.0, 1.5, 2.5, 4.0)  # nats above those around
 _SCORE, _MOST = 8.0, 4
 _LOWEST_BIN, _APART = 4, 3  # bins of a window
@@ -283,7 +285,9 @@ def _energies(
         gap = (f * w - k + w / 2) % w - w / 2
         own = [abs(gap), abs((-f * w - k + w / 2) % w - w / 2)]
         shown *= float(kernel(np.array(min(own)), w < n)) * w / n
-    added = seen.power[seen.has] - seen.surroundings[seen.has, None]
+    added = seen.power[seen.has] - _MEAN_OF_LOGS * seen.surroundings[seen.has, None]
+    whole = added.mean(axis=1)
+    added = added[whole <= _OUTLIER * np.median(whole)]  # the data's own may be there too
     count = len(added)
     return [
         (

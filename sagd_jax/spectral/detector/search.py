@@ -34,7 +34,7 @@ from sagd_jax.spectral.detector.verdicts import is_floor, is_tone, of_a_layout, 
 from sagd_jax.spectral.half_grid import hermitian_multiplicity
 
 _CHANCE = 8.0  # score of wide findings on an even background that are not corruptions
-_LOWEST_BINS = 20  # of sounds; 5 of pictures: objects' coarse shape, and beats, lie below
+_LOWEST_BINS, _LOWEST_BINS_OF_PICTURES = 20, 5  # objects' coarse shape, and beats, lie below
 _MASKS = 5  # of each candidate
 _ERRORS = 2.0
 _CLEAR_OF_OWN = 13.0  # score of lines of the data's own
@@ -88,14 +88,20 @@ def _with_quiet(
         if not quiet.clear and any(f.kind in (kinds.BAND, kinds.WEDGE) for f in there):
             continue  # some bin of what is wide is the foremost of it
         lines = [f for f in judged if f.kind == kinds.LINE]
-        own = [f for f in lines if f.verdict != CORRUPTION and f.score > _CLEAR_OF_OWN]
+        own = [
+            f
+            for f in lines
+            if f.verdict != CORRUPTION
+            and f.score > _CLEAR_OF_OWN
+            and _bins(f.frequencies[0], shape) >= _LOWEST_BINS_OF_PICTURES
+        ]
         doubtful = not quiet.clear and any(f not in there for f in own)
         if doubtful or finding in products([finding, *called], shape):
             finding = dataclasses.replace(finding, verdict=UNKNOWN)
         both = [f for f in called if f in there and f in lines]
         if finding.verdict == CORRUPTION and both:
             # Where the data are quiet N is seen best.
-            judged = [_by_the_surer(f, finding, quiet.narrow) if f in both else f for f in judged]
+            judged = [_by_the_surer(f, finding) if f in both else f for f in judged]
         elif finding.verdict == CORRUPTION and not any(f in there for f in called):
             judged = [f for f in judged if f not in lines or f not in there] + [finding]
         elif not there:
@@ -103,14 +109,14 @@ def _with_quiet(
     return judged
 
 
-def _by_the_surer(finding: Finding, quiet: Finding, narrow: bool) -> Finding:
-    """The finding with frequency and N of the other, if that is narrow, or its N has the smaller error."""
+def _by_the_surer(finding: Finding, quiet: Finding) -> Finding:
+    """The finding with frequency and N of the one whose N has the smaller error."""
     n, error = _total(finding)
     most, error_of_most = _total(quiet)
     # Of N there is no more than the power of a quiet place.
     too_large = n - most > _ERRORS * math.hypot(error, error_of_most)
     smaller = error_of_most / max(most, 1e-300) < error / max(n, 1e-300)
-    if not (narrow or smaller or too_large):
+    if not (smaller or too_large):
         return finding
     same = ("mask", "frequencies", "low", "high", "variance", "error", "energy")
     return dataclasses.replace(finding, **{name: getattr(quiet, name) for name in same})
@@ -304,11 +310,15 @@ def _named_line(finding: Finding, candidate: Candidate, evidence: Evidence) -> F
         changes["details"] = {"pattern": "checkerboard" if all(ends) else "period 2"}
     elif candidate.view.startswith("chroma") and _of_blocks(frequency, evidence):
         changes["verdict"] = UNKNOWN
-    bins = max(abs(f) * n for f, n in zip(frequency, shape, strict=True))
-    if bins < (_LOWEST_BINS if len(shape) == 1 else 5) and finding.verdict == CORRUPTION:
+    least = _LOWEST_BINS if len(shape) == 1 else _LOWEST_BINS_OF_PICTURES
+    if _bins(frequency, shape) < least and finding.verdict == CORRUPTION:
         changes["verdict"] = UNKNOWN
         changes["details"] |= {"low": True}
     return dataclasses.replace(finding, **changes)
+
+
+def _bins(frequency: tuple[float, ...], shape: tuple[int, ...]) -> float:
+    return max(abs(f) * n for f, n in zip(frequency, shape, strict=True))
 
 
 def _of_blocks(frequency: tuple[float, ...], evidence: Evidence) -> bool:
