@@ -39,8 +39,7 @@ _TINY = 1e-13
 _BEYOND, _FAR_BEYOND = 3.0, 10.0
 _ABOVE = 0.25  # nats of the mean: a line of 6 dB in a tenth of the examples
 _LEAST_CONTRAST, _LEAST_OF_SOME, _SCORE_OF_SOME = 7.0, 3.0, 8.0  # decibels, of stripes; their score
-# Nats from the third quarter of the frequencies to the last, and from the second: of edges 0.33 and 1.12.
-_FALLS = (0.2, 0.7)
+_FALLS = 0.7  # nats from the second quarter of the frequencies to the last; of edges it is 1.12
 _BESIDE = (3, 4, 5)  # bins beside an axis that its own are compared with
 
 
@@ -268,12 +267,13 @@ def _stripes(evidence: Evidence, view: str) -> list[Candidate]:
             level[name] = [float(np.median(full[step, 0][q])) for q in quarters]
             score[name] = min(contrast[name][2:]) / max(scatter / math.sqrt(n / 8), 1e-9)
         name = max(contrast, key=lambda name: min(contrast[name][2:]))
-        # Edges across the whole picture, as of a level horizon, fall as 1 / sin^2(pi f) still.
+        # Edges across the whole picture, as of a level horizon, fall as 1 / sin^2(pi f) still, and all else with
+        # them; of rows the contrast grows where the data fall.
         chance = (2 if name == QUIET else 1) / math.sqrt(max(evidence.count, 1) * n / 8)
         _, second, third, last = level[name]
-        falls = third - last > _FALLS[0] + 1.5 * chance
-        falls |= second - last > _FALLS[1] + 1.5 * chance and third - last > _FALLS[0] / 2
-        flat = not falls and contrast[name][3] > contrast[name][1] - 0.3
+        rise = contrast[name][3] - contrast[name][1]
+        edges = second - last > _FALLS + 1.5 * chance and third - last > 0.1 and rise < 0.3
+        flat = third - last < 1.0 and rise > -0.3 and not edges
         seen = name
         least = min(contrast[name][2:]) * DECIBEL
         if least < _LEAST_CONTRAST or not flat:

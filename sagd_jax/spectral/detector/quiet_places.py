@@ -280,14 +280,17 @@ def _energies(
     seen: _Seen,
 ) -> list[tuple[float, float]]:
     """Of the tone over a whole example, per channel, by the windows whose surroundings are the quietest."""
-    shown = 1.0
-    for f, k, w, n in zip(candidate.frequency, place, windows.size, evidence.shape, strict=True):
-        gap = (f * w - k + w / 2) % w - w / 2
-        own = [abs(gap), abs((-f * w - k + w / 2) % w - w / 2)]
-        shown *= float(kernel(np.array(min(own)), w < n)) * w / n
+    size = np.array(windows.size)
+    gaps = [sign * np.array(candidate.frequency) * size - place for sign in (1, -1)]
+    gap = min(((g + size / 2) % size - size / 2 for g in gaps), key=lambda g: np.abs(g).max())
+    cut = size < evidence.shape
+    shown = math.prod(
+        float(kernel(np.array(g), own)) * w / n
+        for g, own, w, n in zip(gap, cut, size, evidence.shape, strict=True)
+    )
     added = seen.power[seen.has] - _MEAN_OF_LOGS * seen.surroundings[seen.has, None]
     whole = added.mean(axis=1)
-    added = added[whole <= _OUTLIER * np.median(whole)]  # the data's own may be there too
+    added = added[whole <= _OUTLIER * np.median(np.abs(whole))]  # the data's own may be there too
     count = len(added)
     return [
         (
