@@ -1,7 +1,10 @@
 """Lines that only the quietest part of each example shows."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 from sagd_jax.spectral.analysis import analyse
@@ -70,6 +73,36 @@ def test_it_is_seen_there_alone_and_said_so():
     (line,) = called(x + tones(rng, len(x), has, 0.004))
     assert line.seen_in == "quiet places" and line.floor is True
     assert line.variance.max() == pytest.approx(0.004**2 / 4 * SIDE**2, rel=0.15)
+
+
+@pytest.mark.parametrize("at", [(-14, 22), (14, 22.5)])
+def test_next_to_the_highest_frequency(at):
+    """The last column of a window is that of both signs."""
+    rng = np.random.default_rng(9)
+    x = skies(rng, 200)
+    (line,) = called(x + tones(rng, 200, np.arange(200) % 5 == 0, 0.01, np.array(at) / SIDE))
+    assert np.abs(np.multiply(line.frequencies[0], SIDE) - at).max() < 0.5
+
+
+def test_blank_batches_are_passed_over():
+    rng = np.random.default_rng(10)
+    x = skies(rng, 200)
+    x = (x + tones(rng, 200, np.arange(200) % 5 == 0, 0.02))[..., None]
+    found = analyse([np.zeros_like(x[:3]), x[:100], x[100:], x[:0]]).findings
+    assert [f.kind for f in found if f.verdict == CORRUPTION] == ["line"]
+
+
+def test_waves_of_a_jpeg_are_none():
+    rng = np.random.default_rng(5)
+    y, x = np.indices((SIDE, SIDE)) / SIDE - 0.5
+    slopes = 0.3 * rng.normal(size=(2, 150, 1, 1))
+    clean = np.clip(skies(rng, 150) + slopes[0] * y + slopes[1] * x, -1, 1)
+    files = []
+    for picture in np.rint((clean + 1) * 127.5).astype(np.uint8):
+        file = io.BytesIO()
+        Image.fromarray(picture).save(file, "JPEG", quality=50)
+        files.append(np.asarray(Image.open(file), np.float64) / 127.5 - 1)
+    assert not [f for f in called(np.stack(files)) if f.kind == "line"]
 
 
 def test_skies_have_none():

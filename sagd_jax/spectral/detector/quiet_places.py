@@ -42,7 +42,6 @@ from sagd_jax.spectral.half_grid import degrees_of_freedom, half_grid_shape, uni
 PLACES = "quiet places"
 _SMALLEST = 24  # sites along an axis that is cut
 _LOWEST = math.log((2 / 255) ** 2 / 12)  # of rounding to 8 bits, per coefficient
-_MEAN_OF_LOGS = math.exp(np.euler_gamma)  # mean of exponential numbers over their geometric mean
 _OUTLIER = 3.0  # times the median
 _HEIGHTS = (1.0, 1.5, 2.5, 4.0)  # nats above those around
 _SCORE, _MOST = 8.0, 4
@@ -58,39 +57,36 @@ _NARROW, _CLEARLY = 15.0, 0.5  # of a line that is clear
 class InQuietPlaces:
     """A line, what it is taken to be by itself, and its `Response`: who has it where that can be seen.
 
-    `narrow`: whether what is beside it is next to nothing; `clear`: whether it is that, and so steady, that no
-    other line of the set makes it doubtful.
+    `clear`: whether it is so narrow and so steady that no other line of the set makes it doubtful.
     """
 
     candidate: Candidate
     response: Response
     verdict: str
-    narrow: bool
     clear: bool
 
 
 def in_quiet_places(evidence: Evidence, batches: Iterable[np.ndarray]) -> list[InQuietPlaces]:
-    """Lines that stand out of the quietest places; none of signals too small to be cut.
+    """Lines that stand out of the quietest places; none where fewer than two axes are long enough to be cut.
 
     >>> rng = np.random.default_rng(0)
     >>> x = np.where(np.arange(32)[:, None] < 15, 0.0, rng.normal(size=(200, 32, 32)))
-    >>> phase = 2 * np.pi * (0.25 * np.arange(32) + 0.3125 * np.arange(32)[:, None] + rng.random((40, 1, 1)))
+    >>> phase = 2 * np.pi * (0.28 * np.arange(32) + 0.3125 * np.arange(32)[:, None] + rng.random((40, 1, 1)))
     >>> x[:40] += 0.1 * np.cos(phase)
     >>> evidence = Evidence((32, 32), 1)
     >>> evidence.add(x[..., None])
     >>> [(f.verdict, f.candidate.line.place) for f in in_quiet_places(evidence, [x[..., None]])]
-    [('corruption', (10, 8))]
+    [('corruption', (10, 9))]
     """
     cut = [n >= _SMALLEST for n in evidence.shape]
     if sum(cut) < 2:
         return []
     windows = _Windows(evidence.shape, cut)
     number = np.zeros((len(_HEIGHTS), *windows.half))
-    for x, blank in zip(batches, evidence.blank, strict=True):
-        if not blank.all():
-            quietest = np.min([logs_of(own) for own in windows.powers(x[~blank])], axis=0)
-            above = quietest - around_each(quietest, windows.size)
-            number += np.stack([(above > height).sum(axis=0) for height in _HEIGHTS])
+    for x in _with_variation(evidence, batches):
+        quietest = windows.quietest(x)
+        above = quietest - around_each(quietest, windows.size)
+        number += np.stack([(above > height).sum(axis=0) for height in _HEIGHTS])
     count = max(evidence.count, 1)
     excess, score = standing_out(number / count, count, windows.size)
     places = windows.peaks(score)
@@ -99,36 +95,41 @@ def in_quiet_places(evidence: Evidence, batches: Iterable[np.ndarray]) -> list[I
     seen = _seen_at(evidence, batches, windows, places)
     found = []
     for k, place in enumerate(places):
-        line = _line(
-            evidence, place, windows, seen.ratio[k], float(score[place]), float(excess[place])
+        line = _line(evidence, place, windows, seen.ratio[k])
+        line = dataclasses.replace(
+            line,
+            excess={MEAN: 0.0, PLACES: float(excess[place])},
+            score={PLACES: float(score[place])},
         )
-        own = _judged(evidence, line, windows, place, seen.at(k))
-        if own is not None:
-            found.append(own)
-    narrow = [f for f in found if f.narrow]
-    if sum(f.verdict == CORRUPTION for f in found) > 1:
-        # Several of them are a texture; tones that many examples have show in the mean, or its quantiles.
-        alone = [f for f in narrow if f.clear and len(narrow) == 1]
-        found = [
-            f if f in alone else dataclasses.replace(f, verdict=UNKNOWN, clear=False) for f in found
-        ]
-    return found
+        candidate, foremost = _candidate(evidence, line, seen.ratio[k])
+        if foremost >= _FOREMOST:  # else it is no tone
+            found.append((_judged(candidate, foremost, seen, k), foremost))
+    tones = [own for own, _ in found if own.verdict == CORRUPTION]
+    narrow = [own for own, foremost in found if own in tones and foremost >= _NARROW]
+    # Several of them are a texture; tones that many examples have show in the mean, or its quantiles.
+    sure = tones if len(tones) == 1 else [own for own in narrow if own.clear and len(narrow) == 1]
+    _measure(evidence, batches, windows, [own for own, _ in found])
+    return [
+        own if own in sure else dataclasses.replace(own, verdict=UNKNOWN, clear=False)
+        for own, _ in found
+    ]
 
 
 class _Windows:
-    """Windows of half the size along some axes, three along each, tapered there."""
+    """Windows of half the size along some axes, three along each, tapered along all."""
 
     def __init__(self, shape: tuple[int, ...], cut: list[bool]):
         self.size = tuple(n // 2 if own else n for n, own in zip(shape, cut, strict=True))
         self.half = half_grid_shape(self.size)
         self.axes = tuple(range(1, len(shape) + 1))
+        self._cut = cut
         self._taper: np.ndarray = np.ones(1)
         self._starts = []
         for axis, (n, size) in enumerate(zip(shape, self.size, strict=True)):
             self._starts.append((0,) if size == n else (0, (n - size) // 2, n - size))
-            if size < n:
-                own = np.square(np.sin(np.pi * (np.arange(size) + 0.5) / size)) / math.sqrt(3 / 8)
-                self._taper = self._taper * own.reshape(-1, *[1] * (len(shape) - axis))
+            own = np.square(np.sin(np.pi * (np.arange(size) + 0.5) / size))
+            own = own / math.sqrt(np.mean(np.square(own)))
+            self._taper = self._taper * own.reshape(-1, *[1] * (len(shape) - axis))
 
     def powers(self, x: np.ndarray) -> Iterator[np.ndarray]:
         """Of each window the power at each frequency, `(examples, *half, channels)`."""
@@ -138,8 +139,16 @@ class _Windows:
             part = (part - part.mean(axis=self.axes, keepdims=True)) * self._taper
             yield np.square(np.abs(np.fft.rfftn(part, axes=self.axes, norm="ortho")))
 
+    def quietest(self, x: np.ndarray) -> np.ndarray:
+        """(D2), `(examples, *half)`, of the mean power over the channels."""
+        least = np.min([power.mean(axis=-1) for power in self.powers(x)], axis=0)
+        return np.maximum(np.log(np.maximum(least, 1e-300)), _LOWEST)
+
     def peaks(self, score: np.ndarray) -> list[tuple[int, ...]]:
-        """Bins with a score that is high enough and the largest nearby; none of the lowest, nor real ones."""
+        """Bins with a score that is high enough and the largest nearby; none of the lowest, nor real ones.
+
+        Along an axis that is not cut all bins are near: it is short.
+        """
         steps = [np.abs(np.fft.fftfreq(n) * n) for n in self.size[:-1]] + [np.arange(self.half[-1])]
         bins = np.max(np.meshgrid(*steps, indexing="ij"), axis=0)
         usable = (
@@ -152,40 +161,37 @@ class _Windows:
             places.append(tuple(int(k) for k in np.unravel_index(left.argmax(), left.shape)))
             for sign in (1, -1):
                 gap = np.abs(every - sign * np.array(places[-1])) % np.array(self.size)
-                left[np.minimum(gap, np.array(self.size) - gap).max(axis=-1) <= _APART] = 0
+                gap = np.minimum(gap, np.array(self.size) - gap)[..., self._cut]
+                left[gap.max(axis=-1) <= _APART] = 0
         return places
 
+    def around(self, place: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+        """Bins of the half grid two to four from one of them along some axis, none of them twice."""
+        size = np.array(self.size)
+        steps = np.stack(np.meshgrid(*[np.arange(-4, 5)] * len(size), indexing="ij"), axis=-1)
+        steps = steps.reshape(-1, len(size))
+        far = np.abs(steps[:, self._cut]).max(axis=1) > 1
+        bins = (place + steps[far]) % size
+        beyond = bins[:, -1] >= self.half[-1]
+        bins[beyond] = -bins[beyond] % size
+        return tuple(np.unique(bins, axis=0).T)
 
-def logs_of(power: np.ndarray) -> np.ndarray:
-    """Logarithm of the mean over the channels, no less than that of rounding."""
-    return np.maximum(np.log(np.maximum(power.mean(axis=-1), 1e-300)), _LOWEST)
+
+def _with_variation(evidence: Evidence, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The examples that are not blank, float64."""
+    for x, blank in zip(batches, evidence.blank, strict=True):
+        if not blank.all():
+            yield np.asarray(x, np.float64)[~blank]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Seen:
-    """At some bins of windows, of each example: (D2) and that around it, `(examples, places)`; power in the window
-    with the quietest surroundings, `(examples, places, channels)`, and theirs; and of whole examples that
-    have it the power over what is around, `(places, *half)`."""
+    """At some bins of windows, of each example, `(examples, places)`: (D2), and that around it; and of whole
+    examples that have it the power over what is around, `(places, *half)`."""
 
     quiet: np.ndarray
     around: np.ndarray
-    power: np.ndarray
-    surroundings: np.ndarray
     ratio: np.ndarray
-
-    def at(self, k: int) -> _Seen:
-        """Of one of the places."""
-        return _Seen(
-            self.quiet[:, k],
-            self.around[:, k],
-            self.power[:, k],
-            self.surroundings[:, k],
-            self.ratio[k],
-        )
-
-    @property
-    def has(self) -> np.ndarray:
-        return self.quiet - self.around > _HAS
 
 
 def _seen_at(
@@ -197,108 +203,104 @@ def _seen_at(
     at = (slice(None), *np.array(places).T)
     parts = []
     sums = np.zeros((len(places), *half_grid_shape(evidence.shape)))
-    for x, blank in zip(batches, evidence.blank, strict=True):
-        if blank.all():
-            continue
-        x = np.asarray(x, np.float64)[~blank]
-        powers = [(logs_of(power), power[at]) for power in windows.powers(x)]
-        quietest = np.min([logs for logs, _ in powers], axis=0)
-        beside = np.stack([around_each(logs, windows.size)[at] for logs, _ in powers])
-        best = beside.argmin(axis=0)
-        own = np.take_along_axis(np.stack([p for _, p in powers]), best[None, ..., None], axis=0)[0]
-        around = around_each(quietest, windows.size)[at]
-        parts.append((quietest[at], around, own, np.exp(beside.min(axis=0))))
-        has = parts[-1][0] - around > _HAS
+    for x in _with_variation(evidence, batches):
+        quietest = windows.quietest(x)
+        parts.append((quietest[at], around_each(quietest, windows.size)[at]))
+        has = parts[-1][0] - parts[-1][1] > _HAS
         chosen = has.any(axis=1)
         if chosen.any():
             whole = np.square(np.abs(evidence.coefficients(x[chosen]))).mean(axis=-1)
             logs = np.log(whole + 1e-300)
-            sums += np.tensordot(
-                has[chosen].T.astype(float), np.exp(logs - around_each(logs, evidence.shape)), 1
-            )
-    quiet, around, own, surroundings = (np.concatenate(part) for part in zip(*parts, strict=True))
+            ratio = np.exp(logs - around_each(logs, evidence.shape))
+            sums += np.tensordot(has[chosen].T.astype(float), ratio, 1)
+    quiet, around = (np.concatenate(part) for part in zip(*parts, strict=True))
     count = np.maximum((quiet - around > _HAS).sum(axis=0), 1)
-    ratio = sums / count.reshape(-1, *[1] * len(evidence.shape))
-    return _Seen(quiet, around, own, surroundings, ratio)
+    return _Seen(quiet, around, sums / count.reshape(-1, *[1] * len(evidence.shape)))
 
 
-def _line(
-    evidence: Evidence,
-    place: tuple[int, ...],
-    windows: _Windows,
-    ratio: np.ndarray,
-    score: float,
-    excess: float,
-) -> Line:
+def _line(evidence: Evidence, place: tuple[int, ...], windows: _Windows, ratio: np.ndarray) -> Line:
     """The line on the grid of whole examples, where those that have it show it most."""
-    near = np.ones(ratio.shape, bool)
-    for axis, (k, n, w) in enumerate(zip(place, evidence.shape, windows.size, strict=True)):
-        gap = np.abs(np.arange(ratio.shape[axis]) - k * n / w)
-        gap = np.minimum(gap, n - gap)
-        near &= (gap <= n / w).reshape(-1, *[1] * (ratio.ndim - axis - 1))
+    near = np.zeros(ratio.shape, bool)
+    for sign in (1, -1):  # at Nyquist's frequency, and at zero, a window's bin is that of both
+        own = np.ones(ratio.shape, bool)
+        for axis, (k, n, w) in enumerate(zip(place, evidence.shape, windows.size, strict=True)):
+            gap = np.abs(np.arange(ratio.shape[axis]) - sign * k * n / w) % n
+            gap = np.minimum(gap, n - gap)
+            own &= (gap <= n / w).reshape(-1, *[1] * (ratio.ndim - axis - 1))
+        near |= own
     shown = np.where(near & unique_bins(evidence.shape), ratio, -1.0)
     best = tuple(int(k) for k in np.unravel_index(shown.argmax(), shown.shape))
-    return Line(
-        best, frequency_at(best, evidence.shape), {MEAN: 0.0, PLACES: excess}, {PLACES: score}
-    )
+    return Line(best, frequency_at(best, evidence.shape), {}, {})
 
 
-def _judged(
-    evidence: Evidence, line: Line, windows: _Windows, place: tuple[int, ...], seen: _Seen
-) -> InQuietPlaces | None:
-    candidate, foremost = _candidate(evidence, line, seen.ratio)
-    if foremost < _FOREMOST:
-        return None  # no tone
-    has, count = seen.has, int(seen.has.sum())
+def _judged(candidate: Candidate, foremost: float, seen: _Seen, k: int) -> InQuietPlaces:
+    quiet, around = seen.quiet[:, k], seen.around[:, k]
+    has = quiet - around > _HAS
+    count = int(has.sum())
     follows = varies = math.inf
     if count >= _FEWEST:
-        level, beside = seen.quiet[has], seen.around[has]
+        level, beside = quiet[has], around[has]
         follows = float(np.corrcoef(level, beside)[0, 1]) if np.ptp(beside) > 1e-9 else 0.0
         varies = float(np.subtract(*np.quantile(level, (0.75, 0.25)))) / 1.35
-        candidate.energies = _energies(evidence, candidate, windows, place, seen)
-    known = has | (seen.around + _HAS < (np.median(seen.quiet[has]) if count else -np.inf))
+    known = has | (around + _HAS < (np.median(quiet[has]) if count else -np.inf))
     share = count / max(int(known.sum()), 1)
     sure = follows <= _FOLLOWS and varies <= _VARIES
-    narrow = sure and foremost >= _NARROW
-    clear = narrow and follows <= _CLEARLY and varies <= _CLEARLY
+    clear = sure and foremost >= _NARROW and follows <= _CLEARLY and varies <= _CLEARLY
     response = Response(
         share=share,
         level=0.0,
         has=np.where(known, has, share),
         slope=math.nan,
         spread=varies,
-        quiet_score=line.score[PLACES],
+        quiet_score=candidate.score,
     )
-    return InQuietPlaces(candidate, response, CORRUPTION if sure else UNKNOWN, narrow, clear)
+    return InQuietPlaces(candidate, response, CORRUPTION if sure else UNKNOWN, clear)
 
 
-def _energies(
+def _measure(
     evidence: Evidence,
-    candidate: Candidate,
+    batches: Iterable[np.ndarray],
     windows: _Windows,
-    place: tuple[int, ...],
-    seen: _Seen,
-) -> list[tuple[float, float]]:
-    """Of the tone over a whole example, per channel, by the windows whose surroundings are the quietest."""
+    found: list[InQuietPlaces],
+) -> None:
+    """Sets `energies` of the candidates, where a window's bin is near enough to their frequency.
+
+    Of the examples that are known to have it, by the window in which the bins around it are the quietest: their
+    mean is taken off.
+    """
     size = np.array(windows.size)
-    gaps = [sign * np.array(candidate.frequency) * size - place for sign in (1, -1)]
-    gap = min(((g + size / 2) % size - size / 2 for g in gaps), key=lambda g: np.abs(g).max())
-    cut = size < evidence.shape
-    shown = math.prod(
-        float(kernel(np.array(g), own)) * w / n
-        for g, own, w, n in zip(gap, cut, size, evidence.shape, strict=True)
-    )
-    added = seen.power[seen.has] - _MEAN_OF_LOGS * seen.surroundings[seen.has, None]
-    whole = added.mean(axis=1)
-    added = added[whole <= _OUTLIER * np.median(np.abs(whole))]  # the data's own may be there too
-    count = len(added)
-    return [
-        (
-            float(own.mean()) / shown,
-            math.hypot(float(own.std()) / math.sqrt(count), 0.03 * float(own.mean())) / shown,
-        )
-        for own in added.T
-    ]
+    bins, shown = [], []
+    for own in found:
+        exact = np.array(own.candidate.frequency) * size
+        place = np.rint(exact).astype(int) % size
+        gap = exact - np.rint(exact)
+        bins.append(tuple(-place % size if place[-1] >= windows.half[-1] else place))
+        shown.append(float(np.prod(kernel(gap, True) * size / np.array(evidence.shape))))
+    parts: list[list[np.ndarray]] = [[] for _ in found]
+    first = 0
+    for x in _with_variation(evidence, batches):
+        chosen = [own.response.has[first : first + len(x)] == 1 for own in found]
+        first += len(x)
+        if not np.any(chosen):
+            continue
+        powers = list(windows.powers(x))
+        for k, place in enumerate(bins):
+            those, around = [p[chosen[k]] for p in powers], windows.around(place)
+            beside = np.stack([p[(slice(None), *around)].mean(axis=1) for p in those])
+            added = np.stack([p[(slice(None), *place)] for p in those]) - beside
+            best = beside.mean(axis=-1).argmin(axis=0)[None, :, None]
+            parts[k].append(np.take_along_axis(added, best, axis=0)[0])
+    for own, part, share in zip(found, parts, shown, strict=True):
+        added = np.concatenate(part) if part else np.zeros((0, evidence.channels))
+        whole = added.mean(axis=1)
+        added = added[whole <= _OUTLIER * np.median(np.abs(whole))] if len(added) else added
+        if len(added) >= _FEWEST:
+            own.candidate.energies = [_mean_and_error(values / share) for values in added.T]
+
+
+def _mean_and_error(values: np.ndarray) -> tuple[float, float]:
+    mean = float(values.mean())
+    return mean, math.hypot(float(values.std()) / math.sqrt(len(values)), 0.03 * mean)
 
 
 def _candidate(evidence: Evidence, line: Line, ratio: np.ndarray) -> tuple[Candidate, float]:

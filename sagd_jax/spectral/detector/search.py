@@ -37,6 +37,7 @@ _CHANCE = 8.0  # score of wide findings on an even background that are not corru
 _LOWEST_BINS, _LOWEST_BINS_OF_PICTURES = 20, 5  # objects' coarse shape, and beats, lie below
 _MASKS = 5  # of each candidate
 _ERRORS = 2.0
+_NEAR_OF_BLOCKS = 0.75  # bins
 _CLEAR_OF_OWN = 13.0  # score of lines of the data's own
 _ONE_PHASE = 0.3  # coherence over the number of examples
 
@@ -68,7 +69,8 @@ def find(
 def _judge_quiet(
     evidence: Evidence, own: InQuietPlaces, power: np.ndarray
 ) -> tuple[InQuietPlaces, Finding | None]:
-    verdict = UNKNOWN if of_a_layout(evidence, own.candidate) else own.verdict
+    doubted = of_a_layout(evidence, own.candidate) or _of_cosines(own.candidate.frequency, evidence)
+    verdict = UNKNOWN if doubted else own.verdict
     found = _finding(evidence, own.candidate, np.array(power, np.float64), own.response, verdict)
     return own, found
 
@@ -78,7 +80,7 @@ def _with_quiet(
     judged: list[Finding],
     shape: tuple[int, ...],
 ) -> list[Finding]:
-    """With lines of quiet places, where nothing was found or was doubted; none of data with lines of their own."""
+    """With lines of quiet places, where nothing was found or was doubted; doubted in data with lines of their own."""
     called = [f for f in judged if f.verdict == CORRUPTION]
     for quiet, finding in more:
         if finding is None:
@@ -110,7 +112,7 @@ def _with_quiet(
 
 
 def _by_the_surer(finding: Finding, quiet: Finding) -> Finding:
-    """The finding with frequency and N of the one whose N has the smaller error."""
+    """The finding with frequency and N of the one whose N has the smaller error, or is possible at all."""
     n, error = _total(finding)
     most, error_of_most = _total(quiet)
     # Of N there is no more than the power of a quiet place.
@@ -161,7 +163,8 @@ def measure(
     pieces = []
     for x, blank in zip(batches, evidence.blank, strict=True):
         spectrum = evidence.coefficients(x)[~blank]
-        power = np.square(np.abs(spectrum)).reshape(len(spectrum), -1, evidence.channels)
+        power = np.square(np.abs(spectrum))
+        power = power.reshape(len(spectrum), masks.shape[0], evidence.channels)
         of_views = {}
         for view in {c.view for c in found}:
             mix = mixes[view]
@@ -315,6 +318,12 @@ def _named_line(finding: Finding, candidate: Candidate, evidence: Evidence) -> F
         changes["verdict"] = UNKNOWN
         changes["details"] |= {"low": True}
     return dataclasses.replace(finding, **changes)
+
+
+def _of_cosines(frequency: tuple[float, ...], evidence: Evidence) -> bool:
+    """Whether it is about a multiple of 1/8 along both axes: as such a wave goes on from one block of a JPEG to the next."""
+    gaps = [abs(f - round(8 * f) / 8) * n for f, n in zip(frequency, evidence.shape, strict=True)]
+    return len(gaps) == 2 and max(gaps) < _NEAR_OF_BLOCKS
 
 
 def _bins(frequency: tuple[float, ...], shape: tuple[int, ...]) -> float:
