@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -79,12 +80,12 @@ class Augmented(Source):
     def report(self) -> None:
         self._source.report()
 
-    def resident(self) -> Resident | None:
-        inner = self._source.resident()
-        if inner is None:
+    def resident(self, most: float = math.inf) -> Resident | None:
+        inner = self._source.resident(most) if self._fetches_as(Augmented) else None
+        if inner is None or inner.augmented:
             return None
         rows = _Rows(inner.rows, self)
-        return Resident(inner.examples, rows, tuple(self.axes), self._padding)
+        return Resident(inner.examples, rows, tuple(self.axes), self._padding, augmented=True)
 
     def _crop(self, x: np.ndarray, corners: np.ndarray) -> np.ndarray:
         p = self._padding

@@ -11,6 +11,7 @@ Corruptions act on values normalised to [-1, 1] and are not clipped, so that a b
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,8 +105,9 @@ class Corrupted(Source):
     def report(self) -> None:
         self._source.report()
 
-    def resident(self) -> Resident | None:
-        inner = self._source.resident() if self._corrupt is None else None
+    def resident(self, most: float = math.inf) -> Resident | None:
+        flagged_alone = self._corrupt is None and self._fetches_as(Corrupted)
+        inner = self._source.resident(most) if flagged_alone else None
         return inner and dataclasses.replace(inner, rows=self._over(inner.rows))
 
 

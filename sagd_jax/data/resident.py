@@ -8,27 +8,29 @@ host in either case (`order.py`, `augment.py`), and only copied values move.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-from sagd_jax.data.source import Resident
 
 MIRRORED, CORNER = "mirrored", "corner"
 CHOICES = (MIRRORED, CORNER)  # what may come with a batch of rows
 
 
 def gather(
-    resident: Resident, examples: jax.Array, chosen: Mapping[str, jax.Array | np.ndarray]
+    examples: jax.Array | np.ndarray,
+    chosen: Mapping[str, jax.Array | np.ndarray],
+    axes: Sequence[int] = (),
+    padding: int = 0,
 ) -> dict[str, jax.Array]:
     """The batches that rows of a set name, to be traced.
 
     Args:
-      examples: `resident.examples`, where they lie.
-      chosen: of `resident.rows`, with any axes in front, as of several batches. `"mirrored"`, `(b,)` bool, and
+      examples: of a `Resident`, where they lie.
+      chosen: of its `rows`, with any axes in front, as of several batches. `"mirrored"`, `(b,)` bool, and
         `"corner"`, `(b, axes)` int32, say what is done to each example.
+      axes, padding: its own.
 
     Returns:
       What the source of the set would have fetched.
@@ -37,13 +39,13 @@ def gather(
     >>> source = ArraySource(np.arange(20, dtype=np.uint8).reshape(5, 4, 1), value_range=(0, 255))
     >>> resident = source.resident()
     >>> chosen = resident.rows.fetch(np.array([4, 0]))
-    >>> gather(resident, resident.examples, chosen)["x"][..., 0].tolist()
+    >>> gather(resident.examples, chosen)["x"][..., 0].tolist()
     [[16, 17, 18, 19], [0, 1, 2, 3]]
     """
     batch = {name: jnp.asarray(value) for name, value in chosen.items()}
     x = jnp.asarray(examples)[batch["x"]]
     if CORNER in batch:
-        x = _cropped(resident, x, batch.pop(CORNER))
+        x = _cropped(x, batch.pop(CORNER), examples.shape[1:], axes, padding)
     if MIRRORED in batch:
         mirrored = batch.pop(MIRRORED)
         mirrored = mirrored.reshape(mirrored.shape + (1,) * (examples.ndim - 1))
@@ -51,9 +53,10 @@ def gather(
     return {**batch, "x": x}
 
 
-def _cropped(resident: Resident, x: jax.Array, corners: jax.Array) -> jax.Array:
-    axes, shape = resident.axes, resident.examples.shape[1:]
-    around = [(resident.padding,) * 2 if i in axes else (0, 0) for i in range(len(shape))]
+def _cropped(
+    x: jax.Array, corners: jax.Array, shape: Sequence[int], axes: Sequence[int], padding: int
+) -> jax.Array:
+    around = [(padding,) * 2 if i in axes else (0, 0) for i in range(len(shape))]
 
     def crop(example: jax.Array, corner: jax.Array) -> jax.Array:
         starts = [0] * len(shape)

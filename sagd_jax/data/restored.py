@@ -7,6 +7,7 @@ they are of. Each time an example comes, one of its draws is taken, a function o
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ class Restored(Source):
 
     def __init__(self, source: Source, x: np.ndarray, index: np.ndarray):
         """Wraps `source`; arguments are the arrays of a file."""
-        self._source, self._x = source, x
+        self._source, self._x = source, np.asarray(x, np.float32)
         for name in (
             "shape", "dtype", "value_range", "kind", "num_classes", "sample_rate", "in_memory", "planted",
             "scaled",
@@ -55,9 +56,10 @@ class Restored(Source):
     def report(self) -> None:
         self._source.report()
 
-    def resident(self) -> Resident | None:
-        inner = self._source.resident()
-        if inner is None:
+    def resident(self, most: float = math.inf) -> Resident | None:
+        size = 4 * (math.prod(self.shape) * len(self) + self._x.size)
+        inner = self._source.resident() if size <= most and self._fetches_as(Restored) else None
+        if inner is None or inner.augmented:
             return None
         # The draws lie behind the examples; of both it is their rows that are chosen from.
         draws, number = self._x.shape[:2]

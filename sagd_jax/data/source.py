@@ -13,6 +13,7 @@ from __future__ import annotations
 import abc
 import copy
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -95,9 +96,14 @@ class Source(abc.ABC):
         """Says, at the end, how many examples could not be read since the opening, if any."""
         return
 
-    def resident(self) -> Resident | None:
-        """What devices hold of the set, where batches are nothing but some of its rows; None for any other."""
+    def resident(self, most: float = math.inf) -> Resident | None:
+        """What devices hold of the set, where batches are nothing but some of its rows, and it is no larger than
+        `most` bytes; None for any other."""
         return None
+
+    def _fetches_as(self, cls: type[Source]) -> bool:
+        """Whether a subclass has left `fetch` as it is in `cls`: what another one does, rows do not say."""
+        return type(self).fetch is cls.fetch
 
     def _over(self, source: Source) -> Self:
         """This wrapper, `_source` being what it wraps, around another source."""
@@ -115,6 +121,7 @@ class Resident:
       rows: a source of the same batches, with places in `examples`, `(b,)` int32, for `"x"`.
       axes: which of `shape` are cropped.
       padding: by how much these are padded on each side before.
+      augmented: whether rows are mirrored or cropped, so that nothing else can be chosen in their place.
 
     >>> source = ArraySource(np.zeros((10, 8, 8, 1), np.uint8), value_range=(0, 255))
     >>> source.resident().rows.fetch(np.array([3, 5]))["x"]
@@ -125,6 +132,7 @@ class Resident:
     rows: Source
     axes: tuple[int, ...] = ()
     padding: int = 0
+    augmented: bool = False
 
 
 class ArraySource(Source):
@@ -163,8 +171,9 @@ class ArraySource(Source):
         x = np.asarray(self._x[indices]).astype(self.dtype, copy=False)
         return as_batch(x, None if self._labels is None else self._labels[indices])
 
-    def resident(self) -> Resident | None:
-        if not self.in_memory:
+    def resident(self, most: float = math.inf) -> Resident | None:
+        size = self._x.size * self.dtype.itemsize
+        if not self.in_memory or size > most or not self._fetches_as(ArraySource):
             return None
         rows = copy.copy(self)
         rows._x, rows.dtype = np.arange(len(self), dtype=np.int32), np.dtype(np.int32)

@@ -26,9 +26,10 @@ from sagd_jax.run.layout import local_rows
 FIELDS = ("x", "label", "corrupted")  # of a batch
 
 
-def sent(batch: dict[str, Any]) -> dict[str, Any]:
-    """What is sent to the devices of a batch, of examples or of rows."""
-    return {name: batch[name] for name in (*FIELDS, *CHOICES) if name in batch}
+def sent(batch: dict[str, Any], of_rows: bool) -> dict[str, Any]:
+    """What is sent to the devices of a batch, of examples or of rows of them (`data/resident.py`)."""
+    more = [name for name in CHOICES if of_rows and name in batch]
+    return {name: batch[name] for name in (*FIELDS, *more)}
 
 
 _POLL = 0.2  # seconds
@@ -39,10 +40,11 @@ class Feed:
     """Iterates over stacks of consecutive batches, `{"x": (steps, batch, ...), "label": ...}`.
 
     Args:
-      source: the data, or rows of data that lie on the devices (`data/resident.py`).
+      source: the data.
       config: of the run.
       sharding: of a stack; its second axis is the batch.
       spans: the steps (start, stop) of each stack, in order.
+      rows: of the data, where these lie on the devices: what is sent in place of examples.
 
     Attributes:
       waited: seconds that `next` has blocked so far.
@@ -54,9 +56,10 @@ class Feed:
         config: RunConfig,
         sharding: NamedSharding,
         spans: Iterable[tuple[int, int]],
+        rows: Source | None = None,
     ) -> None:
         self.waited = 0.0
-        self._source, self._config = source, config
+        self._source, self._config, self._rows = source, config, rows
         self._sharding = sharding
         self._queue: queue.Queue[Any] = queue.Queue(maxsize=2)
         self._closed = threading.Event()
@@ -103,7 +106,7 @@ class Feed:
     def _batches(self, start: int) -> Iterator[dict[str, np.ndarray]]:
         config = self._config
         return data.batches(
-            self._source,
+            self._source if self._rows is None else self._rows,
             seed=config.seed,
             batch_size=config.train.batch_size,
             start_step=start,
@@ -122,7 +125,7 @@ class Feed:
 
     def _stack(self, batches: list[dict[str, np.ndarray]]) -> dict[str, jax.Array]:
         stack = {}
-        for name in sent(batches[0]):
+        for name in sent(batches[0], self._rows is not None):
             local = np.stack([batch[name] for batch in batches])
             shape = (len(batches), self._config.train.batch_size, *local.shape[2:])
             stack[name] = jax.make_array_from_process_local_data(self._sharding, local, shape)

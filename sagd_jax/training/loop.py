@@ -86,7 +86,6 @@ def train(
     prepared = prepare(config, source)
     main = jax.process_index() == 0
     if main:
-        resident = prepared.steps.resident
         words = summarise(
             config,
             source,
@@ -94,7 +93,7 @@ def train(
             prepared.diffusion,
             prepared.state,
             prepared.mesh,
-            None if resident is None else resident.examples,
+            prepared.steps.held,
         )
         print(words, flush=True)
     require_the_same_data(prepared.record)
@@ -190,10 +189,11 @@ class _Loop:
         schedule = learning_rate(config.optimizer, self.last)
         size = steps_per_call(config.train)
         feed = Feed(
-            self.prepared.fed,
+            self.source,
             config,
             self.prepared.batches["x"].sharding,
             _spans(step, self.last, size),
+            self.prepared.rows,
         )
         agree = Agreement(LAG)
         guard = Guard(config.train.max_skipped, step)

@@ -91,13 +91,13 @@ class Prepared(Assembled):
 
     Attributes:
       steps: `(state, batches) -> (state, metrics)`, compiled at its first call, once for all seeds.
-      fed: what the loop draws batches from: the data, or rows of them where they lie on the devices.
+      rows: what the loop draws batches from where the data lie on the devices; else None.
       batches: shapes, dtypes and layout of a stack of batches.
       actions: what is done every so many steps besides.
     """
 
     steps: _Steps
-    fed: Source
+    rows: Source | None
     batches: dict[str, jax.ShapeDtypeStruct]
     actions: list[Action]
 
@@ -107,13 +107,15 @@ class _Steps:
     """`jax.jit` of steps as a function of two arguments; what is lowered takes `others` after them.
 
     Attributes:
-      resident: the set, where the devices hold it.
+      held: shape of the examples that each device holds, if any.
+      on_host: these examples, until they are put there.
     """
 
     compiled: Any
     seed: np.uint32
-    resident: Resident | None
     mesh: Mesh
+    held: jax.ShapeDtypeStruct | None
+    on_host: list[np.ndarray]
 
     def __call__(self, state: State, batches: dict[str, jax.Array]) -> tuple[State, Metrics]:
         result: tuple[State, Metrics] = self.compiled(state, batches, *self.others)
@@ -128,16 +130,12 @@ class _Steps:
     @functools.cached_property
     def others(self) -> tuple[Any, ...]:
         """The seed and, where they hold them, the examples on the devices; these are put there now."""
-        if self.resident is None:
+        if self.held is None:
             return (self.seed,)
-        return (self.seed, layout.everywhere(self.resident.examples, self.mesh))
+        return (self.seed, layout.everywhere(self.on_host.pop(), self.mesh))
 
     def _shapes_of_others(self) -> tuple[Any, ...]:
-        if self.resident is None:
-            return (self.seed,)
-        x = self.resident.examples
-        whole = layout.replicated(self.mesh)
-        return (self.seed, jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole))
+        return (self.seed,) if self.held is None else (self.seed, self.held)
 
 
 def assemble(config: RunConfig, source: Source) -> Assembled:
@@ -192,10 +190,9 @@ def prepare(config: RunConfig, source: Source) -> Prepared:
     run = assemble(config, source)
     batches_layout = layout.batch_sharding(run.mesh, leading=1)
     resident = _resident(config, run.source)
-    fed = run.source if resident is None else resident.rows
-    batches = _batch_shapes(config, fed, batches_layout)
-    compiled = _compiled(config, run, batches_layout, resident)
-    steps = _Steps(compiled, np.uint32(config.seed), resident, run.mesh)
+    rows = None if resident is None else resident.rows
+    batches = _batch_shapes(config, run.source, rows, batches_layout)
+    steps = _steps(config, run, batches_layout, resident)
     parts = Parts(run.record, run.source, run.model, run.diffusion, run.objective, run.mesh)
     actions = [action(parts) for action in ACTIONS]
     with build.as_config_error("config"), jax.set_mesh(run.mesh):
@@ -206,7 +203,7 @@ def prepare(config: RunConfig, source: Source) -> Prepared:
             action.check(run.state)
     # All of the data may have to be looked at: not for a run that is refused.
     run = dataclasses.replace(run, record=identified(run.record, source))
-    return Prepared(**vars(run), steps=steps, fed=fed, batches=batches, actions=actions)
+    return Prepared(**vars(run), steps=steps, rows=rows, batches=batches, actions=actions)
 
 
 def _resident(config: RunConfig, source: Source) -> Resident | None:
@@ -214,47 +211,48 @@ def _resident(config: RunConfig, source: Source) -> Resident | None:
     limit = config.train.device_limit_mb
     if limit is None:
         limit = 0 if jax.default_backend() == "cpu" else _DEVICE_LIMIT_MB
-    resident = source.resident() if limit else None
-    fits = resident is not None and resident.examples.nbytes <= limit * 2**20
-    return resident if fits else None
+    return source.resident(limit * 2**20) if limit else None
 
 
-def _compiled(
+def _steps(
     config: RunConfig,
     run: Assembled,
     batches_layout: jax.sharding.NamedSharding,
     resident: Resident | None,
-) -> Any:
+) -> _Steps:
+    everywhere = layout.replicated(run.mesh)
+    on_host = [] if resident is None else [resident.examples]
+    shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere) for x in on_host]
+    axes, padding = ((), 0) if resident is None else (resident.axes, resident.padding)
+
     def steps(state: State, batches: Any, seed: jax.Array, *held: jax.Array) -> Any:
-        if resident is not None:
-            batches = gather(resident, held[0], batches)
+        if held:
+            batches = gather(held[0], batches, axes, padding)
             batches = jax.lax.with_sharding_constraint(batches, batches_layout)
             # The step is compiled as one whose batches come from the host.
             batches = jax.lax.optimization_barrier(batches)
         return make_steps(config, run.objective, run.optimizer, seed)(state, batches)
 
-    everywhere = layout.replicated(run.mesh)
-    return jax.jit(
+    compiled = jax.jit(
         steps,
-        in_shardings=(
-            run.layout,
-            batches_layout,
-            everywhere,
-            *([] if resident is None else [everywhere]),
-        ),
+        in_shardings=(run.layout, batches_layout, everywhere, *(everywhere for _ in on_host)),
         out_shardings=(run.layout, everywhere),
         donate_argnums=0,
         compiler_options=compiler.of_networks(),
     )
+    return _Steps(
+        compiled, np.uint32(config.seed), run.mesh, shapes[0] if shapes else None, on_host
+    )
 
 
 def _batch_shapes(
-    config: RunConfig, source: Source, sharding: jax.sharding.Sharding
+    config: RunConfig, source: Source, rows: Source | None, sharding: jax.sharding.Sharding
 ) -> dict[str, jax.ShapeDtypeStruct]:
     leading = (steps_per_call(config.train), config.train.batch_size)
+    one = (source if rows is None else rows).fetch(np.zeros(1, np.int64))
     return {
         name: jax.ShapeDtypeStruct((*leading, *one.shape[1:]), one.dtype, sharding=sharding)
-        for name, one in sent(source.fetch(np.zeros(1, np.int64))).items()
+        for name, one in sent(one, rows is not None).items()
     }
 
 

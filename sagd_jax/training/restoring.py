@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -64,6 +65,6 @@ class Restoring(Source):
     def report(self) -> None:
         self._source.report()
 
-    def resident(self) -> Resident | None:
-        inner = self._source.resident()
+    def resident(self, most: float = math.inf) -> Resident | None:
+        inner = self._source.resident(most) if self._fetches_as(Restoring) else None
         return inner and dataclasses.replace(inner, rows=self._over(inner.rows))

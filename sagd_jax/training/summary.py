@@ -32,7 +32,7 @@ def summarise(
     diffusion: Diffusion,
     state: Any,
     mesh: jax.sharding.Mesh,
-    held: np.ndarray | None = None,
+    held: jax.ShapeDtypeStruct | None = None,
 ) -> str:
     """The lines that open a run: data, network, memory, noise; `held` are examples that lie on each device."""
     count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state["params"]))
@@ -48,7 +48,8 @@ def summarise(
         f"noise     {describe_covariance(diffusion.covariance, source.shape[-1], config.noise.kind)}",
     ]
     if held is not None:
-        lines[0] += f", held by each device ({held.nbytes / _MEBI:.1f} MiB)"
+        size = math.prod(held.shape) * held.dtype.itemsize
+        lines[0] += f", held by each device ({size / _MEBI:.1f} MiB)"
     variance = np.asarray(getattr(diffusion.covariance, "variance", 1.0))
     faint = float(np.mean((variance > 0) & (variance < _FAINT)))
     if faint > 0:

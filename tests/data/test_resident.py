@@ -103,7 +103,8 @@ def test_batches_are_those_of_the_host(make, tmp_path):
 
     wanted, rows = stacked(source), stacked(resident.rows)
     assert rows["x"].shape == (STEPS, BATCH)
-    found = jax.jit(functools.partial(gather, resident))(resident.examples, rows)
+    here = functools.partial(gather, axes=resident.axes, padding=resident.padding)
+    found = jax.jit(here)(resident.examples, rows)
     assert found.keys() == wanted.keys()
     for name, values in wanted.items():
         assert found[name].dtype == values.dtype
@@ -120,6 +121,40 @@ def test_batches_are_those_of_the_host(make, tmp_path):
 )
 def test_what_the_host_computes_stays_there(options):
     assert open_source(DataConfig(**options)).resident() is None
+
+
+class Darker(ArraySource):
+    def fetch(self, indices, **options):
+        batch = super().fetch(indices // 2, **options)
+        return {**batch, "x": batch["x"] // 2}
+
+
+class Gamma(Augmented):
+    def fetch(self, indices, **options):
+        batch = super().fetch(indices, **options)
+        return {**batch, "x": batch["x"] // 2}
+
+
+def test_what_a_source_of_ones_own_does_is_done():
+    own = Darker(pictures(), value_range=(0, 255))
+    for source in (own, Augmented(own, flip=True), Gamma(source_of(pictures()), flip=True)):
+        assert source.resident() is None
+
+
+def test_two_augmentations_stay_on_the_host():
+    once = Augmented(source_of(pictures()), flip=True)
+    drawn = np.zeros((1, 4, 6, 8, 3), np.float32)
+    for source in (Augmented(once, crop_padding=2), Restored(once, drawn, np.arange(4))):
+        assert source.resident() is None
+
+
+def test_a_set_too_large_is_not_copied_first():
+    wide = source_of(rng.standard_normal((40, 6, 8, 3)))
+    assert wide.resident(most=40 * 6 * 8 * 3 * 4) is not None
+    assert wide.resident(most=40 * 6 * 8 * 3 * 4 - 1) is None
+    restored = Restored(source_of(pictures()), np.zeros((1, 4, 6, 8, 3), np.float32), np.arange(4))
+    assert restored.resident(most=44 * 6 * 8 * 3 * 4) is not None
+    assert restored.resident(most=44 * 6 * 8 * 3 * 4 - 1) is None
 
 
 def test_a_map_of_a_file_stays_where_it_is(tmp_path):

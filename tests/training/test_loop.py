@@ -119,7 +119,7 @@ def test_a_set_on_the_devices_trains_to_the_same_numbers(tmp_path):
             data=DataConfig(flip=True, crop_padding=1),
             train=TrainConfig(num_steps=6, batch_size=8, device_limit_mb=limit),
         )
-        held = prepare(config, open_source(config.data)).steps.resident
+        held = prepare(config, open_source(config.data)).steps.held
         assert (held is not None) == bool(limit)
         train(config, tmp_path / str(limit))
     assert figures(tmp_path / "0") == figures(tmp_path / "1")

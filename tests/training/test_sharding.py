@@ -34,8 +34,8 @@ def run(config):
     shape = tuple(source.shape)
     def fresh(key):
         return step.initial_state(initial_parameters(prepared.model, key, shape), prepared.optimizer)
-    batch = prepared.fed.fetch(np.arange(config.train.batch_size))
-    batch = {name: value[None] for name, value in batch.items()}
+    drawn = (prepared.rows or source).fetch(np.arange(config.train.batch_size))
+    batch = {name: value[None] for name, value in drawn.items()}
     result = {"losses": []}
     # Outside of the mesh and its shardings: the same program for all of these runs, compiled once.
     state = jax.device_get(jax.jit(fresh)(jax.random.key(0)))
