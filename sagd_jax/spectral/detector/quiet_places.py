@@ -42,6 +42,7 @@ from sagd_jax.spectral.half_grid import degrees_of_freedom, half_grid_shape, uni
 PLACES = "quiet places"
 _SMALLEST = 24  # sites along an axis that is cut
 _LOWEST = math.log((2 / 255) ** 2 / 12)  # of rounding to 8 bits, per coefficient
+_MEAN_OF_LOGS = math.exp(np.euler_gamma)  # mean of exponential numbers over their geometric mean
 _OUTLIER = 3.0  # times the median
 _HEIGHTS = (1.0, 1.5, 2.5, 4.0)  # nats above those around
 _SCORE, _MOST = 8.0, 4
@@ -265,8 +266,8 @@ def _measure(
 ) -> None:
     """Sets `energies` of the candidates, where a window's bin is near enough to their frequency.
 
-    Of the examples that are known to have it, by the window in which the bins around it are the quietest: their
-    mean is taken off.
+    Of the examples that are known to have it, by the window in which the bins around it are the quietest: what
+    they tell of the data there is taken off.
     """
     size = np.array(windows.size)
     bins, shown = [], []
@@ -286,7 +287,8 @@ def _measure(
         powers = list(windows.powers(x))
         for k, place in enumerate(bins):
             those, around = [p[chosen[k]] for p in powers], windows.around(place)
-            beside = np.stack([p[(slice(None), *around)].mean(axis=1) for p in those])
+            logs = [np.log(p[(slice(None), *around)] + 1e-300).mean(axis=1) for p in those]
+            beside = _MEAN_OF_LOGS * np.exp(np.stack(logs))
             added = np.stack([p[(slice(None), *place)] for p in those]) - beside
             best = beside.mean(axis=-1).argmin(axis=0)[None, :, None]
             parts[k].append(np.take_along_axis(added, best, axis=0)[0])

@@ -87,7 +87,8 @@ def _with_quiet(
             continue
         near = dilate_half(finding.mask, shape, 2)
         there = [f for f in judged if (f.mask & near).any()]
-        if not quiet.clear and any(f.kind in (kinds.BAND, kinds.WEDGE) for f in there):
+        wide = [f for f in there if f.kind in (kinds.BAND, kinds.WEDGE) and f.verdict != OWN]
+        if wide and not quiet.clear:
             continue  # some bin of what is wide is the foremost of it
         lines = [f for f in judged if f.kind == kinds.LINE]
         own = [
