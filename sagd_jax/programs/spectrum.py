@@ -40,7 +40,7 @@ from sagd_jax import data
 from sagd_jax.data.source import DataError, Source
 from sagd_jax.programs.spectrum_capped import LINES, write_capped
 from sagd_jax.programs.spectrum_examples import Examples
-from sagd_jax.programs.spectrum_words import describe, hertz
+from sagd_jax.programs.spectrum_words import describe, hertz, mirrored
 from sagd_jax.run.config import RunConfig
 from sagd_jax.run.config_file import read_config
 from sagd_jax.show.plots import plot_spectrum
@@ -63,6 +63,11 @@ _ROWS = 24  # of the printed table
 _EDGES = (
     "noise of these spectra is periodic, it wraps around at the edges of an example; that of "
     'basis="cosine" does not'
+)
+
+_MIRRORED = (
+    "\nexamples are mirrored at random (config.data.flip): what is off the axes is at its mirror image in half of "
+    "them, and is seen less well; ask again with --config.data.flip=False, and train with that"
 )
 
 
@@ -119,6 +124,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise DataError(str(error)) from error
         source.report()
         print(report(analysis, source, removed, flags.max_removed))
+        if section.flip and mirrored(analysis.findings, analysis.spectrum.spatial_shape):
+            print(_MIRRORED)
         print(f"\nwritten to {out}; to use the suggestion, copy the lines of noise_config.py:\n")
         print((out / "noise_config.py").read_text(), end="")
         if (out / LINES).exists():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from sagd_jax.data.source import Source
@@ -52,6 +54,21 @@ def describe(finding: Finding, source: Source, spatial_shape: tuple[int, ...]) -
     if finding.energy:
         parts.append(f"{100 * finding.energy:.2g} % of the energy in its bins")
     return "; ".join(parts)
+
+
+def mirrored(findings: Sequence[Finding], spatial_shape: tuple[int, ...]) -> bool:
+    """Whether something, not the data's own, is at other frequencies in a mirrored example."""
+    halves = [0.5 / n for n in spatial_shape]
+
+    def off_the_axes(frequency: tuple[float, ...]) -> bool:
+        far = [half <= abs(f) <= 0.5 - half for f, half in zip(frequency, halves, strict=True)]
+        return len(far) > 1 and far[-1] and any(far[:-1])
+
+    asked = [f for f in findings if f.verdict != kinds.OWN]
+    lines = [frequency for f in asked for frequency in f.frequencies]
+    return any(map(off_the_axes, lines)) or any(
+        f.kind == kinds.WEDGE and f.angle % 90 for f in asked
+    )
 
 
 def _channel(name: str) -> str:

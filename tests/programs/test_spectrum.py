@@ -251,6 +251,25 @@ def test_no_omission_is_suggested_of_what_may_be_the_signal(tmp_path, capsys):
     assert not (out / "omission.npy").exists()  # not that of the run before
 
 
+@pytest.mark.parametrize(("at", "said"), [((0.29, 0.19), True), ((0.29, 0.0), False)])
+def test_a_line_that_mirrored_examples_have_elsewhere(tmp_path, capsys, at, said):
+    rng = np.random.default_rng(0)
+    y, x = np.indices((32, 32))
+    phase = 2 * np.pi * rng.random((200, 1, 1))
+    wave = np.cos(2 * np.pi * (at[0] * y + at[1] * x) + phase)
+    np.save(tmp_path / "x.npy", (0.1 * rng.normal(size=wave.shape) + 0.1 * wave)[..., None])
+    flags = [
+        "--config=array",
+        f"--config.data.dir={tmp_path / 'x.npy'}",
+        f"--out={tmp_path / 'out'}",
+    ]
+    flags += ["--config.data.value_range=(-2,2)"]
+    assert spectrum.main([*flags, "--config.data.flip=True"]) == 0
+    assert ("mirrored at random" in capsys.readouterr().out) == said
+    assert spectrum.main([*flags, "--config.data.flip=False"]) == 0
+    assert "mirrored at random" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("mean", ["channel", "site"])
 def test_constant_data_are_named_as_such(tmp_path, capsys, mean):
     np.save(tmp_path / "x.npy", np.full((5, 8, 8, 3), 51, np.uint8))
