@@ -30,8 +30,8 @@ class Augmented(Source):
         """
         if flip and source.kind in ("audio", "latents"):
             raise DataError(f"data.flip=True: {source.kind} cannot be mirrored")
-        self.axes = range(1 if source.kind == "video" else 0, len(source.shape) - 1)
-        smallest = min(source.shape[axis] for axis in self.axes)
+        self._axes = range(1 if source.kind == "video" else 0, len(source.shape) - 1)
+        smallest = min(source.shape[axis] for axis in self._axes)
         if crop_padding >= smallest:
             raise DataError(f"data.crop_padding={crop_padding}: expected less than {smallest}")
         self._source, self._flip, self._padding = source, flip, crop_padding
@@ -71,7 +71,7 @@ class Augmented(Source):
         choices: dict[str, np.ndarray] = {}
         if self._padding:
             places = np.uint64(2 * self._padding + 1)
-            words = [hash_words(seed, step, indices, _CROP, axis) for axis in self.axes]
+            words = [hash_words(seed, step, indices, _CROP, axis) for axis in self._axes]
             choices[CORNER] = np.stack([word % places for word in words], -1).astype(np.int32)
         if self._flip:
             choices[MIRRORED] = hash_words(seed, step, indices, _FLIP) >> np.uint64(63) == 1
@@ -85,18 +85,18 @@ class Augmented(Source):
         if inner is None or inner.augmented:
             return None
         rows = _Rows(inner.rows, self)
-        return Resident(inner.examples, rows, tuple(self.axes), self._padding, augmented=True)
+        return Resident(inner.examples, rows, tuple(self._axes), self._padding, augmented=True)
 
     def _crop(self, x: np.ndarray, corners: np.ndarray) -> np.ndarray:
         p = self._padding
-        around = [(p, p) if axis in self.axes else (0, 0) for axis in range(x.ndim - 1)]
+        around = [(p, p) if axis in self._axes else (0, 0) for axis in range(x.ndim - 1)]
         padded = np.pad(x, [(0, 0), *around], mode="reflect")
-        sides = [x.shape[1 + axis] for axis in self.axes]
-        axes = tuple(1 + axis for axis in self.axes)
+        sides = [x.shape[1 + axis] for axis in self._axes]
+        axes = tuple(1 + axis for axis in self._axes)
         windows = np.lib.stride_tricks.sliding_window_view(padded, sides, axes)
         # The channels last again, behind the window, as in memory: what is copied is in one piece.
         windows = np.moveaxis(windows, x.ndim - 1, -1)
-        before = [slice(None)] * self.axes.start
+        before = [slice(None)] * self._axes.start
         place: tuple[Any, ...] = (np.arange(len(x)), *before, *corners.T)
         return windows[place]
 

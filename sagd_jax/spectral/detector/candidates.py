@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
@@ -199,13 +200,6 @@ def _of_lines(
     above.append(to_full_grid(few[0], shape))
     result = []
     for line, frequency in zip(lines, frequencies, strict=True):
-        core = point(line.place, shape, 1)
-        around = point(line.place, shape, 5.6) & ~everything
-        if around.sum() < 4:
-            around = point(line.place, shape, 9.5) & ~point(line.place, shape, 2.3)
-        control, moved = aside(line.place, shape, everything, around)
-        sharp = spread_of_tone(frequency, shape, evidence.tapered) * core
-        around &= ~control
         seen = SOME if line.only_likely else max(line.score, key=lambda name: line.score[name])
         in_db = MEAN if seen == SOME else seen
         shown, error = series(evidence, view)[QUIET if in_quiet(line) else MEAN]
@@ -218,21 +212,45 @@ def _of_lines(
                 line.excess[in_db],
                 line.likely if line.only_likely else line.score[seen],
                 seen,
-                core,
-                around,
-                control,
-                ratio=float(power[core].mean() / power[around].mean()),
-                sharp=sharp / sharp.sum(),
-                sharp_control=sharp_control(frequency, moved, evidence, control),
-                line=line,
-                frequency=frequency,
+                **bins_of_line(evidence, line, frequency, power, everything),
                 quiet_score=line.score[QUIET],
-                background=power,
                 breadth=breadth_of(line.place, np.exp(shown), shape, rough if rough < 9 else error),
                 foremost=foremost(line.place, [o.place for o in lines if o is not line], above),
             )
         )
     return result
+
+
+def bins_of_line(
+    evidence: Evidence,
+    line: Line,
+    frequency: tuple[float, ...],
+    power: np.ndarray,
+    taken: np.ndarray,
+) -> dict[str, Any]:
+    """What a candidate that is a line is measured by: its core, what is around it, and a control.
+
+    power: the background of the mean power; taken: the bins of all lines.
+    """
+    shape = evidence.shape
+    core = point(line.place, shape, 1)
+    around = point(line.place, shape, 5.6) & ~taken
+    if around.sum() < 4:
+        around = point(line.place, shape, 9.5) & ~point(line.place, shape, 2.3)
+    control, moved = aside(line.place, shape, taken, around)
+    around &= ~control
+    sharp = spread_of_tone(frequency, shape, evidence.tapered) * core
+    return {
+        "core": core,
+        "around": around,
+        "control": control,
+        "ratio": float(power[core].mean() / power[around].mean()),
+        "sharp": sharp / sharp.sum(),
+        "sharp_control": sharp_control(frequency, moved, evidence, control),
+        "line": line,
+        "frequency": frequency,
+        "background": power,
+    }
 
 
 def in_quiet(line: Line) -> bool:

@@ -23,7 +23,7 @@ import numpy as np
 
 from sagd_jax.spectral.detector import finding as kinds
 from sagd_jax.spectral.detector.background import local_background
-from sagd_jax.spectral.detector.candidates import Candidate
+from sagd_jax.spectral.detector.candidates import Candidate, bins_of_line
 from sagd_jax.spectral.detector.evidence import Evidence, around_each
 from sagd_jax.spectral.detector.finding import CORRUPTION, UNKNOWN
 from sagd_jax.spectral.detector.lines import (
@@ -32,10 +32,9 @@ from sagd_jax.spectral.detector.lines import (
     frequency_at,
     kernel,
     refined,
-    spread_of_tone,
     standing_out,
 )
-from sagd_jax.spectral.detector.places import aside, point, sharp_control
+from sagd_jax.spectral.detector.places import point
 from sagd_jax.spectral.detector.responses import Response
 from sagd_jax.spectral.half_grid import degrees_of_freedom, half_grid_shape, unique_bins
 
@@ -56,13 +55,14 @@ _NARROW, _CLEARLY = 15.0, 0.5  # of a line that is clear
 
 @dataclasses.dataclass(frozen=True)
 class InQuietPlaces:
-    """A line, what it is taken to be by itself, and its `Response`: who has it where that can be seen.
+    """A line, what it is taken to be by itself, its `Response`, and which examples show it, `(examples,)`.
 
     `clear`: whether it is so narrow and so steady that no other line of the set makes it doubtful.
     """
 
     candidate: Candidate
     response: Response
+    shows: np.ndarray
     verdict: str
     clear: bool
 
@@ -252,10 +252,10 @@ def _judged(candidate: Candidate, foremost: float, seen: _Seen, k: int) -> InQui
         level=0.0,
         has=np.where(known, has, share),
         slope=math.nan,
-        spread=varies,
+        spread=varies**2,
         quiet_score=candidate.score,
     )
-    return InQuietPlaces(candidate, response, CORRUPTION if sure else UNKNOWN, clear)
+    return InQuietPlaces(candidate, response, has, CORRUPTION if sure else UNKNOWN, clear)
 
 
 def _measure(
@@ -264,9 +264,9 @@ def _measure(
     windows: _Windows,
     found: list[InQuietPlaces],
 ) -> None:
-    """Sets `energies` of the candidates, where a window's bin is near enough to their frequency.
+    """Sets `energies` of the candidates, by the bin of the windows that is nearest to their frequency.
 
-    Of the examples that are known to have it, by the window in which the bins around it are the quietest: what
+    Of the examples that show it, by the window in which the bins around it are the quietest: what
     they tell of the data there is taken off.
     """
     size = np.array(windows.size)
@@ -280,7 +280,7 @@ def _measure(
     parts: list[list[np.ndarray]] = [[] for _ in found]
     first = 0
     for x in _with_variation(evidence, batches):
-        chosen = [own.response.has[first : first + len(x)] == 1 for own in found]
+        chosen = [own.shows[first : first + len(x)] for own in found]
         first += len(x)
         if not np.any(chosen):
             continue
@@ -311,12 +311,8 @@ def _candidate(evidence: Evidence, line: Line, ratio: np.ndarray) -> tuple[Candi
     log_ratio, _ = local_background(np.log(ratio + 1e-12), shape)
     above = np.maximum(ratio - np.exp(log_ratio), 0.0)
     frequency = refined(line, above, shape, evidence.tapered)
-    core, taken = point(line.place, shape, 1), point(line.place, shape, 2.3)
+    taken = point(line.place, shape, 2.3)
     beside = point(line.place, shape, 3.6) & ~taken
-    around = point(line.place, shape, 5.6) & ~taken
-    control, moved = aside(line.place, shape, taken, around)
-    around &= ~control
-    sharp = spread_of_tone(frequency, shape, evidence.tapered) * core
     power = np.exp(local_background(np.log(evidence.mean("all") + 1e-300), shape)[0])
     candidate = Candidate(
         kinds.LINE,
@@ -324,15 +320,7 @@ def _candidate(evidence: Evidence, line: Line, ratio: np.ndarray) -> tuple[Candi
         float(np.log1p(above[line.place])),
         line.score[PLACES],
         PLACES,
-        core,
-        around,
-        control,
-        ratio=float(power[core].mean() / power[around].mean()),
-        sharp=sharp / sharp.sum(),
-        sharp_control=sharp_control(frequency, moved, evidence, control),
-        line=line,
-        frequency=frequency,
-        background=power,
+        **bins_of_line(evidence, line, frequency, power, taken),
     )
     # Of clips some hundred bins are beside it: one of them is large by chance.
     most = np.quantile(above[beside], 0.9) if len(shape) == 3 else above[beside].max()
