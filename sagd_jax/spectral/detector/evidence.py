@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sagd_jax.spectral.detector.clipping import AtLimits
 from sagd_jax.spectral.detector.families import families
 from sagd_jax.spectral.half_grid import half_grid_shape, unique_bins
 
@@ -90,6 +91,7 @@ class Evidence:
         self.channels = channels
         self.count = 0
         self.blank: list[np.ndarray] = []  # bool, one per example
+        self.at_limits = AtLimits()  # of those that are not blank
         self._offset, self._taper = offset, taper
         self.tapered = bool(np.ptp(taper) > 0)
         half = half_grid_shape(self.shape)
@@ -133,6 +135,7 @@ class Evidence:
         self.count += len(power)
         if not len(power):
             return
+        self.at_limits.add(np.asarray(x)[~blank])
         for name, mix in views(self.channels).items():
             own = spectrum if mix is None else (spectrum @ mix)[..., None]
             values = power.mean(axis=-1) if mix is None else np.square(np.abs(own[..., 0]))
@@ -175,6 +178,7 @@ class Evidence:
             )
         self.count += other.count
         self.blank += other.blank
+        self.at_limits.merge(other.at_limits)
         for name, view in self.view.items():
             more = other.view[name]
             for field in ("histogram", "total", "squares", "coherent", "out"):

@@ -14,17 +14,21 @@ import numpy as np
 
 from sagd_jax.spectral.detector import finding as kinds
 from sagd_jax.spectral.detector.candidates import Candidate
+from sagd_jax.spectral.detector.clipping import in_all, left_of_levels, left_of_noise
 from sagd_jax.spectral.detector.evidence import Evidence
 from sagd_jax.spectral.detector.families import Family
 from sagd_jax.spectral.detector.lines import QUIET, kernel, spread_of_tone
 from sagd_jax.spectral.detector.responses import Response, slope_of
-from sagd_jax.spectral.detector.runs import Run, background_of_run
+from sagd_jax.spectral.detector.runs import Run, background_of_run, error_of_background
 from sagd_jax.spectral.frequencies import radial_frequency
 from sagd_jax.spectral.half_grid import half_grid_shape, to_full_grid, to_half_grid
 
 _DRAWS = 100  # of the examples, for the error
 _QUIETER = (1.0, 0.5, 0.25, 0.1)  # shares of the examples, the quietest, that N is estimated from
-_SHIFTS = (-0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75)  # of an edge, in sets, that are tried
+_INEXACT = 0.3  # of the highest set
+_COURSE = 0.04  # nats, of the background's course under a run
+_ROUNDS = 4  # of what is added and what is below it
+_SHIFTS = tuple(k / 8 for k in range(-6, 7))  # of an edge, in sets, that are tried
 
 
 def added_variance(
@@ -34,6 +38,7 @@ def added_variance(
     if candidate.kind == kinds.LINE:
         return _of_line(evidence, candidate, power, response)
     if candidate.kind == kinds.STRIPES:
+        left = left_of_levels(evidence.at_limits.share())
         values = [
             _level(
                 power[0, c],
@@ -41,6 +46,7 @@ def added_variance(
                 slope_of(power[0, c], power[1, c]),
                 response.has,
                 _shares(response),
+                left[:, c - 1],
             )
             for c in range(1, power.shape[1])
         ]
@@ -78,7 +84,12 @@ def _shares(response: Response) -> tuple[float, ...]:
 
 
 def _level(
-    p: np.ndarray, q: np.ndarray, ratio: float, has: np.ndarray, shares: tuple[float, ...]
+    p: np.ndarray,
+    q: np.ndarray,
+    ratio: float,
+    has: np.ndarray,
+    shares: tuple[float, ...],
+    left: np.ndarray,
 ) -> tuple[float, float]:
     """(N, standard error) from whichever share of the quietest examples gives it best."""
     order = np.argsort(q)
@@ -94,8 +105,7 @@ def _level(
         spread = float((weight * np.square(added - mean)).sum() / weight.sum())
         base = ratio * float((weight * q[own]).sum() / weight.sum())
         error = math.sqrt(spread / count + (0.05 * base) ** 2)
-        if error < best[1]:
-            best = (mean, error)
+        best = min(best, in_all((mean, error), left, has, own), key=lambda pair: pair[1])
     return best if math.isfinite(best[1]) else (0.0, 0.0)
 
 
@@ -108,11 +118,12 @@ def _of_run(
 ) -> list[tuple[float, float]]:
     family, run = candidate.family, candidate.run
     assert family is not None and run is not None
-    values = []
+    values, every = [], left_of_noise(evidence.at_limits.share())
     for c in range(evidence.channels):
+        left = every[:, c]
         if template is None:
             p, q = power[0, 1 + c], power[1, 1 + c]
-            values.append(_level(p, q, candidate.ratio, response.has, _shares(response)))
+            values.append(_level(p, q, candidate.ratio, response.has, _shares(response), left))
             continue
         view = "all" if evidence.channels == 1 else str(c)
         rows = evidence.set_powers(view, candidate.family_number).astype(np.float64)
@@ -124,6 +135,7 @@ def _of_run(
             if response.has[own].sum() < 4:
                 continue
             estimate = _with_error(rows[own], response.has[own], candidate, template, sizes)
+            estimate = in_all(estimate, left, response.has, own)
             best = min(best, estimate, key=lambda pair: pair[1])
         values.append(best if math.isfinite(best[1]) else (0.0, 0.0))
     return values
@@ -139,21 +151,45 @@ def _with_error(
     """(N, standard error): over drawn examples, and of the course of the background."""
     family, run = candidate.family, candidate.run
     assert family is not None and run is not None
-    inside = np.arange(run.first, run.last + 1)
-    shown = template[inside]
+    numbers = _with_next(run, rows.shape[1])
+    shown = template[numbers]
 
     generator = np.random.default_rng(0)
     count = len(has)
     draws = generator.multinomial(count, np.full(count, 1 / count), size=_DRAWS)
     weight = np.vstack([has, has * draws + 1e-12])
     profile = np.maximum(weight @ rows / weight.sum(axis=1, keepdims=True), 1e-13)
-    base = np.exp(background_of_run(np.log(profile), family, run))
-    # Relative to what a set holds its chance is the smaller the more bins it has.
-    share = sizes[inside] * shown / profile[:, inside] ** 2
+    share = _weight(profile[:, numbers], sizes[numbers]) * shown
     norm = share @ shown
-    values = np.sum(share * (profile[:, inside] - base), axis=1) / norm
+    values = np.zeros(len(profile))
+    for _ in range(_ROUNDS):
+        base = _below(profile, values[:, None] * template, family, run)
+        values = np.sum(share * (profile[:, numbers] - base), axis=1) / norm
     below = float(share[0] @ base[0]) / float(norm[0])
-    return float(values[0]), math.hypot(float(np.std(values[1:])), 0.04 * below)
+    course = error_of_background(np.log(profile[0]), family, run)
+    # The edges are known to a step of those that are tried.
+    ends = (_SHIFTS[1] - _SHIFTS[0]) / math.sqrt(6) / float(shown.sum()) * float(values[0])
+    rest = math.hypot(ends, math.hypot(_COURSE, course) * below)
+    return float(values[0]), math.hypot(float(np.std(values[1:])), rest)
+
+
+def _with_next(run: Run, count: int) -> np.ndarray:
+    """Numbers of the run's sets and the one on either side, which may lie half inside."""
+    return np.arange(max(run.first - 1, 0), min(run.last + 1, count - 1) + 1)
+
+
+def _weight(profile: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Relative to what a set holds its chance is the smaller the more bins it has; the template is not exact."""
+    top = profile.max(axis=-1, keepdims=True)
+    return sizes / (profile**2 + (_INEXACT * top) ** 2)
+
+
+def _below(profile: np.ndarray, added: np.ndarray, family: Family, run: Run) -> np.ndarray:
+    """Power of those sets without what is added, of which a taper puts a little into the sets that tell."""
+    numbers = _with_next(run, profile.shape[-1])
+    logs = np.log(np.maximum(profile - added, 0.3 * profile))
+    own = numbers - (run.first - 1)
+    return np.exp(background_of_run(logs, family, run, margin=1))[..., own]
 
 
 def fitted_band(
@@ -168,12 +204,9 @@ def fitted_band(
     radius = radial_frequency(evidence.shape, axes=family.axes)
     rows = evidence.set_powers(candidate.view, candidate.family_number).astype(np.float64)
     profile = has @ rows / max(has.sum(), 1e-12)
-    wide = Run(max(run.first - 1, 0), min(run.last + 1, len(profile) - 1), 0, 0, 0, 0)
-    base = np.exp(background_of_run(np.log(profile + 1e-13), family, run))
-    numbers = np.arange(wide.first, wide.last + 1)
-    base = np.interp(numbers, np.arange(run.first, run.last + 1), base)
-    added = profile[numbers] - base
-    weight = evidence.set_sizes(candidate.family_number)[numbers] / profile[numbers] ** 2
+    profile = np.maximum(profile, 1e-13)
+    numbers = _with_next(run, len(profile))
+    weight = _weight(profile[numbers], evidence.set_sizes(candidate.family_number)[numbers])
     step = float(family.high[0] - family.low[0])
     best = (math.inf, 0.0, 0.0, radius < 0, np.zeros(len(profile)))
     tops = [0.0] if run.open_ended else _SHIFTS
@@ -187,8 +220,10 @@ def fitted_band(
             if not mask.any():
                 continue
             shown = _in_sets(_blurred(mask, evidence), family, len(profile))
-            t = shown[numbers]
-            level = float((weight * t) @ added / max(float((weight * t) @ t), 1e-300))
+            t, level = shown[numbers], 0.0
+            for _ in range(_ROUNDS):
+                added = profile[numbers] - _below(profile, level * shown, family, run)
+                level = float((weight * t) @ added / max(float((weight * t) @ t), 1e-300))
             misfit = float(weight @ np.square(added - level * t))
             if misfit < best[0]:
                 best = (misfit, low, high, mask, shown)
@@ -223,8 +258,16 @@ def _of_line(
     if candidate.energies is not None:
         levels = [(seen * own, seen * error) for own, error in candidate.energies]
     else:
+        left = left_of_noise(evidence.at_limits.share())
         levels = [
-            _level(power[0, c], power[1, c], candidate.ratio, response.has, _shares(response))
+            _level(
+                power[0, c],
+                power[1, c],
+                candidate.ratio,
+                response.has,
+                _shares(response),
+                left[:, c - 1],
+            )
             for c in range(1, 1 + evidence.channels)
         ]
     spread = spread_of_tone(candidate.frequency, shape, False)

@@ -26,6 +26,7 @@ _ALIKE = 1.3  # 1.2 on one axis, 1.4 on two, for Hann's taper and the bins next 
 _IN_SOME = 0.9  # share
 _DRAWS = 20
 _GOLDEN = (1 + 5**0.5) / 2
+_LEAST_LEFT = 0.3
 _SINGLE = 1.6  # largest shape of the powers of one coefficient
 
 
@@ -57,7 +58,12 @@ class Response:
 
 
 def respond(
-    p: np.ndarray, q: np.ndarray, ratio: float, control: np.ndarray, tone: bool = False
+    p: np.ndarray,
+    q: np.ndarray,
+    ratio: float,
+    control: np.ndarray,
+    tone: bool = False,
+    left: np.ndarray | float = 1.0,
 ) -> Response:
     """Fits the mixture.
 
@@ -66,6 +72,7 @@ def respond(
       ratio: b, of the background in the finding over its surroundings.
       control: `(examples,)`, mean power in as many bins beside the finding.
       tone: what is added has one amplitude; else it is noise, whose power varies as the data's does.
+      left: `(examples,)`, what clipping leaves of it, by which its slope and spread are set right.
 
     >>> rng = np.random.default_rng(0)
     >>> loud = np.exp(rng.normal(size=500))
@@ -89,7 +96,8 @@ def respond(
     quiet[own[: len(own) if even else max(int(_QUIET * len(own)), min(8, len(own)))]] = True
     loud = np.zeros(len(q), bool)
     loud[own[int(_LOUD * len(own)) :]] = True
-    added = p - base
+    left = np.broadcast_to(np.maximum(left, _LEAST_LEFT), p.shape)
+    added = (p - base) / left
     slope, spread, score = np.nan, np.nan, 0.0
     slope_error = spread_error = 0.0
     if quiet.sum() >= 5:
@@ -97,7 +105,8 @@ def respond(
         score = low / max(error, 1e-12)
         # The bins of a tone are alike to a taper as those of the noise in them are.
         cross = 2 * (_ALIKE if tone else 1.0) * max(low, 0)
-        explained = np.mean(base[quiet] ** 2 + cross * base[quiet]) / max(shape, 0.5)
+        varies = (base[quiet] ** 2 + cross * base[quiet]) / left[quiet] ** 2
+        explained = np.mean(varies) / max(shape, 0.5)
         spread = float((added[quiet].var() - explained) / max(low, 1e-12) ** 2)
         # Of a variance from so few values that are not Gaussian.
         spread_error = float(2 * explained / max(low, 1e-12) ** 2 / np.sqrt(quiet.sum()))

@@ -84,7 +84,7 @@ def runs(family: Family, profile: np.ndarray, least: float, lowest: float) -> li
     start = 0 if family.circular else min(3, count // 4)
     # Edges of a run count in the scale of all changes: they are rated once more without them.
     ups = _peaks(z, 0.4 * lowest, start)
-    downs = _peaks(-z, 0.4 * lowest, start)
+    downs = [j for j in _peaks(-z, 0.4 * lowest, start) if _falls(profile, j, float(change[j]))]
     found = []
     for up in ups:
         after = [down for down in downs if down > up] or (
@@ -148,26 +148,49 @@ def beside(family: Family, run: Run, reach: int = 4) -> tuple[list[int], list[in
     return below, [run.last + k for k in range(2, 2 + reach) if run.last + k < count]
 
 
-def background_of_run(profile: np.ndarray, family: Family, run: Run) -> np.ndarray:
+def background_of_run(profile: np.ndarray, family: Family, run: Run, margin: int = 0) -> np.ndarray:
     """Log power of the run's sets, had it the course of the sets beside it: a parabola through these.
 
-    `profile`: `(..., sets)`; the result is `(..., sets of the run)`.
+    `profile`: `(..., sets)`; the result is `(..., sets of the run)`, and `margin` more on either side.
+    """
+    numbers, tells = _course(family, run, margin)
+    return profile[..., numbers] @ tells.T
+
+
+def error_of_background(profile: np.ndarray, family: Family, run: Run) -> float:
+    """Standard error of the mean of `background_of_run`, nats, by how far the sets beside it lie off the parabola."""
+    numbers, tells = _course(family, run, 0)
+    _, at_own = _course(family, run, 0, at_own=True)
+    values = profile[numbers]
+    freedom = len(numbers) - round(float(np.trace(at_own)))
+    off = float(np.square(values - at_own @ values).sum()) / max(freedom, 1)
+    return math.sqrt(off) * float(np.linalg.norm(tells.mean(axis=0)))
+
+
+def _course(
+    family: Family, run: Run, margin: int, at_own: bool = False
+) -> tuple[list[int], np.ndarray]:
+    """(sets beside a run, what each of them says of those in it): linear, by least squares.
+
+    With `at_own`, of those beside it.
     """
     below, above = beside(family, run)
     width = run.last - run.first
     places = np.array(
         [-k for k in range(2, 2 + len(below))] + [width + k for k in range(2, 2 + len(above))]
     )
-    at = np.arange(width + 1)
+    at = np.arange(-margin, width + 1 + margin)
     degree = min(2 if below and above and not family.circular else 1, len(places) - 1)
     if not family.circular:
         # The data's own course is smooth in the logarithm of the frequency.
         places = np.log(np.maximum(places + run.first + 1, 1.0))
-        at = np.log(at + run.first + 1.0)
+        at = np.log(np.maximum(at + run.first + 1.0, 1.0))
+    if at_own:
+        at = places
     centre = places.mean()
     powers = np.arange(max(degree, 0) + 1)
     fitted = np.linalg.pinv((places - centre)[:, None] ** powers)
-    return profile[..., below + above] @ ((at - centre)[:, None] ** powers @ fitted).T
+    return below + above, (at - centre)[:, None] ** powers @ fitted
 
 
 def _narrow(profile: np.ndarray, least: float, lowest: float) -> list[Run]:
@@ -212,6 +235,12 @@ def _peaks(z: np.ndarray, lowest: float, start: int) -> list[int]:
         for j in range(start, len(z))
         if z[j] >= lowest and z[j] == z[max(j - _GAP, 0) : j + _GAP + 1].max()
     ]
+
+
+def _falls(profile: np.ndarray, j: int, change: float) -> bool:
+    """Whether it is lower after an edge down: beside an edge up what is flat is less than the change nearby."""
+    fall = profile[j % len(profile)] - profile[(j + _GAP) % len(profile)]
+    return bool(fall > _RISES * -change)
 
 
 def _middle(profile: np.ndarray, j: int) -> int:

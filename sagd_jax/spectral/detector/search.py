@@ -22,6 +22,7 @@ from sagd_jax.spectral.detector.candidates import (
     dilate_half,
     on_axes,
 )
+from sagd_jax.spectral.detector.clipping import left_of_levels, left_of_noise
 from sagd_jax.spectral.detector.evidence import Evidence, views
 from sagd_jax.spectral.detector.excess import added_variance
 from sagd_jax.spectral.detector.finding import CORRUPTION, OWN, UNKNOWN, Finding
@@ -201,9 +202,11 @@ def _judge(evidence: Evidence, candidate: Candidate, power: np.ndarray) -> Findi
     if candidate.kind == kinds.STRIPES:
         ratio = slope_of(p, q)
     if candidate.sharp is None:
-        response = respond(p, q, ratio, control)
+        share = evidence.at_limits.share().mean(axis=1)
+        left = left_of_levels if candidate.kind == kinds.STRIPES else left_of_noise
+        response = respond(p, q, ratio, control, left=left(share))
     else:
-        response = _of_tone(candidate, power)
+        response = _of_tone(evidence, candidate, power)
     if response.level <= 1e-3 * float(np.median(q)) and candidate.seen_in != QUIET:
         return None
     verdict = verdict_of(evidence, candidate, response)
@@ -245,11 +248,12 @@ def _finding(
     return _named(finding, candidate, evidence)
 
 
-def _of_tone(candidate: Candidate, power: np.ndarray) -> Response:
+def _of_tone(evidence: Evidence, candidate: Candidate, power: np.ndarray) -> Response:
     """By the bins in which a tone has its energy: the others of its core only add noise to who has it."""
     assert candidate.sharp is not None
     _, q, _, sharp, beside = power[:, 0]
-    response = respond(sharp, q, candidate.ratio, beside, tone=True)
+    left = left_of_noise(evidence.at_limits.share().mean(axis=1))
+    response = respond(sharp, q, candidate.ratio, beside, tone=True, left=left)
     # Of a tone whose energy lies as the weights do, the level in the sharp core and in the whole one.
     whole = 1 / (candidate.core.sum() * float(np.square(candidate.sharp).sum()))
     return dataclasses.replace(response, level=response.level * whole)

@@ -32,7 +32,8 @@ _FEWEST_SHARE = 0.08
 _MOST_OF_SOME, _SEEN = 0.6, 6.5  # share, score
 _QUIET_ERRORS = 5.0
 _EVEN_EXCESS, _EVEN_SCORE = 0.5, 6.0  # decibels, of a band
-_PLAIN_SLOPE, _PLAIN_SPREAD, _PLAIN_EXCESS = 0.15, 0.1, 5.0
+_PLAIN_SLOPE, _PLAIN_SPREAD, _PLAIN_EXCESS, _PLAIN_SCORE = 0.15, 0.1, 1.5, 5.0
+_PLAIN_EXCESS_OF_OTHERS = 5.0  # of bands of sounds, and wedges
 _SCORE_OF_CHANCE, _SURE_SCORE = 4.7, 5.5  # of the mean, where its chance is known
 # Breadth of what is no tone: Hann's taper leaves 1e-4 of a tone three bins away, no taper 0.01.
 _BROAD = {True: 0.003, False: 0.03}
@@ -198,6 +199,11 @@ def _of_run(evidence: Evidence, candidate: Candidate, response: Response) -> str
     if response.level <= _rounding(evidence):
         return UNKNOWN
     score = run.score
+    if axes > 1 and not run.open_ended and candidate.kind == kinds.BAND:
+        # What has one power in all examples, whatever else they hold, needs no sharp edges.
+        large = candidate.excess * DECIBEL > _PLAIN_EXCESS
+        if large and score >= _PLAIN_SCORE and _plain_floor(response):
+            return CORRUPTION
     if run.narrow:
         # Without edges of its own it has to be the same in loud and in quiet examples; of one stationary process
         # it may stand out the most in any part of them.
@@ -214,7 +220,7 @@ def _of_run(evidence: Evidence, candidate: Candidate, response: Response) -> str
     needed = 10.0 if axes == 1 else 7.0
     if run.open_ended:
         needed = 2 * needed
-    if _plain_floor(response) and candidate.excess * DECIBEL > _PLAIN_EXCESS:
+    if _plain_floor(response) and candidate.excess * DECIBEL > _PLAIN_EXCESS_OF_OTHERS:
         needed = min(needed, _EVEN_SCORE)
     large = candidate.excess * DECIBEL > (6.0 if axes == 1 or run.open_ended else 2.0)
     if candidate.kind == kinds.WEDGE:
@@ -254,7 +260,9 @@ def _floor_of_some(response: Response, most: float) -> bool:
 
 def _plain_floor(response: Response) -> bool:
     """Whether all examples have one power of it, as exactly as tells it from anything that data do."""
-    unmoved = abs(response.slope) + 2 * response.slope_error < _PLAIN_SLOPE
+    slope, error = response.slope, response.slope_error
+    # Where the background is not the same in loud examples too much of it may have been taken off.
+    unmoved = slope - 2 * error > -_FLAT and slope + 2 * error < _PLAIN_SLOPE
     alike = response.spread + 2 * response.spread_error < _PLAIN_SPREAD
     return response.share > 0.9 and unmoved and alike and response.quiet_score >= 15
 
