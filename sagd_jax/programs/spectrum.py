@@ -50,6 +50,7 @@ from sagd_jax.spectral.detector.advice import MOST_BINS, NEARLY_ALL
 from sagd_jax.spectral.detector.finding import OWN, Finding
 from sagd_jax.spectral.diagonal import from_coefficients
 from sagd_jax.spectral.frequencies import BASES
+from sagd_jax.spectral.half_grid import left_to_right
 from sagd_jax.spectral.power_spectrum import MEANS, WINDOWS, estimate, radial_profile
 from sagd_jax.system.commandline import Parser, number
 from sagd_jax.system.files import writable, write_whole
@@ -66,8 +67,8 @@ _EDGES = (
 )
 
 _MIRRORED = (
-    "\nexamples are mirrored at random (config.data.flip): what is off the axes is at its mirror image in half of "
-    "them, and is seen less well; ask again with --config.data.flip=False, and train with that"
+    "\nexamples were analysed as they are; training mirrors them at random (config.data.flip): the spectra and "
+    "holes for it are of both, and what is learned with capped levels is to be trained without"
 )
 
 
@@ -86,7 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         out = Path(flags.out).expanduser()
         check_outside("--out", out, section.dir, "data.dir")
         writable(flags.out, "--out")
-        source = data.open_source(section)
+        # As they are: a line off the axes would be at its mirror image in half of them.
+        plain = dataclasses.replace(section, flip=False, crop_padding=0)
+        source = data.open_source(plain)
         if flags.per_class and not source.num_classes:
             raise DataError("--per_class: this data has no labels")
         examples = Examples(source, flags.num_examples)
@@ -103,6 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 chosen=chosen,
                 most_removed=flags.max_removed,
             )
+            if section.flip:
+                analysis = analysis.mirrored(flags.max_removed)
             classes = class_powers(examples, analysis, flags.mean) if flags.per_class else None
             removed = removed_energy(analysis, source)
             analysis = analysis.removing(removed, flags.max_removed)
@@ -119,6 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 windowed=len(source) == 1
                 or section.name == "audio"
                 or bool(getattr(section, "array_window", ())),
+                flip=section.flip,
             )
         except ValueError as error:
             raise DataError(str(error)) from error
@@ -302,18 +308,21 @@ def write(
     classes: np.ndarray | None = None,
     indices: np.ndarray | None = None,
     windowed: bool = False,
+    flip: bool = False,
 ) -> None:
     """Writes the files listed at the top of this module into `out`, which is made if need be.
 
     `removed` is that of `removed_energy`; `omit` says whether to suggest the omission. `classes` are the
     powers of `class_powers`, to be suggested instead. `indices` are the examples' in the source, `windowed` says
-    whether these are windows of a size that can be chosen.
+    whether these are windows of a size that can be chosen, `flip` whether training mirrors examples, which are
+    analysed as they are.
     """
     out.mkdir(parents=True, exist_ok=True)
     spectrum = analysis.spectrum
-    np.save(out / "power.npy", spectrum.power)
+    of_training = _of_both(spectrum.power, analysis) if flip else spectrum.power
+    np.save(out / "power.npy", of_training)
     tempered = spectra.from_data(
-        spectrum.power, spectrum.spatial_shape, exponent, basis=spectrum.basis
+        of_training, spectrum.spatial_shape, exponent, basis=spectrum.basis
     )
     np.save(out / "equal_snr.npy", np.asarray(tempered.variance))
     suggestion = "equal_snr.npy"
@@ -321,10 +330,11 @@ def write(
     if omit:
         suggestion = "omission.npy"
         np.save(out / suggestion, np.asarray(_hole(analysis).variance))
-    write_capped(analysis, source, out, indices, windowed=windowed)
+    write_capped(analysis, source, out, indices, windowed=windowed, flip=flip)
     if classes is not None:
         suggestion = "classes.npy"
-        np.save(out / suggestion, classes)
+        own = np.stack([_of_both(power, analysis) for power in classes]) if flip else classes
+        np.save(out / suggestion, own)
     radius, power, error = radial_profile(spectrum)
     numbers = {
         "num_examples": spectrum.num_examples,
@@ -348,6 +358,13 @@ def write(
         out / "noise_config.py", _snippet(analysis, source, out, removed, suggestion, exponent)
     )
     plot_spectrum(analysis, out / "spectrum.png")
+
+
+def _of_both(power: np.ndarray, analysis: Analysis) -> np.ndarray:
+    """The power of examples half of which are mirrored from left to right."""
+    if analysis.spectrum.basis != "fourier":
+        return power
+    return (power + left_to_right(power, analysis.spectrum.spatial_shape)) / 2
 
 
 def _numbers(number: int, finding: Finding, indices: np.ndarray | None) -> dict[str, Any]:

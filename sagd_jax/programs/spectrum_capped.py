@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from sagd_jax.data.source import Source
+from sagd_jax.programs.spectrum_words import mirrored
 from sagd_jax.spectral.analysis import Analysis
 from sagd_jax.spectral.detector import finding as kinds
 from sagd_jax.spectral.periods import fitting, misfit
@@ -37,12 +38,14 @@ def write_capped(
     indices: np.ndarray | None,
     *,
     windowed: bool = False,
+    flip: bool = False,
 ) -> str:
     """Writes these files, or takes away those of before; returns the lines of a config, "" where N is 0.
 
     Args:
       indices: of the examples in the source; None: they are the first ones.
       windowed: whether examples are windows, whose size the config chooses.
+      flip: whether the config mirrors examples, which are analysed as they are.
     """
     for name in (LEVELS, KINDS, LINES):
         (out / name).unlink(missing_ok=True)
@@ -79,6 +82,11 @@ def write_capped(
     tones = [f for finding in named if finding.kind in _TONES for f in finding.frequencies]
     if tones and windowed:
         lines += _of_windows(tones, analysis.spectrum.spatial_shape)
+    if flip and mirrored(named, analysis.spectrum.spatial_shape):
+        lines += [
+            "# in a mirrored example it would be at other frequencies than N says",
+            "config.data.flip = False",
+        ]
     if any(finding.kind in _TONES for finding in named):
         lines += [
             "# a tone keeps its amplitude, as Gaussian noise does not: noise of a small margin shows that to the",

@@ -19,7 +19,13 @@ from sagd_jax.spectral.detector.fixed import find_fixed
 from sagd_jax.spectral.detector.kinds_of_examples import kinds_of_examples, levels
 from sagd_jax.spectral.detector.marks import Marks, find_marks
 from sagd_jax.spectral.detector.search import find
-from sagd_jax.spectral.half_grid import dilate, hermitian_multiplicity, to_full_grid, to_half_grid
+from sagd_jax.spectral.half_grid import (
+    dilate,
+    hermitian_multiplicity,
+    left_to_right,
+    to_full_grid,
+    to_half_grid,
+)
 from sagd_jax.spectral.power_spectrum import (
     PowerLaw,
     PowerSpectrum,
@@ -83,6 +89,18 @@ class Analysis:
         holes = float((self.kept == 0).mean())
         suggested = advise(self.findings, share, holes, self.evidence.count, most_removed)
         return dataclasses.replace(self, removed=share, suggested=suggested)
+
+    def mirrored(self, most_removed: float = MOST_ENERGY) -> Analysis:
+        """The same for examples that are mirrored at random from left to right: the holes are at mirror images too.
+
+        Args:
+          most_removed: as of `removing`.
+        """
+        if self.spectrum.basis != "fourier":
+            return self  # a cosine's coefficient changes but its sign
+        kept = self.kept * left_to_right(self.kept, self.spectrum.spatial_shape)
+        removed = _share(self.spectrum, kept == 0)
+        return dataclasses.replace(self, kept=kept).removing(removed, most_removed)
 
     def kept_without(self, chosen: Sequence[int], margin: float = 1.0) -> np.ndarray:
         """`kept`, had these findings been chosen, by number from 1; float64 on the grid of the power.

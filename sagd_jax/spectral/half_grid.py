@@ -118,6 +118,18 @@ def opposite(full: np.ndarray) -> np.ndarray:
     return full[np.ix_(*(-np.arange(n) % n for n in full.shape))]
 
 
+def left_to_right(half: np.ndarray, spatial_shape: Sequence[int]) -> np.ndarray:
+    """Values on the half grid, `(*half, ...)`, that are as large at f and at -f, of examples mirrored along the last axis.
+
+    >>> values = np.arange(12.0).reshape(4, 3)
+    >>> left_to_right(values, (4, 4))[:, 1]
+    array([ 1., 10.,  7.,  4.])
+    """
+    for axis, n in enumerate(spatial_shape[:-1]):
+        half = np.take(half, -np.arange(n) % n, axis)
+    return half
+
+
 def unique_bins(spatial_shape: Sequence[int]) -> np.ndarray:
     """Which bins of the half grid to use so that each pair {f, -f} but zero comes once: bool."""
     half = half_grid_shape(spatial_shape)

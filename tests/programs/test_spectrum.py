@@ -258,16 +258,23 @@ def test_a_line_that_mirrored_examples_have_elsewhere(tmp_path, capsys, at, said
     phase = 2 * np.pi * rng.random((200, 1, 1))
     wave = np.cos(2 * np.pi * (at[0] * y + at[1] * x) + phase)
     np.save(tmp_path / "x.npy", (0.1 * rng.normal(size=wave.shape) + 0.1 * wave)[..., None])
-    flags = [
-        "--config=array",
-        f"--config.data.dir={tmp_path / 'x.npy'}",
-        f"--out={tmp_path / 'out'}",
-    ]
-    flags += ["--config.data.value_range=(-2,2)"]
-    assert spectrum.main([*flags, "--config.data.flip=True"]) == 0
-    assert ("mirrored at random" in capsys.readouterr().out) == said
-    assert spectrum.main([*flags, "--config.data.flip=False"]) == 0
-    assert "mirrored at random" not in capsys.readouterr().out
+    flags = ["--config=array", f"--config.data.dir={tmp_path / 'x.npy'}"]
+    flags += ["--config.data.value_range=(-2,2)", "--findings=1", "--max_removed=1"]
+    told = {}
+    for flip in (True, False):
+        out = tmp_path / f"flip{flip}"
+        assert spectrum.main([*flags, f"--config.data.flip={flip}", f"--out={out}"]) == 0
+        assert ("training mirrors them" in capsys.readouterr().out) == (said and flip)
+        # The lines for capped levels, whose N is of examples as they are, say so.
+        lines = (out / "capped_config.py").read_text()
+        assert ("config.data.flip = False" in lines) == (said and flip)
+        found = json.loads((out / "spectrum.json").read_text())["findings"]
+        told[flip] = [(f["kind"], f["verdict"], f["frequencies"]) for f in found]
+        for name in ("power.npy", "omission.npy"):
+            values = np.load(out / name).reshape(32, 17)
+            both = np.array_equal(values, np.roll(values[::-1], 1, axis=0))
+            assert both == (flip or (name == "omission.npy" and not said))
+    assert told[True] == told[False]
 
 
 @pytest.mark.parametrize("mean", ["channel", "site"])
