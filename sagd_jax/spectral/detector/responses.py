@@ -72,7 +72,7 @@ def respond(
       ratio: b, of the background in the finding over its surroundings.
       control: `(examples,)`, mean power in as many bins beside the finding.
       tone: what is added has one amplitude; else it is noise, whose power varies as the data's does.
-      left: `(examples,)`, what clipping leaves of it, by which its slope and spread are set right.
+      left: `(examples,)`, what clipping may leave of it: a slope that this alone would make is none.
 
     >>> rng = np.random.default_rng(0)
     >>> loud = np.exp(rng.normal(size=500))
@@ -97,7 +97,7 @@ def respond(
     loud = np.zeros(len(q), bool)
     loud[own[int(_LOUD * len(own)) :]] = True
     left = np.broadcast_to(np.maximum(left, _LEAST_LEFT), p.shape)
-    added = (p - base) / left
+    added = p - base
     slope, spread, score = np.nan, np.nan, 0.0
     slope_error = spread_error = 0.0
     if quiet.sum() >= 5:
@@ -105,8 +105,7 @@ def respond(
         score = low / max(error, 1e-12)
         # The bins of a tone are alike to a taper as those of the noise in them are.
         cross = 2 * (_ALIKE if tone else 1.0) * max(low, 0)
-        varies = (base[quiet] ** 2 + cross * base[quiet]) / left[quiet] ** 2
-        explained = np.mean(varies) / max(shape, 0.5)
+        explained = np.mean(base[quiet] ** 2 + cross * base[quiet]) / max(shape, 0.5)
         spread = float((added[quiet].var() - explained) / max(low, 1e-12) ** 2)
         # Of a variance from so few values that are not Gaussian.
         spread_error = float(2 * explained / max(low, 1e-12) ** 2 / np.sqrt(quiet.sum()))
@@ -116,6 +115,8 @@ def respond(
         error = 1.25 * float(added[loud].std() / np.sqrt(max(loud.sum(), 1)))
         if louder > 0.5 and low > 0 and (high > 2 * error or error < low):
             slope = float(np.log(max(high, 0.05 * low) / low) / louder)
+            clipped = float(np.log(left[loud].mean() / left[quiet].mean()) / louder)
+            slope -= float(np.clip(slope, min(clipped, 0.0), max(clipped, 0.0)))
             slope_error = float(np.hypot(relative, error / max(high, 0.05 * low)) / louder)
     error = _error_of_level(p, base, shape, level) if tone and share < _IN_SOME else 0.0
     return Response(share, level, has, slope, spread, score, slope_error, spread_error, even, error)

@@ -32,8 +32,11 @@ _FEWEST_SHARE = 0.08
 _MOST_OF_SOME, _SEEN = 0.6, 6.5  # share, score
 _QUIET_ERRORS = 5.0
 _EVEN_EXCESS, _EVEN_SCORE = 0.5, 6.0  # decibels, of a band
-_PLAIN_SLOPE, _PLAIN_SPREAD, _PLAIN_EXCESS, _PLAIN_SCORE = 0.15, 0.1, 1.5, 5.0
-_PLAIN_EXCESS_OF_OTHERS = 5.0  # of bands of sounds, and wedges
+_PLAIN_SLOPE, _PLAIN_SPREAD, _PLAIN_EXCESS = 0.15, 0.1, 5.0
+# Of a band, whose background is not the same in loud examples: shares, decibels, standard errors.
+_STEADY_SLOPES = (-0.7, 0.5)
+_STEADY_SPREAD, _STEADY_SHARE, _STEADY_ERRORS = 0.14, 0.7, 20.0
+_STEADY_EXCESS, _STEADY_SCORE, _STEADY_WIDTH = 1.5, 5.0, 1 / 3
 _SCORE_OF_CHANCE, _SURE_SCORE = 4.7, 5.5  # of the mean, where its chance is known
 # Breadth of what is no tone: Hann's taper leaves 1e-4 of a tone three bins away, no taper 0.01.
 _BROAD = {True: 0.003, False: 0.03}
@@ -199,11 +202,8 @@ def _of_run(evidence: Evidence, candidate: Candidate, response: Response) -> str
     if response.level <= _rounding(evidence):
         return UNKNOWN
     score = run.score
-    if axes > 1 and not run.open_ended and candidate.kind == kinds.BAND:
-        # What has one power in all examples, whatever else they hold, needs no sharp edges.
-        large = candidate.excess * DECIBEL > _PLAIN_EXCESS
-        if large and score >= _PLAIN_SCORE and _plain_floor(response):
-            return CORRUPTION
+    if axes > 1 and candidate.kind == kinds.BAND and _is_steady(candidate, response):
+        return CORRUPTION
     if run.narrow:
         # Without edges of its own it has to be the same in loud and in quiet examples; of one stationary process
         # it may stand out the most in any part of them.
@@ -220,7 +220,7 @@ def _of_run(evidence: Evidence, candidate: Candidate, response: Response) -> str
     needed = 10.0 if axes == 1 else 7.0
     if run.open_ended:
         needed = 2 * needed
-    if _plain_floor(response) and candidate.excess * DECIBEL > _PLAIN_EXCESS_OF_OTHERS:
+    if _plain_floor(response) and candidate.excess * DECIBEL > _PLAIN_EXCESS:
         needed = min(needed, _EVEN_SCORE)
     large = candidate.excess * DECIBEL > (6.0 if axes == 1 or run.open_ended else 2.0)
     if candidate.kind == kinds.WEDGE:
@@ -260,11 +260,27 @@ def _floor_of_some(response: Response, most: float) -> bool:
 
 def _plain_floor(response: Response) -> bool:
     """Whether all examples have one power of it, as exactly as tells it from anything that data do."""
-    slope, error = response.slope, response.slope_error
-    # Where the background is not the same in loud examples too much of it may have been taken off.
-    unmoved = slope - 2 * error > -_FLAT and slope + 2 * error < _PLAIN_SLOPE
+    unmoved = abs(response.slope) + 2 * response.slope_error < _PLAIN_SLOPE
     alike = response.spread + 2 * response.spread_error < _PLAIN_SPREAD
     return response.share > 0.9 and unmoved and alike and response.quiet_score >= 15
+
+
+def _is_steady(candidate: Candidate, response: Response) -> bool:
+    """Whether a band has one power in nearly all examples, whatever else they hold: then it needs no sharp edges.
+
+    Its slope is uncertain by the background's course in loud examples; what is the data's own varies by more, or
+    follows them with a slope of a half and above.
+    """
+    run, family = candidate.run, candidate.family
+    assert run is not None and family is not None
+    slope, error = response.slope, response.slope_error
+    least, most = _STEADY_SLOPES
+    unmoved = slope - error > least and slope + error < most
+    alike = response.spread + 2 * response.spread_error < _STEADY_SPREAD
+    alike &= response.share > _STEADY_SHARE and response.quiet_score > _STEADY_ERRORS
+    narrow = not run.open_ended and run.last - run.first < _STEADY_WIDTH * len(family.low)
+    seen = candidate.excess * DECIBEL > _STEADY_EXCESS and run.score >= _STEADY_SCORE
+    return unmoved and alike and narrow and seen
 
 
 def _as_high(response: Response) -> bool:
