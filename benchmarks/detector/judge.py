@@ -168,17 +168,22 @@ def _share(mask: np.ndarray, truth: Truth, spatial: Sequence[int]) -> float:
 def _variance(
     findings: list[Finding], truth: Truth, spatial: Sequence[int]
 ) -> tuple[float | None, bool | None]:
-    """The sum over the right findings against what was added, where it is stated by one number."""
+    """The sum over the right findings against what was added within two bins of them, of tones a bin more."""
     right = [f for f in findings if f.variance is not None and is_right(f, truth, spatial)]
-    if not right or truth.variance == 0 or truth.kind in ("pattern", "mosaic"):
+    if not right or truth.spectrum is None or truth.kind in ("pattern", "mosaic"):
+        return None, None
+    masks = to_full_grid(np.any([f.mask for f in right], axis=0), spatial)
+    reach = NEAR + (truth.kind == "line")
+    added = float(truth.spectrum[to_half_grid(dilate(masks, reach))].sum())
+    if added == 0:
         return None, None
     stated = sum(f.variance for f in right if f.variance is not None)
-    error = stated / truth.variance - 1
+    error = stated / added - 1
     if any(f.interval is None for f in right):
         return error, None
     low = sum(f.interval[0] for f in right if f.interval)
     high = sum(f.interval[1] for f in right if f.interval)
-    return error, low <= truth.variance <= high
+    return error, low <= added <= high
 
 
 def _assigned(

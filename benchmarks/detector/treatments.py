@@ -37,6 +37,7 @@ class Truth:
       has: which examples, bool `(n,)`.
       variance: per value, of what was added to the examples that have it, mean over channels; values
         are in [-1, 1].
+      spectrum: what each of its bins has of it, on the half grid, both of a pair {f, -f} together.
       facts: what a right name states, such as the period of JPEG blocks or a factor.
     """
 
@@ -47,8 +48,11 @@ class Truth:
     low: float = 0.0
     high: float = 0.0
     variance: float = 0.0
+    spectrum: np.ndarray | None = None
     facts: dict[str, float] = dataclasses.field(default_factory=dict)
 
+
+_TAILS = 3.0  # bins
 
 Treated = tuple[np.ndarray, Truth]
 Treatment = Callable[[Examples, Rng], Treated]
@@ -312,18 +316,22 @@ def _filtered(x: np.ndarray, gain: np.ndarray) -> np.ndarray:
 def _added(examples: Examples, noise: np.ndarray, share: float, rng: Rng, **truth: Any) -> Treated:
     has = rng.random(len(noise)) < share
     x = examples.stored(examples.x + noise * has.reshape(-1, *[1] * (noise.ndim - 1)))
-    return x, Truth(has=has, variance=_in_bins((x - examples.x)[has], truth["mask"]), **truth)
+    mask = truth["mask"]
+    if truth["kind"] == "line":  # a tone between two bins has a part of its energy in those around
+        mask = to_half_grid(dilate(to_full_grid(mask, examples.spatial), _TAILS))
+    spectrum = _in_bins((x - examples.x)[has], mask)
+    return x, Truth(has=has, variance=float(spectrum.sum()), spectrum=spectrum, **truth)
 
 
-def _in_bins(added: np.ndarray, mask: np.ndarray) -> float:
-    """Variance per value, in [-1, 1], of what was stored in these bins: of noise that was clipped, the rest."""
+def _in_bins(added: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Variance per value, in [-1, 1], of what was stored in each of these bins: of noise that was clipped, the rest."""
     if not mask.any():
-        return 0.0
+        return np.zeros(mask.shape)
     added = added - added.mean(axis=tuple(range(added.ndim - 1)))
     axes = tuple(range(1, added.ndim - 1))
     power = np.square(np.abs(np.fft.rfftn(added, axes=axes, norm="ortho"))).mean(axis=(0, -1))
     inside = power * hermitian_multiplicity(added.shape[1:-1]) * mask
-    return 4 * float(inside.sum() / np.prod(added.shape[1:-1]))
+    return 4 * inside / np.prod(added.shape[1:-1])
 
 
 def _waves(

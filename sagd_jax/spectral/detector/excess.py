@@ -26,6 +26,7 @@ from sagd_jax.spectral.half_grid import half_grid_shape, to_full_grid, to_half_g
 _DRAWS = 100  # of the examples, for the error
 _QUIETER = (1.0, 0.5, 0.25, 0.1)  # shares of the examples, the quietest, that N is estimated from
 _INEXACT = 0.3  # of the highest set
+_ALIKE, _OF_SPREAD = 0.1, 0.5  # relative variance from example to example; of its root
 _COURSE = 0.04  # nats, of the background's course under a run
 _ROUNDS = 4  # of what is added and what is below it
 _SHIFTS = tuple(k / 8 for k in range(-6, 7))  # of an edge, in sets, that are tried
@@ -35,6 +36,15 @@ def added_variance(
     evidence: Evidence, candidate: Candidate, power: np.ndarray, response: Response
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(N, its standard error, the bins that it is in): two arrays `(*half, channels)`, and a mask."""
+    variance, error, mask = _by_kind(evidence, candidate, power, response)
+    # What differs from example to example is known less well than its mean.
+    varies = math.sqrt(max(response.spread - 2 * response.spread_error - _ALIKE, 0.0))
+    return variance, np.hypot(error, _OF_SPREAD * varies * variance), mask
+
+
+def _by_kind(
+    evidence: Evidence, candidate: Candidate, power: np.ndarray, response: Response
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if candidate.kind == kinds.LINE:
         return _of_line(evidence, candidate, power, response)
     if candidate.kind == kinds.STRIPES:
@@ -273,7 +283,7 @@ def _of_line(
     spread = spread_of_tone(candidate.frequency, shape, False)
     most = max(level for level, _ in levels) / seen
     mask = (spread > 0.04) & (spread * most > 0.3 * base) | (spread == spread.max())
-    bins = (spread > 0.002) & (spread * most > 0.03 * base) | (spread == spread.max())
+    bins = (spread > 0.0005) & (spread * most > 0.003 * base) | (spread == spread.max())
     share = np.where(bins, spread / seen, 0.0)[..., None]
     variance = share * np.array([max(level, 0.0) for level, _ in levels])
     rest = math.hypot(0.03, response.level_error)

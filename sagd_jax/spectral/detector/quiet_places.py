@@ -36,13 +36,15 @@ from sagd_jax.spectral.detector.lines import (
 )
 from sagd_jax.spectral.detector.places import point
 from sagd_jax.spectral.detector.responses import Response
+from sagd_jax.spectral.frequencies import radial_frequency
 from sagd_jax.spectral.half_grid import degrees_of_freedom, half_grid_shape, unique_bins
 
 PLACES = "quiet places"
 _SMALLEST = 24  # sites along an axis that is cut
 _LOWEST = math.log((2 / 255) ** 2 / 12)  # of rounding to 8 bits, per coefficient
 _MEAN_OF_LOGS = math.exp(np.euler_gamma)  # mean of exponential numbers over their geometric mean
-_OUTLIER = 3.0  # times the median
+_OUTLIER, _ALIKE = 5.0, 0.15  # standard deviations; relative one of N from example to example
+_ROUNDS = 5
 _HEIGHTS = (1.0, 1.5, 2.5, 4.0)  # nats above those around
 _SCORE, _MOST = 8.0, 4
 _LOWEST_BIN, _APART = 4, 3  # bins of a window
@@ -166,6 +168,36 @@ class _Windows:
                 left[gap.max(axis=-1) <= _APART] = 0
         return places
 
+    @property
+    def count(self) -> int:
+        """Number of windows of an example."""
+        return math.prod(len(starts) for starts in self._starts)
+
+    def nearest(self, frequency: tuple[float, ...]) -> tuple[tuple[np.ndarray, ...], float]:
+        """(bins of the half grid, the nearest one first, that hold half as much of a tone or more; what they hold)."""
+        size = np.array(self.size)
+        exact = np.array(frequency) * size
+        steps = np.stack(np.meshgrid(*[np.arange(-1, 2)] * len(size), indexing="ij"), axis=-1)
+        places = np.rint(exact).astype(int) + steps.reshape(-1, len(size))
+        held = np.prod(kernel(exact - places, True), axis=1)
+        order = [k for k in np.argsort(-held) if held[k] >= held.max() / 2]
+        places = places[order] % size
+        beyond = places[:, -1] >= self.half[-1]
+        places[beyond] = -places[beyond] % size
+        return tuple(places.T), float(held[order].sum())
+
+    def at_places(
+        self, place: tuple[int, ...], places: tuple[np.ndarray, ...], logs: np.ndarray
+    ) -> float:
+        """Power at these bins over the geometric mean of those around one of them, whose logarithms are given.
+
+        By a law of the radius.
+        """
+        radius = radial_frequency(self.size)
+        away = np.log(radius[self.around(place)])
+        slope = float(np.polyfit(away, logs, 1)[0])
+        return float(np.exp(slope * (np.log(radius[places]) - away.mean())).sum())
+
     def around(self, place: tuple[int, ...]) -> tuple[np.ndarray, ...]:
         """Bins of the half grid two to four from one of them along some axis, none of them twice."""
         size = np.array(self.size)
@@ -175,6 +207,7 @@ class _Windows:
         bins = (place + steps[far]) % size
         beyond = bins[:, -1] >= self.half[-1]
         bins[beyond] = -bins[beyond] % size
+        bins = bins[bins.any(axis=1)]  # the mean is taken off
         return tuple(np.unique(bins, axis=0).T)
 
 
@@ -264,20 +297,16 @@ def _measure(
     windows: _Windows,
     found: list[InQuietPlaces],
 ) -> None:
-    """Sets `energies` of the candidates, by the bin of the windows that is nearest to their frequency.
+    """Sets `energies` of the candidates, by the bins of the windows that are nearest to their frequency.
 
     Of the examples that show it, by the window in which the bins around it are the quietest: what
     they tell of the data there is taken off.
     """
-    size = np.array(windows.size)
-    bins, shown = [], []
-    for own in found:
-        exact = np.array(own.candidate.frequency) * size
-        place = np.rint(exact).astype(int) % size
-        gap = exact - np.rint(exact)
-        bins.append(tuple(-place % size if place[-1] >= windows.half[-1] else place))
-        shown.append(float(np.prod(kernel(gap, True) * size / np.array(evidence.shape))))
+    nearest = [windows.nearest(own.candidate.frequency) for own in found]
+    bins = [tuple(int(k[0]) for k in near) for near, _ in nearest]
+    part_of_all = math.prod(windows.size) / math.prod(evidence.shape)
     parts: list[list[np.ndarray]] = [[] for _ in found]
+    courses = [np.zeros(len(windows.around(place)[0])) for place in bins]
     first = 0
     for x in _with_variation(evidence, batches):
         chosen = [own.shows[first : first + len(x)] for own in found]
@@ -287,22 +316,42 @@ def _measure(
         powers = list(windows.powers(x))
         for k, place in enumerate(bins):
             those, around = [p[chosen[k]] for p in powers], windows.around(place)
-            logs = [np.log(p[(slice(None), *around)] + 1e-300).mean(axis=1) for p in those]
-            beside = _MEAN_OF_LOGS * np.exp(np.stack(logs))
-            added = np.stack([p[(slice(None), *place)] for p in those]) - beside
+            logs = np.stack([np.log(p[(slice(None), *around)] + 1e-300) for p in those])
+            courses[k] += logs.sum(axis=(0, 1, 3))
+            beside = _MEAN_OF_LOGS * np.exp(logs.mean(axis=2))
+            power = np.stack([p[(slice(None), *nearest[k][0])].sum(axis=1) for p in those])
             best = beside.mean(axis=-1).argmin(axis=0)[None, :, None]
-            parts[k].append(np.take_along_axis(added, best, axis=0)[0])
-    for own, part, share in zip(found, parts, shown, strict=True):
-        added = np.concatenate(part) if part else np.zeros((0, evidence.channels))
-        whole = added.mean(axis=1)
-        added = added[whole <= _OUTLIER * np.median(np.abs(whole))] if len(added) else added
-        if len(added) >= _FEWEST:
-            own.candidate.energies = [_mean_and_error(values / share) for values in added.T]
+            both = np.stack([power, beside], axis=-1)
+            parts[k].append(np.take_along_axis(both, best[..., None], axis=0)[0])
+    for k, (own, part) in enumerate(zip(found, parts, strict=True)):
+        if sum(map(len, part)) < _FEWEST:
+            continue
+        power, beside = np.moveaxis(np.concatenate(part), -1, 0)
+        windows_of_all = windows.count * int(own.shows.sum()) * evidence.channels
+        near, shown = nearest[k]
+        beside = beside * windows.at_places(bins[k], near, courses[k] / windows_of_all)
+        shown *= part_of_all
+        own.candidate.energies = [
+            _mean_and_error((power - beside)[:, c] / shown, beside[:, c] / shown)
+            for c in range(evidence.channels)
+        ]
 
 
-def _mean_and_error(values: np.ndarray) -> tuple[float, float]:
-    mean = float(values.mean())
-    return mean, math.hypot(float(values.std()) / math.sqrt(len(values)), 0.03 * mean)
+def _mean_and_error(added: np.ndarray, beside: np.ndarray) -> tuple[float, float]:
+    """N and its standard error of examples weighted by how quiet they are.
+
+    The variance of |a + n|^2 is that of |n|^2 and twice the product of both powers.
+    """
+    mean = max(float(np.median(added)), 0.0)
+    error = 0.0
+    for _ in range(_ROUNDS):
+        variance = beside**2 + 2 * mean * beside + (_ALIKE * mean) ** 2 + 1e-300
+        near = added <= mean + _OUTLIER * np.sqrt(variance)
+        weight = np.where(near, 1 / variance, 0.0)
+        mean = float((weight * added).sum() / weight.sum())
+        off = np.square(weight * (added - mean)).sum()
+        error = float(np.sqrt(off) / weight.sum())
+    return mean, math.hypot(error, 0.03 * mean)
 
 
 def _candidate(evidence: Evidence, line: Line, ratio: np.ndarray) -> tuple[Candidate, float]:
