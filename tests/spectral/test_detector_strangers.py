@@ -1,6 +1,8 @@
 """Clean sets whose own pattern is in every example, and corruptions of which only part of the examples, or of a
 tone's harmonics, tell."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -9,6 +11,7 @@ from sagd_jax.spectral.analysis import analyse
 from sagd_jax.spectral.detector.families import families
 from sagd_jax.spectral.detector.finding import CORRUPTION, UNKNOWN
 from sagd_jax.spectral.detector.runs import runs
+from sagd_jax.spectral.frequencies import radial_frequency
 
 SITES = np.mgrid[:64, :64]
 
@@ -34,6 +37,25 @@ def ridges(rng):
     own = ndimage.gaussian_filter(np.cos(2 * np.pi * radius / rng.uniform(5.5, 8) + bent), 0.6)
     inside = np.hypot((x - 32) / 29, (y - 32) / 32) < 1
     return np.where(inside, 0.6 * own, 0.8) + 0.04 * rng.normal(size=x.shape)
+
+
+def fingers(rng):
+    """Ridges of nearly one pitch, without an end, in all directions."""
+    turn, bent = rng.uniform(0, np.pi), 9 * ndimage.gaussian_filter(rng.normal(size=(64, 64)), 7)
+    y, x = SITES
+    along = np.cos(turn) * x + np.sin(turn) * y
+    own = np.cos(2 * np.pi * along / rng.uniform(6.5, 8.5) + 3 * bent)
+    return ndimage.gaussian_filter(0.5 * own, 0.5) + 0.03 * rng.normal(size=x.shape)
+
+
+def doubled(rng):
+    """Small icons on a ground of one brightness, twice as large."""
+    icon = np.zeros((32, 32))
+    for _ in range(rng.integers(1, 4)):
+        top, left = rng.integers(2, 20, 2)
+        height, width = rng.integers(3, 12), rng.integers(8, 26)
+        icon[top : top + height, left : left + width] = rng.uniform(-1, 1)
+    return np.kron(icon, np.ones((2, 2))) + 0.004 * rng.normal(size=(64, 64))
 
 
 def lanes(rng):
@@ -120,9 +142,43 @@ def tone(n, amplitude, frequency=(0.31, 0.17), seed=1):
     return amplitude * wave[..., None]
 
 
-@pytest.mark.parametrize("make", [weave, ridges, lanes, hide, layers, slices, crops])
+@pytest.mark.parametrize(
+    "make", [weave, ridges, fingers, doubled, lanes, hide, layers, slices, crops]
+)
 def test_what_all_examples_are_made_of_is_no_corruption(make):
     assert not bad(analyse([examples(make)]))
+
+
+def of_strokes(rng):
+    """Thick strokes on black, as digits are."""
+    image = np.zeros((28, 28))
+    points = rng.uniform(6, 22, (4, 2))
+    for a, b in itertools.pairwise(points):
+        for step in np.linspace(0, 1, 30):
+            y, x = a + step * (b - a)
+            image[round(y) - 1 : round(y) + 2, round(x) - 1 : round(x) + 2] = 1.0
+    return ndimage.gaussian_filter(image, 0.6)
+
+
+@pytest.mark.parametrize("clipped", [False, True])
+@pytest.mark.parametrize(("low", "high"), [(0.28, 0.36), (0.36, 0.43), (0.5, 0.57)])
+def test_a_band_of_one_power_over_strokes(clipped, low, high):
+    """No ring is free of the strokes, and each band has but two or three: its edges are not sharp."""
+    rng = np.random.default_rng(5)
+    n = 400
+    x = np.stack([of_strokes(rng) for _ in range(n)])
+    radius = radial_frequency((28, 28))
+    inside = (radius >= low) & (radius < high)
+    noise = np.fft.irfft2(np.fft.rfft2(rng.normal(size=x.shape)) * inside, s=(28, 28))
+    noisy = x + 0.1 * noise / noise.std()
+    noisy = np.clip(noisy, 0, 1) if clipped else noisy
+    (band,) = bad(analyse([2 * noisy[..., None] - 1]))
+    assert band.kind == "band" and band.share > 0.9
+    assert band.low == pytest.approx(low, abs=1.5 / 28)
+    assert band.high == pytest.approx(high, abs=1.5 / 28)
+    added = np.abs(np.fft.rfft2(noisy - x, norm="ortho")) ** 2
+    stated = band.variance[inside].mean()
+    assert stated == pytest.approx(4 * added[:, inside].mean(), rel=0.15)
 
 
 def test_a_floor_above_the_end_of_a_filter_is_no_band():

@@ -38,6 +38,7 @@ _EDGE = 4.5  # lowest score of an edge of a run
 _TINY = 1e-13
 # Times the score of most bins of a run, and a line is none of them: the less, if the mean shows it too.
 _BEYOND, _FAR_BEYOND = 3.0, 10.0
+_BY_CHANCE, _HIGH = 2.0, 1.5  # standard errors; nats of a run
 _ABOVE = 0.25  # nats of the mean: a line of 6 dB in a tenth of the examples
 _LEAST_CONTRAST, _LEAST_OF_SOME, _SCORE_OF_SOME = 7.0, 3.0, 8.0  # decibels, of stripes; their score
 _FALLS = 0.7  # nats from the second quarter of the frequencies to the last; of edges it is 1.12
@@ -149,7 +150,11 @@ def _part_of_a_run(
         heights = [v[place] - np.median(v[run.core]) for v in (values, means)]
         scores = np.zeros(means.shape) if mixed is None else mixed[1]
         above = scores[place] / max(np.quantile(scores[run.core], 0.95), _TINY)
-        if max(heights) < 1.5 and above <= (_BEYOND if heights[-1] > _ABOVE else _FAR_BEYOND):
+        likely = above > (_BEYOND if heights[-1] > _ABOVE else _FAR_BEYOND)
+        # At the end of the spectrum most bins around lie beside the run, and the likelihood tells of a high run.
+        least = _ABOVE if run.excess > _HIGH else _BY_CHANCE / math.sqrt(max(evidence.count, 1))
+        likely = likely and heights[-1] > least
+        if max(heights) < 1.5 and not likely:
             return True
     return False
 

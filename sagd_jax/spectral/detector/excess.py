@@ -26,7 +26,6 @@ from sagd_jax.spectral.half_grid import half_grid_shape, to_full_grid, to_half_g
 _DRAWS = 100  # of the examples, for the error
 _QUIETER = (1.0, 0.5, 0.25, 0.1)  # shares of the examples, the quietest, that N is estimated from
 _INEXACT = 0.3  # of the highest set
-_ALIKE, _OF_SPREAD = 0.1, 0.5  # relative variance from example to example; of its root
 _COURSE = 0.04  # nats, of the background's course under a run
 _ROUNDS = 4  # of what is added and what is below it
 _SHIFTS = tuple(k / 8 for k in range(-6, 7))  # of an edge, in sets, that are tried
@@ -36,15 +35,6 @@ def added_variance(
     evidence: Evidence, candidate: Candidate, power: np.ndarray, response: Response
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(N, its standard error, the bins that it is in): two arrays `(*half, channels)`, and a mask."""
-    variance, error, mask = _by_kind(evidence, candidate, power, response)
-    # What differs from example to example is known less well than its mean.
-    varies = math.sqrt(max(response.spread - 2 * response.spread_error - _ALIKE, 0.0))
-    return variance, np.hypot(error, _OF_SPREAD * varies * variance), mask
-
-
-def _by_kind(
-    evidence: Evidence, candidate: Candidate, power: np.ndarray, response: Response
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if candidate.kind == kinds.LINE:
         return _of_line(evidence, candidate, power, response)
     if candidate.kind == kinds.STRIPES:
@@ -181,6 +171,25 @@ def _with_error(
     ends = (_SHIFTS[1] - _SHIFTS[0]) / math.sqrt(6) / float(shown.sum()) * float(values[0])
     rest = math.hypot(ends, math.hypot(_COURSE, course) * below)
     return float(values[0]), math.hypot(float(np.std(values[1:])), rest)
+
+
+def unevenness(evidence: Evidence, candidate: Candidate) -> tuple[float, float]:
+    """(root mean square over a band's sets of what is off white noise, by chance alone), over the noise's power."""
+    family, run = candidate.family, candidate.run
+    assert family is not None and run is not None
+    has = np.ones(evidence.count)
+    _, _, _, shown = fitted_band(evidence, candidate, has)
+    rows = evidence.set_powers(candidate.view, candidate.family_number).astype(np.float64)
+    profile = np.maximum(rows.mean(axis=0), 1e-13)
+    numbers = _with_next(run, len(profile))
+    t, level = shown[numbers], 0.0
+    for _ in range(_ROUNDS):
+        added = profile[numbers] - _below(profile, level * shown, family, run)
+        level = float(added @ t / max(float(t @ t), 1e-300))
+    size = max(level * float(np.linalg.norm(t)), 1e-300)
+    count = evidence.count * evidence.set_sizes(candidate.family_number)[numbers]
+    chance = float(np.linalg.norm(profile[numbers] / np.sqrt(count)))
+    return float(np.linalg.norm(added - level * t)) / size, chance / size
 
 
 def _with_next(run: Run, count: int) -> np.ndarray:

@@ -37,13 +37,14 @@ def find_fixed(evidence: Evidence, batches: Iterable[np.ndarray]) -> list[Findin
     if evidence.count < 16:
         return []
     found = _everywhere(evidence) or _laid_over(evidence)
-    # What would be a third of the data is what they share: faces or bones that lie alike.
+    whose = [_of_some(finding, evidence, batches) for finding in found]
+    # What would be a third of the data of those that have it is what they share: faces or bones that lie alike.
     return [
         dataclasses.replace(
-            _of_some(finding, evidence, batches),
-            verdict=CORRUPTION if finding.energy < _OVERWHELMING else UNKNOWN,
+            finding,
+            verdict=CORRUPTION if finding.energy < _OVERWHELMING * finding.share else UNKNOWN,
         )
-        for finding in found
+        for finding in whose
     ]
 
 

@@ -89,8 +89,8 @@ def _with_quiet(
         near = dilate_half(finding.mask, shape, 2)
         there = [f for f in judged if (f.mask & near).any()]
         wide = [f for f in there if f.kind in (kinds.BAND, kinds.WEDGE) and f.verdict != OWN]
-        if wide and not quiet.clear:
-            continue  # some bin of what is wide is the foremost of it
+        if (wide or any(f.kind in (kinds.BAND, kinds.WEDGE) for f in called)) and not quiet.clear:
+            continue  # some bin of what is wide is the foremost of it, or of what it leaves in short windows
         lines = [f for f in judged if f.kind == kinds.LINE]
         own = [
             f

@@ -14,10 +14,12 @@ import numpy as np
 from sagd_jax.spectral.detector import finding as kinds
 from sagd_jax.spectral.detector.candidates import DECIBEL, Candidate
 from sagd_jax.spectral.detector.evidence import Evidence
+from sagd_jax.spectral.detector.excess import unevenness
 from sagd_jax.spectral.detector.finding import CORRUPTION, OWN, UNKNOWN
 from sagd_jax.spectral.detector.lines import MEAN, QUIET, SOME
 from sagd_jax.spectral.detector.quiet_places import PLACES
 from sagd_jax.spectral.detector.responses import Response
+from sagd_jax.spectral.half_grid import hermitian_multiplicity
 
 _CONSTANT = {1: 0.3, 2: 0.22, 3: 0.22}  # largest spread of a line's power over the quiet examples
 _FLAT, _FOLLOWS = 0.3, 0.6  # slopes
@@ -34,9 +36,14 @@ _QUIET_ERRORS = 5.0
 _EVEN_EXCESS, _EVEN_SCORE = 0.5, 6.0  # decibels, of a band
 _PLAIN_SLOPE, _PLAIN_SPREAD, _PLAIN_EXCESS = 0.15, 0.1, 5.0
 # Of a band, whose background is not the same in loud examples: shares, decibels, standard errors.
+_BESIDE_AXIS = 2  # bins
+_SURE_STRIPES, _SPREAD_OF_SURE = 25.0, 0.5  # score
+_SURELY_SHARP, _MUCH = 100.0, 0.2  # score of a band; share of the data's energy
+_UNEVEN, _ERRORS_OF_SHAPE = 0.05, 1.5  # root mean square, of N
 _STEADY_SLOPES = (-0.7, 0.5)
 _STEADY_SPREAD, _STEADY_SHARE, _STEADY_ERRORS = 0.14, 0.7, 20.0
-_STEADY_EXCESS, _STEADY_SCORE, _STEADY_WIDTH = 1.5, 5.0, 1 / 3
+_STEADY_EXCESS, _STEADY_SCORE, _STEADY_WIDTH = 1.5, 4.5, 1 / 3
+_HIGH_ERRORS = 60.0
 _SCORE_OF_CHANCE, _SURE_SCORE = 4.7, 5.5  # of the mean, where its chance is known
 # Breadth of what is no tone: Hann's taper leaves 1e-4 of a tone three bins away, no taper 0.01.
 _BROAD = {True: 0.003, False: 0.03}
@@ -60,11 +67,16 @@ def verdict_of(evidence: Evidence, candidate: Candidate, response: Response) -> 
             # Only examples that are not all as loud tell: of print and walls some have edges as well.
             tells = not math.isnan(response.slope)
             return CORRUPTION if tells and _floor_of_some(response, _SPREAD_OF_STRIPES) else OWN
-        return CORRUPTION if candidate.seen_in == QUIET else UNKNOWN
+        alike = response.quiet_score >= _QUIET_ERRORS and response.spread < _SPREAD_OF_SURE
+        sure = candidate.score > _SURE_STRIPES or alike
+        return CORRUPTION if candidate.seen_in == QUIET and sure else UNKNOWN
     verdict = _of_run(evidence, candidate, response)
-    return (
-        verdict if verdict != CORRUPTION or _is_gaussian(evidence, candidate, response) else UNKNOWN
-    )
+    if verdict != CORRUPTION:
+        return verdict
+    # Examples that are all as loud tell a band by its shape alone, and much of what they are is their own.
+    shaped = response.even and candidate.kind == kinds.BAND
+    shaped = shaped and _energy(evidence, candidate) > _MUCH and not _is_white(evidence, candidate)
+    return verdict if _is_gaussian(evidence, candidate, response) and not shaped else UNKNOWN
 
 
 def is_tone(evidence: Evidence, candidate: Candidate) -> bool:
@@ -97,6 +109,21 @@ def _is_gaussian(evidence: Evidence, candidate: Candidate, response: Response) -
     if candidate.seen_in == QUIET and _plain_floor(response):
         return True  # whatever the loud examples, of which the mean is, have there
     return _fourth_moment(evidence, candidate, core) * response.share < _MOST_RATIO
+
+
+def _is_white(evidence: Evidence, candidate: Candidate) -> bool:
+    """Whether a band is as high in all of its sets, as noise is that a filter let through; ridges of one pitch are not."""
+    assert candidate.family is not None and candidate.run is not None
+    if candidate.family.geometric or candidate.run.score > _SURELY_SHARP:
+        return True
+    off, chance = unevenness(evidence, candidate)
+    return off < _UNEVEN + _ERRORS_OF_SHAPE * chance
+
+
+def _energy(evidence: Evidence, candidate: Candidate) -> float:
+    """Share of the data's energy in its bins."""
+    energy = evidence.mean("all") * hermitian_multiplicity(evidence.shape)
+    return float(energy[candidate.core > 0].sum() / energy.sum())
 
 
 def _is_stationary(evidence: Evidence, candidate: Candidate, response: Response) -> bool:
@@ -157,6 +184,7 @@ def _of_line(evidence: Evidence, candidate: Candidate, response: Response) -> st
     # A corner or an edge of what is wide stands out of most bins near it, but not of all.
     tone = is_tone(evidence, candidate) and candidate.foremost > _ABOVE_ALL[len(evidence.shape)]
     tone &= few or _is_a_floor_of_all(evidence, candidate)
+    tone &= not _is_a_flank(evidence, candidate)
     if seen and unmoved and constant and sure and tone:
         return CORRUPTION
     return _otherwise(response)
@@ -173,6 +201,18 @@ def _stands_out(candidate: Candidate) -> bool:
     # What is added stands out the more the quieter the data are.
     grows = decibels[QUIET] > decibels[MEAN] > 3
     return grows and score[MEAN] > 8 and score[QUIET] > 4
+
+
+def _is_a_flank(evidence: Evidence, candidate: Candidate) -> bool:
+    """Whether it lies beside an axis on which there is more: what objects have that are drawn along the axes."""
+    assert candidate.line is not None
+    place, mean = candidate.line.place, evidence.mean(candidate.view)
+    for axis, (k, n) in enumerate(zip(place, evidence.shape, strict=True)):
+        if 0 < min(k, n - k) <= _BESIDE_AXIS and sum(map(bool, place)) > 1:
+            on_axis = (*place[:axis], 0, *place[axis + 1 :])
+            if mean[on_axis] > mean[place]:
+                return True
+    return False
 
 
 def _is_a_floor_of_all(evidence: Evidence, candidate: Candidate) -> bool:
@@ -202,7 +242,7 @@ def _of_run(evidence: Evidence, candidate: Candidate, response: Response) -> str
     if response.level <= _rounding(evidence):
         return UNKNOWN
     score = run.score
-    if axes > 1 and candidate.kind == kinds.BAND and _is_steady(candidate, response):
+    if axes > 1 and candidate.kind == kinds.BAND and _is_steady(evidence, candidate, response):
         return CORRUPTION
     if run.narrow:
         # Without edges of its own it has to be the same in loud and in quiet examples; of one stationary process
@@ -265,7 +305,7 @@ def _plain_floor(response: Response) -> bool:
     return response.share > 0.9 and unmoved and alike and response.quiet_score >= 15
 
 
-def _is_steady(candidate: Candidate, response: Response) -> bool:
+def _is_steady(evidence: Evidence, candidate: Candidate, response: Response) -> bool:
     """Whether a band has one power in nearly all examples, whatever else they hold: then it needs no sharp edges.
 
     Its slope is uncertain by the background's course in loud examples; what is the data's own varies by more, or
@@ -276,11 +316,17 @@ def _is_steady(candidate: Candidate, response: Response) -> bool:
     slope, error = response.slope, response.slope_error
     least, most = _STEADY_SLOPES
     unmoved = slope - error > least and slope + error < most
+    if (
+        response.even
+    ):  # what is as loud in all tells nothing by the slope: it has to be high, and white
+        high = candidate.excess * DECIBEL > _PLAIN_EXCESS
+        high &= response.quiet_score > _HIGH_ERRORS
+        unmoved = high and _is_white(evidence, candidate)
     alike = response.spread + 2 * response.spread_error < _STEADY_SPREAD
     alike &= response.share > _STEADY_SHARE and response.quiet_score > _STEADY_ERRORS
     narrow = not run.open_ended and run.last - run.first < _STEADY_WIDTH * len(family.low)
     seen = candidate.excess * DECIBEL > _STEADY_EXCESS and run.score >= _STEADY_SCORE
-    return unmoved and alike and narrow and seen
+    return alike and narrow and seen and unmoved
 
 
 def _as_high(response: Response) -> bool:
