@@ -38,6 +38,7 @@ _EDGE = 4.5  # lowest score of an edge of a run
 _TINY = 1e-13
 # Times the score of most bins of a run, and a line is none of them: the less, if the mean shows it too.
 _BEYOND, _FAR_BEYOND = 3.0, 10.0
+_WITHOUT_LINES = 0.7  # of a run's height
 _BY_CHANCE, _HIGH = 2.0, 1.5  # standard errors; nats of a run
 _ABOVE = 0.25  # nats of the mean: a line of 6 dB in a tenth of the examples
 _LEAST_CONTRAST, _LEAST_OF_SOME, _SCORE_OF_SOME = 7.0, 3.0, 8.0  # decibels, of stripes; their score
@@ -365,8 +366,9 @@ def _of_run(
     width = run.last - run.first + 1
     # One dimension: lines that the search for them names or not; two sets of bins are no band.
     few = len(evidence.shape) == 1 and width < 3
-    if few or in_lines.sum() > 0.5 * core.sum() or (in_lines.any() and (width < 6 or run.narrow)):
+    if few or in_lines.sum() > 0.5 * core.sum():
         return None
+    narrow = in_lines.any() and (width < 6 or run.narrow)
     core &= ~in_lines
     below, above = beside(family, run)
     around = _sets(family, below + above) & ~lines
@@ -375,6 +377,11 @@ def _of_run(
     profile = profiles[name]
     inside = [k % len(profile) for k in range(run.first, run.last + 1)]
     base = background_of_run(profiles[MEAN], family, run)
+    if narrow:  # it may be these lines and nothing else
+        left = math.log(evidence.mean(view)[core].mean() + _TINY) - float(base.mean())
+        whole = float((profiles[MEAN][inside] - base).mean())
+        if family.geometric or len(evidence.shape) == 1 or left < _WITHOUT_LINES * whole:
+            return None
     own = background_of_run(profile, family, run)
     ratio = float(np.exp(base).mean() / np.exp(profiles[MEAN][below + above]).mean())
     quiet = background_of_run(profiles[QUIET], family, run)

@@ -36,6 +36,7 @@ _QUIET_ERRORS = 5.0
 _EVEN_EXCESS, _EVEN_SCORE = 0.5, 6.0  # decibels, of a band
 _PLAIN_SLOPE, _PLAIN_SPREAD, _PLAIN_EXCESS = 0.15, 0.1, 5.0
 # Of a band, whose background is not the same in loud examples: shares, decibels, standard errors.
+_NARROW = 5  # sets, of a band with lines in it
 _BESIDE_AXIS = 2  # bins
 _SURE_STRIPES, _SPREAD_OF_SURE = 25.0, 0.5  # score
 _SURELY_SHARP, _MUCH = 100.0, 0.2  # score of a band; share of the data's energy
@@ -73,6 +74,9 @@ def verdict_of(evidence: Evidence, candidate: Candidate, response: Response) -> 
     verdict = _of_run(evidence, candidate, response)
     if verdict != CORRUPTION:
         return verdict
+    run = candidate.run
+    if response.even and candidate.touched and run is not None and run.last - run.first < _NARROW:
+        return UNKNOWN  # between lines of a frame, or of another layout, there are such
     # Examples that are all as loud tell a band by its shape alone, and much of what they are is their own.
     shaped = response.even and candidate.kind == kinds.BAND
     shaped = shaped and _energy(evidence, candidate) > _MUCH and not _is_white(evidence, candidate)
