@@ -5,7 +5,6 @@ Lines come first; a run in which nothing but a line is seen is none of its own.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from sagd_jax.spectral.detector import finding as kinds
 from sagd_jax.spectral.detector.background import local_background
+from sagd_jax.spectral.detector.candidate import Candidate
 from sagd_jax.spectral.detector.evidence import Evidence
 from sagd_jax.spectral.detector.families import Family
 from sagd_jax.spectral.detector.lines import (
@@ -31,9 +31,9 @@ from sagd_jax.spectral.detector.lines import (
 )
 from sagd_jax.spectral.detector.places import aside, point, sharp_control
 from sagd_jax.spectral.detector.runs import Run, background_of_run, beside, is_part, runs
+from sagd_jax.spectral.detector.stripes import stripes_of
 from sagd_jax.spectral.half_grid import dilate, opposite, to_full_grid, to_half_grid
 
-DECIBEL = 10 / math.log(10)  # per nat
 _EDGE = 4.5  # lowest score of an edge of a run
 _TINY = 1e-13
 # Times the score of most bins of a run, and a line is none of them: the less, if the mean shows it too.
@@ -41,48 +41,6 @@ _BEYOND, _FAR_BEYOND = 3.0, 10.0
 _WITHOUT_LINES = 0.7  # of a run's height
 _BY_CHANCE, _HIGH = 2.0, 1.5  # standard errors; nats of a run
 _ABOVE = 0.25  # nats of the mean: a line of 6 dB in a tenth of the examples
-_LEAST_CONTRAST, _LEAST_OF_SOME, _SCORE_OF_SOME = 7.0, 3.0, 8.0  # decibels, of stripes; their score
-_FALLS = 0.7  # nats from the second quarter of the frequencies to the last; of edges it is 1.12
-_BESIDE = (3, 4, 5)  # bins beside an axis that its own are compared with
-
-
-@dataclasses.dataclass
-class Candidate:
-    """Attributes:
-    kind, view, excess, score, seen_in: as in `finding.py`; excess in nats.
-    core: bins in which it is measured; around: those that tell what would be there without it; control:
-      as many as in the core, where nothing stands out. All on the half grid.
-    sharp, sharp_control: of lines, the bins of core and control weighted as a tone's energy lies in them.
-    ratio: of the background in the core over that around.
-    line, frequency, run, family, axis: of which kind it is.
-    """
-
-    kind: str
-    view: str
-    excess: float
-    score: float
-    seen_in: str
-    core: np.ndarray
-    around: np.ndarray
-    control: np.ndarray
-    ratio: float = 1.0
-    line: Line | None = None
-    frequency: tuple[float, ...] = ()
-    run: Run | None = None
-    family: Family | None = None
-    family_number: int = 0
-    axis: int = -1
-    quiet_score: float = 0.0
-    background: np.ndarray | None = None  # of lines: that of the mean power
-    edges: tuple[float, float] | None = None  # of a band, once they are fitted
-    touched: bool = False  # of runs: whether bins of lines were taken out of them
-    sharp: np.ndarray | None = None
-    sharp_control: np.ndarray | None = None
-    breadth: float = 0.0  # of lines: power three bins away over that of the line
-    foremost: float = math.inf  # of lines: power above the background over that of the bins beside
-    energies: list[tuple[float, float]] | None = (
-        None  # of lines of quiet places, of each channel, with the standard error
-    )
 
 
 def candidates(
@@ -106,7 +64,7 @@ def candidates(
         # What only the likelihood shows of a bin is too little of the mean to be mistaken for a run.
         sure = [c.core for c in found if c.line is None or not c.line.only_likely]
         lines = dilate_half(_union(sure, evidence) | taken, evidence.shape, 2)
-        stripes = _stripes(evidence, view) if len(evidence.shape) == 2 else []
+        stripes = stripes_of(evidence, view) if len(evidence.shape) == 2 else []
         sure_stripes = [c for c in stripes if c.seen_in != SOME]
         found += sure_stripes
         if view == "all":
@@ -264,67 +222,6 @@ def in_quiet(line: Line) -> bool:
     return line.excess[QUIET] > line.excess[MEAN]
 
 
-def _stripes(evidence: Evidence, view: str) -> list[Candidate]:
-    """Rows or columns of their own brightness: power along one axis that does not fall towards its end."""
-    result: list[Candidate] = []
-    shape = evidence.shape
-    if min(shape) < 4 * max(_BESIDE):
-        return result
-    half = evidence.view[view].total.shape
-    for axis in (0, 1):
-        n = shape[axis]
-        step = np.arange(1, n // 2 + 1)
-        beside = np.array([*_BESIDE, *(-np.array(_BESIDE))])
-        contrast, level, score = {}, {}, {}
-        for name, values in (
-            (MEAN, np.log(evidence.mean(view) + _TINY)),
-            (QUIET, evidence.quantile(view, QUANTILE)),
-        ):
-            full = to_full_grid(values, shape)
-            full = full if axis == 0 else full.T
-            difference = full[step, 0] - np.median(full[step][:, beside], axis=1)
-            scatter = 1.4826 * np.median(
-                np.abs(full[step, 3] - np.median(full[step][:, beside], axis=1))
-            )
-            quarters = [slice(n // 2 * q // 4, n // 2 * (q + 1) // 4) for q in range(4)]
-            contrast[name] = [float(np.median(difference[q])) for q in quarters]
-            level[name] = [float(np.median(full[step, 0][q])) for q in quarters]
-            score[name] = min(contrast[name][2:]) / max(scatter / math.sqrt(n / 8), 1e-9)
-        name = max(contrast, key=lambda name: min(contrast[name][2:]))
-        # Edges across the whole picture, as of a level horizon, fall as 1 / sin^2(pi f) still, and all else with
-        # them; of rows the contrast grows where the data fall.
-        chance = (2 if name == QUIET else 1) / math.sqrt(max(evidence.count, 1) * n / 8)
-        _, second, third, last = level[name]
-        rise = contrast[name][3] - contrast[name][1]
-        edges = second - last > _FALLS + 1.5 * chance and third - last > 0.1 and rise < 0.3
-        flat = third - last < 1.0 and rise > -0.3 and not edges
-        seen = name
-        least = min(contrast[name][2:]) * DECIBEL
-        if least < _LEAST_CONTRAST or not flat:
-            if least < _LEAST_OF_SOME or score[name] < _SCORE_OF_SOME:
-                continue
-            seen = SOME  # of what few examples have little is seen: who has it is to tell
-        rows, columns = np.indices(half)
-        rows = np.minimum(rows, shape[0] - rows)
-        along, across = (rows, columns) if axis == 0 else (columns, rows)
-        result.append(
-            Candidate(
-                kinds.STRIPES,
-                view,
-                min(contrast[name][2:]),
-                float(min(score[name], 99.0)),
-                seen,
-                core=(across == 0) & (along > n // 8),
-                around=np.isin(across, _BESIDE) & (along > n // 8),
-                control=(across == _BESIDE[0]) & (along > n // 8),
-                ratio=1.5,
-                axis=axis,
-                quiet_score=score[QUIET],
-            )
-        )
-    return result
-
-
 def _of_runs(evidence: Evidence, view: str, lines: np.ndarray) -> list[Candidate]:
     found: list[tuple[int, Run, str, dict[str, np.ndarray]]] = []
     least = 0.5 / math.sqrt(max(evidence.count, 1))
@@ -365,10 +262,12 @@ def _of_run(
     in_lines = core & lines
     width = run.last - run.first + 1
     # One dimension: lines that the search for them names or not; two sets of bins are no band.
-    few = len(evidence.shape) == 1 and width < 3
-    if few or in_lines.sum() > 0.5 * core.sum():
+    single = len(evidence.shape) == 1
+    if (single and width < 3) or in_lines.sum() > 0.5 * core.sum():
         return None
-    narrow = in_lines.any() and (width < 6 or run.narrow)
+    doubted = in_lines.any() and (width < 6 or run.narrow)
+    if doubted and (single or family.geometric):
+        return None
     core &= ~in_lines
     below, above = beside(family, run)
     around = _sets(family, below + above) & ~lines
@@ -377,11 +276,9 @@ def _of_run(
     profile = profiles[name]
     inside = [k % len(profile) for k in range(run.first, run.last + 1)]
     base = background_of_run(profiles[MEAN], family, run)
-    if narrow:  # it may be these lines and nothing else
-        left = math.log(evidence.mean(view)[core].mean() + _TINY) - float(base.mean())
-        whole = float((profiles[MEAN][inside] - base).mean())
-        if family.geometric or len(evidence.shape) == 1 or left < _WITHOUT_LINES * whole:
-            return None
+    left = math.log(evidence.mean(view)[core].mean() + _TINY) - float(base.mean())
+    if doubted and left < _WITHOUT_LINES * float((profiles[MEAN][inside] - base).mean()):
+        return None  # it may be these lines and nothing else
     own = background_of_run(profile, family, run)
     ratio = float(np.exp(base).mean() / np.exp(profiles[MEAN][below + above]).mean())
     quiet = background_of_run(profiles[QUIET], family, run)

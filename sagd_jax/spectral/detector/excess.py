@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from sagd_jax.spectral.detector import finding as kinds
-from sagd_jax.spectral.detector.candidates import Candidate
+from sagd_jax.spectral.detector.candidate import Candidate
 from sagd_jax.spectral.detector.clipping import in_all, left_of_levels, left_of_noise
 from sagd_jax.spectral.detector.evidence import Evidence
 from sagd_jax.spectral.detector.families import Family

@@ -23,7 +23,8 @@ import numpy as np
 
 from sagd_jax.spectral.detector import finding as kinds
 from sagd_jax.spectral.detector.background import local_background
-from sagd_jax.spectral.detector.candidates import Candidate, bins_of_line
+from sagd_jax.spectral.detector.candidate import Candidate
+from sagd_jax.spectral.detector.candidates import bins_of_line
 from sagd_jax.spectral.detector.evidence import Evidence, around_each
 from sagd_jax.spectral.detector.finding import CORRUPTION, UNKNOWN
 from sagd_jax.spectral.detector.lines import (

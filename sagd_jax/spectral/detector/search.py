@@ -15,13 +15,8 @@ from typing import Any
 import numpy as np
 
 from sagd_jax.spectral.detector import finding as kinds
-from sagd_jax.spectral.detector.candidates import (
-    DECIBEL,
-    Candidate,
-    candidates,
-    dilate_half,
-    on_axes,
-)
+from sagd_jax.spectral.detector.candidate import DECIBEL, Candidate
+from sagd_jax.spectral.detector.candidates import candidates, dilate_half, on_axes
 from sagd_jax.spectral.detector.clipping import left_of_levels, left_of_noise
 from sagd_jax.spectral.detector.evidence import Evidence, views
 from sagd_jax.spectral.detector.excess import added_variance

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from sagd_jax.spectral.detector import finding as kinds
-from sagd_jax.spectral.detector.candidates import DECIBEL, Candidate
+from sagd_jax.spectral.detector.candidate import DECIBEL, Candidate
 from sagd_jax.spectral.detector.evidence import Evidence
 from sagd_jax.spectral.detector.excess import unevenness
 from sagd_jax.spectral.detector.finding import CORRUPTION, OWN, UNKNOWN
