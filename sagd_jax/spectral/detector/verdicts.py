@@ -75,8 +75,9 @@ def verdict_of(evidence: Evidence, candidate: Candidate, response: Response) -> 
     if verdict != CORRUPTION:
         return verdict
     run = candidate.run
-    if response.even and candidate.touched and run is not None and run.last - run.first < _NARROW:
-        return UNKNOWN  # between lines of a frame, or of another layout, there are such
+    between = candidate.touched and run is not None and run.last - run.first < _NARROW
+    if between and (response.even or not _is_steady(evidence, candidate, response)):
+        return UNKNOWN  # between lines of a frame, or of another layout, there are such, and beside those of a hide
     # Examples that are all as loud tell a band by its shape alone, and much of what they are is their own.
     shaped = response.even and candidate.kind == kinds.BAND
     shaped = shaped and _energy(evidence, candidate) > _MUCH and not _is_white(evidence, candidate)
