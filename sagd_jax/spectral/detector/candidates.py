@@ -276,10 +276,15 @@ def _of_run(
     profile = profiles[name]
     inside = [k % len(profile) for k in range(run.first, run.last + 1)]
     base = background_of_run(profiles[MEAN], family, run)
-    left = math.log(evidence.mean(view)[core].mean() + _TINY) - float(base.mean())
-    if doubted and left < _WITHOUT_LINES * float((profiles[MEAN][inside] - base).mean()):
-        return None  # it may be these lines and nothing else
     own = background_of_run(profile, family, run)
+    if doubted:  # it may be these lines and nothing else
+        values = evidence.quantile(view, QUANTILE)
+        if name == MEAN:
+            values = np.log(evidence.mean(view) + _TINY)
+        course = float(own.mean() - profile[below + above].mean())
+        left = float(values[core].mean() - values[around].mean()) - course
+        if name == SOME or left < _WITHOUT_LINES * float((profile[inside] - own).mean()):
+            return None
     ratio = float(np.exp(base).mean() / np.exp(profiles[MEAN][below + above]).mean())
     quiet = background_of_run(profiles[QUIET], family, run)
     return Candidate(
