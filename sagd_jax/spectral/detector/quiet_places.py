@@ -343,9 +343,9 @@ def _mean_and_error(added: np.ndarray, beside: np.ndarray) -> tuple[float, float
 
     The variance of |a + n|^2 is that of |n|^2 and twice the product of both powers.
     """
-    mean = max(float(np.median(added)), 0.0)
-    error = 0.0
+    mean, error = float(np.median(added)), 0.0
     for _ in range(_ROUNDS):
+        mean = max(mean, 0.0)  # by chance it may be less, a variance not
         variance = beside**2 + 2 * mean * beside + (_ALIKE * mean) ** 2 + 1e-300
         near = added <= mean + _OUTLIER * np.sqrt(variance)
         weight = np.where(near, 1 / variance, 0.0)

@@ -35,12 +35,12 @@ _MOST_OF_SOME, _SEEN = 0.6, 6.5  # share, score
 _QUIET_ERRORS = 5.0
 _EVEN_EXCESS, _EVEN_SCORE = 0.5, 6.0  # decibels, of a band
 _PLAIN_SLOPE, _PLAIN_SPREAD, _PLAIN_EXCESS = 0.15, 0.1, 5.0
-# Of a band, whose background is not the same in loud examples: shares, decibels, standard errors.
 _NARROW = 5  # sets, of a band with lines in it
 _BESIDE_AXIS = 2  # bins
 _SURE_STRIPES, _SPREAD_OF_SURE = 25.0, 0.5  # score
 _SURELY_SHARP, _MUCH = 100.0, 0.2  # score of a band; share of the data's energy
 _UNEVEN, _ERRORS_OF_SHAPE = 0.05, 1.5  # root mean square, of N
+# Of a band, whose background is not the same in loud examples: shares, decibels, standard errors.
 _STEADY_SLOPES = (-0.7, 0.5)
 _STEADY_SPREAD, _STEADY_SHARE, _STEADY_ERRORS = 0.14, 0.7, 20.0
 _STEADY_EXCESS, _STEADY_SCORE, _STEADY_WIDTH = 1.5, 4.5, 1 / 3
@@ -321,9 +321,8 @@ def _is_steady(evidence: Evidence, candidate: Candidate, response: Response) -> 
     slope, error = response.slope, response.slope_error
     least, most = _STEADY_SLOPES
     unmoved = slope - error > least and slope + error < most
-    if (
-        response.even
-    ):  # what is as loud in all tells nothing by the slope: it has to be high, and white
+    if response.even:
+        # What is as loud in all tells nothing by the slope: it has to be high, and white.
         high = candidate.excess * DECIBEL > _PLAIN_EXCESS
         high &= response.quiet_score > _HIGH_ERRORS
         unmoved = high and _is_white(evidence, candidate)
